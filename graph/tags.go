@@ -1,0 +1,87 @@
+package graph
+
+// Asdl is the domain of tag operators and of asdlc's own model-local functions.
+const Asdl = "asdl"
+
+// Tag operators of the domain "asdl". Those that take a value return it unchanged; all of them are gone after the
+// pass legalize. They carry what one stage tells the next.
+//
+//	Param(init)                kind="param"|"buffer"     an initializer that training changes
+//	Layer(z, x, W, b?, ...)    name, kind, ...           z is what a layer with parameters W, b computes from x
+//	Loss(loss, logits, target) row, ...                  the scalar training loss (a mean or sum, see reduction)
+//	Gradient(y..., seed..., x...)  ys=k                  request: the sum of seed-weighted derivatives of the y in each x;
+//	                                                     a missing seed is ones. Outputs: one dx per x. Expanded by autodiff.
+//	Tangent(y..., t..., x...)  ys=k                      request: the derivative of each y along x' = t (as many t as x).
+//	                                                     Outputs: one dy per y. Expanded by autodiff.
+//	Sample(logits, target)     row, draw, ...            request: labels drawn from the model's distribution
+//	LossGrad(logits, target)   row, ...                  request: d(sum over rows of the loss)/d logits, not averaged
+//	LossRoot(logits, target)   row, column, ...          request: column of S with S S^T = Hessian of a row's loss in its logits
+//	LossRows(logits, target)   row, ...                  request: number of rows of the loss that count, a float scalar
+//	Grad(dW, W)                of                        the training gradient of parameter of
+//	Capture(v)                 layer, what, draw         a quantity of a layer that a statistic needs
+//	Precond(d, W)              of                        the preconditioned gradient of parameter of
+//	State()                    name, kind, of, dtype, shape, init...   a state input; its next value is the graph output NAME/next
+//	Hyper()                    name, default, dtype      a scalar hyper-parameter
+//	Step()                                               the step counter, an int64 scalar
+//	Every(step)                every, warmup, clock      a bool scalar: whether the clock ticks at this step
+//	Noise(shape)               name, draw, kind, dtype   random numbers of that shape: kind uniform (0,1), normal
+const (
+	TagParam    = "Param"
+	TagLayer    = "Layer"
+	TagLoss     = "Loss"
+	TagGradient = "Gradient"
+	TagTangent  = "Tangent"
+	TagSample   = "Sample"
+	TagLossGrad = "LossGrad"
+	TagLossRoot = "LossRoot"
+	TagLossRows = "LossRows"
+	TagGrad     = "Grad"
+	TagCapture  = "Capture"
+	TagPrecond  = "Precond"
+	TagState    = "State"
+	TagHyper    = "Hyper"
+	TagStep     = "Step"
+	TagEvery    = "Every"
+	TagNoise    = "Noise"
+)
+
+// Layer kinds, the attribute kind of a Layer tag, and their further attributes and inputs.
+//
+//	linear     (z, x, W, b?)            layout="oi"|"io": W is [out,in] or [in,out]; x is [..., in], z is [..., out]
+//	conv       (z, x, W, b?)            kernel_shape, strides, pads, dilations, group as in ONNX Conv, all explicit
+//	convT      (z, x, W, b?)            as ConvTranspose, all explicit
+//	batchnorm  (z, x, W, b, mean?, var?)  epsilon; mean and var only in frozen mode (else batch statistics)
+//	layernorm  (z, x, W, b?)            epsilon, axis; normalised over axis..end, W and b have that shape
+//	embedding  (z, ids, W)              rows of W picked by integer ids
+//	scale      (z, x, W)                z = x * W, W broadcast
+//	bias       (z, x, W)                z = x + W, W broadcast
+const (
+	LayerLinear    = "linear"
+	LayerConv      = "conv"
+	LayerConvT     = "convT"
+	LayerBatchNorm = "batchnorm"
+	LayerLayerNorm = "layernorm"
+	LayerEmbedding = "embedding"
+	LayerScale     = "scale"
+	LayerBias      = "bias"
+)
+
+// IsTag reports whether n is a tag that returns its first input unchanged.
+func (n *Node) IsTag() bool {
+	if n.Domain != Asdl {
+		return false
+	}
+	switch n.Op {
+	case TagParam, TagLayer, TagLoss, TagGrad, TagCapture, TagPrecond:
+		return true
+	}
+	return false
+}
+
+// Untagged follows tags upward from v to the value that they pass through.
+func Untagged(v *Value) *Value {
+	for v != nil && v.def != nil && v.def.IsTag() {
+		v = v.def.inputs[0]
+	}
+	return v
+}

@@ -1,0 +1,55 @@
+package pass
+
+// Options are the settings of one compilation that are not part of the method record.
+type Options struct {
+	Loss   LossOptions
+	Logits string // name of the model output that the loss sees; "" is the first
+	Target string // name of the target input; "" is "target"
+
+	Emit          string // "update" (parameters change) or "gradient" (preconditioned gradients only)
+	OutputGrad    bool   // also output grad/PARAM
+	OutputPrecond bool   // also output precond/PARAM
+	Noise         string // "hash" (counter-based, from asdl/seed and the step) or "input"
+	BN            string // "train" (batch statistics, running statistics updated) or "frozen"
+	Opset         int    // 0: the model's, raised to at least 17
+	Inline        bool   // expand asdl functions in the exported file
+	Split         bool   // separate step graphs for refresh steps instead of If
+	Embed         bool   // initial state as overridable initializers of the step graph
+
+	Verify bool // check the invariants after each pass
+}
+
+// LossOptions choose and set a row of the loss table.
+type LossOptions struct {
+	Row            string // "cross-entropy", "mse", ...
+	Reduction      string // "mean" or "sum"
+	LabelSmoothing float64
+	IgnoreIndex    *int64
+}
+
+// Report collects what a compilation tells its user.
+type Report struct {
+	Stats  []Stat
+	Notes  []string    // things done that the user should know: un-merged parameters, raised opset, ...
+	Layers []LayerNote // one per layer and per parameter outside layers
+}
+
+// LayerNote tells how a layer or a bare parameter is treated.
+type LayerNote struct {
+	Layer     string   `json:"layer"`
+	Kind      string   `json:"kind"` // layer kind, or "parameter" for one that no layer pattern covers
+	Params    []string `json:"params"`
+	Treatment string   `json:"treatment"`          // representation and solver, or the fall-back
+	Fallback  bool     `json:"fallback,omitempty"` // not preconditioned by the method itself
+	Reason    string   `json:"reason,omitempty"`
+}
+
+// Note adds a line to the report.
+func (c *Ctx) Note(s string) {
+	for _, n := range c.Report.Notes {
+		if n == s {
+			return
+		}
+	}
+	c.Report.Notes = append(c.Report.Notes, s)
+}

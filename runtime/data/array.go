@@ -152,7 +152,7 @@ func (a *Array) check() error {
 
 // Number is a type that [As] can give.
 type Number interface {
-	~uint8 | ~uint16 | ~uint32 | ~uint64 | ~int8 | ~int16 | ~int32 | ~int64 | ~float32 | ~float64
+	~int | ~uint8 | ~uint16 | ~uint32 | ~uint64 | ~int8 | ~int16 | ~int32 | ~int64 | ~float32 | ~float64
 }
 
 // As returns the elements converted to T by Go's conversion rules, with false as 0 and true as 1. It is the storage

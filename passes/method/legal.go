@@ -1,0 +1,145 @@
+package method
+
+import (
+	"errors"
+	"fmt"
+	"strconv"
+	"strings"
+)
+
+// rule is a row of the legality table: a record for which Breaks holds is refused, with the reason.
+type rule struct {
+	Breaks func(Record) bool
+	Reason string
+}
+
+func oneOf(s string, list ...string) bool {
+	for _, x := range list {
+		if s == x {
+			return true
+		}
+	}
+	return false
+}
+
+// rules are the combinations that have no meaning (methods catalogue, section 7.3).
+var rules = []rule{
+	{func(r Record) bool {
+		return r.Representation.Format == "kf_io" && !oneOf(r.Curvature.Source, "mc", "emp", "exact")
+	}, "kf_io needs inputs and output gradients of each example: source must be mc, emp or exact"},
+	{func(r Record) bool {
+		return r.Representation.Format == "kf_dim" && r.Curvature.Source != "batch"
+	}, "kf_dim is built from mean gradients: source must be batch"},
+	{func(r Record) bool {
+		return r.Representation.Format == "diag" && r.Curvature.Source != "batch"
+	}, "diag here is built from mean gradients: source must be batch"},
+	{func(r Record) bool {
+		return r.Representation.Format == "kf_io" && (r.Solve.Kind != "inverse" || r.Solve.Power != -1)
+	}, "kf_io is inverted: solve.kind must be inverse and solve.power -1"},
+	{func(r Record) bool {
+		return r.Representation.Format == "kf_dim" && r.Solve.Kind != "root"
+	}, "kf_dim takes inverse roots: solve.kind must be root"},
+	{func(r Record) bool {
+		return r.Representation.Format == "diag" && r.Solve.Kind != "divide"
+	}, "a diagonal is divided by: solve.kind must be divide"},
+	{func(r Record) bool {
+		return r.Representation.Format == "none" && r.Solve.Kind != "none"
+	}, "nothing is represented: solve.kind must be none"},
+	{func(r Record) bool {
+		return r.Accumulate.Kind == "none" && oneOf(r.Representation.Format, "kf_dim", "diag")
+	}, "one mini-batch's mean gradient gives a matrix of rank one: accumulate.kind must be ema or sum"},
+	{func(r Record) bool {
+		return r.Accumulate.Kind == "sum" && r.Representation.Format == "kf_io"
+	}, "the sum of a Fisher's factors grows without bound and an inverse of it goes to zero: accumulate.kind must be none or ema"},
+	{func(r Record) bool {
+		return r.Solve.Damping.Kind == "factor_pi" && r.Representation.Format != "kf_io"
+	}, "factor_pi balances an input and an output factor: it needs kf_io"},
+	{func(r Record) bool {
+		return r.Solve.Damping.Keep && r.Solve.Damping.Kind != "rel"
+	}, "damping.keep is for damping.kind rel"},
+}
+
+// choices are the values that the text fields can have.
+var choices = []struct {
+	Field  string
+	Get    func(Record) string
+	Values []string
+}{
+	{"preset", func(r Record) string { return r.Preset }, []string{"paper", "asdl"}},
+	{"curvature.matrix", func(r Record) string { return r.Curvature.Matrix }, []string{"none", "F"}},
+	{"curvature.source", func(r Record) string { return r.Curvature.Source }, []string{"none", "mc", "emp", "exact", "batch"}},
+	{"curvature.sharing", func(r Record) string { return r.Curvature.Sharing }, []string{"", "expand", "reduce"}},
+	{"representation.granularity", func(r Record) string { return r.Representation.Granularity }, []string{"none", "layer", "element"}},
+	{"representation.format", func(r Record) string { return r.Representation.Format }, []string{"none", "kf_io", "kf_dim", "diag"}},
+	{"representation.bias", func(r Record) string { return r.Representation.Bias }, []string{"", "joint", "output"}},
+	{"representation.sides", func(r Record) string { return r.Representation.Sides }, []string{"", "matrix", "modes"}},
+	{"representation.vectors", func(r Record) string { return r.Representation.Vectors }, []string{"", "diag", "grad"}},
+	{"representation.on_exceed", func(r Record) string { return r.Representation.OnExceed }, []string{"", "split", "identity"}},
+	{"accumulate.kind", func(r Record) string { return r.Accumulate.Kind }, []string{"none", "ema", "sum"}},
+	{"solve.kind", func(r Record) string { return r.Solve.Kind }, []string{"none", "inverse", "root", "divide"}},
+	{"solve.kernel", func(r Record) string { return r.Solve.Kernel }, []string{"", "auto", "cholesky", "newton", "eigen"}},
+	{"solve.damping.kind", func(r Record) string { return r.Solve.Damping.Kind }, []string{"none", "factor_pi", "rel", "iso", "eps"}},
+	{"apply.graft", func(r Record) string { return r.Apply.Graft }, []string{"", "none", "sgd", "adam"}},
+	{"fallback.norm", func(r Record) string { return r.Fallback.Norm }, []string{"", "unit", "grad", "adam"}},
+	{"fallback.embedding", func(r Record) string { return r.Fallback.Embedding }, []string{"", "kron", "grad", "adam"}},
+	{"fallback.other", func(r Record) string { return r.Fallback.Other }, []string{"grad", "adam"}},
+	{"update.decay", func(r Record) string { return r.Update.Decay }, []string{"", "coupled", "decoupled"}},
+}
+
+// ranges are the numbers that fields can have: Low <= value <= High.
+var ranges = []struct {
+	Field     string
+	Get       func(Record) float64
+	Low, High float64
+}{
+	{"curvature.samples", func(r Record) float64 { return float64(r.Curvature.Samples) }, 0, 1024},
+	{"curvature.data_size", func(r Record) float64 { return float64(r.Curvature.DataSize) }, 0, 1e12},
+	{"curvature.scale", func(r Record) float64 { return r.Curvature.Scale }, 0, 1e12},
+	{"curvature.variance", func(r Record) float64 { return r.Curvature.Variance }, 0, 1e12},
+	{"representation.max_side", func(r Record) float64 { return float64(r.Representation.MaxSide) }, 0, 1 << 20},
+	{"accumulate.beta", func(r Record) float64 { return r.Accumulate.Beta }, 0, 0.9999999},
+	{"accumulate.init", func(r Record) float64 { return r.Accumulate.Init }, 0, 1e12},
+	{"accumulate.every", func(r Record) float64 { return float64(r.Accumulate.Every) }, 0, 1e9},
+	{"accumulate.warmup", func(r Record) float64 { return float64(r.Accumulate.Warmup) }, 0, 1e9},
+	{"solve.every", func(r Record) float64 { return float64(r.Solve.Every) }, 0, 1e9},
+	{"solve.warmup", func(r Record) float64 { return float64(r.Solve.Warmup) }, 0, 1e9},
+	{"solve.iterations", func(r Record) float64 { return float64(r.Solve.Iterations) }, 0, 10000},
+	{"solve.tolerance", func(r Record) float64 { return r.Solve.Tolerance }, 0, 1},
+	{"solve.power", func(r Record) float64 { return r.Solve.Power }, -1, 0},
+	{"solve.damping.value", func(r Record) float64 { return r.Solve.Damping.Value }, 0, 1e12},
+	{"solve.damping.floor", func(r Record) float64 { return r.Solve.Damping.Floor }, 0, 1e12},
+	{"apply.beta", func(r Record) float64 { return r.Apply.Beta }, 0, 0.9999999},
+	{"apply.kl_clip", func(r Record) float64 { return r.Apply.KLClip }, 0, 1e12},
+	{"update.lr", func(r Record) float64 { return r.Update.LR }, 0, 1e12},
+	{"update.momentum", func(r Record) float64 { return r.Update.Momentum }, 0, 0.9999999},
+	{"update.weight_decay", func(r Record) float64 { return r.Update.WeightDecay }, 0, 1e12},
+	{"update.clip_norm", func(r Record) float64 { return r.Update.ClipNorm }, 0, 1e12},
+}
+
+// Validate checks that every field has a value it can have and that the combination is legal. All breaches are
+// joined.
+func Validate(r Record) error {
+	var errs []error
+	for _, c := range choices {
+		if v := c.Get(r); !oneOf(v, c.Values...) {
+			errs = append(errs, &SettingError{c.Field, strconv.Quote(v), "one of " + strings.TrimPrefix(strings.Join(c.Values, ", "), ", ")})
+		}
+	}
+	for _, c := range ranges {
+		if v := c.Get(r); !(v >= c.Low && v <= c.High) {
+			errs = append(errs, &SettingError{c.Field, strconv.FormatFloat(v, 'g', -1, 64), fmt.Sprintf("a number from %g to %g", c.Low, c.High)})
+		}
+	}
+	if strings.Trim(r.Accumulate.Schedule, "01") != "" {
+		errs = append(errs, &SettingError{"accumulate.schedule", r.Accumulate.Schedule, "a string of 0 and 1, one a step"})
+	}
+	if len(errs) > 0 {
+		return errors.Join(errs...)
+	}
+	for _, rule := range rules {
+		if rule.Breaks(r) {
+			errs = append(errs, fmt.Errorf("method %s: %s", r.Name, rule.Reason))
+		}
+	}
+	return errors.Join(errs...)
+}

@@ -1,0 +1,110 @@
+// Package method describes gradient preconditioning methods as data: records of a normal form (curvature,
+// representation, accumulate, solve, apply, guards, fall-backs), a table of them, and the rules by which a
+// combination is legal. It knows nothing of graphs; the stages capture, precondition and update act on a Record.
+//
+//	direction = Apply(Solve(Accumulate(Statistic(Capture))), input)
+package method
+
+// Record is a method in normal form. The zero value of a field means "does not apply".
+type Record struct {
+	Name           string         `json:"name"`
+	Doc            string         `json:"doc,omitempty"`
+	Cite           string         `json:"cite,omitempty"`
+	Preset         string         `json:"preset"` // "paper", or "asdl" for the conventions of the PyTorch library ASDL
+	Curvature      Curvature      `json:"curvature"`
+	Representation Representation `json:"representation"`
+	Accumulate     Accumulate     `json:"accumulate"`
+	Solve          Solve          `json:"solve"`
+	Apply          Apply          `json:"apply"`
+	Guards         Guards         `json:"guards"`
+	Fallback       Fallback       `json:"fallback"`
+	Update         Update         `json:"update"`
+}
+
+// Curvature says which matrix is approximated and from which samples.
+type Curvature struct {
+	Matrix  string `json:"matrix"`            // F (Fisher) or none
+	Source  string `json:"source"`            // mc, emp, exact (per-example gradients), batch (mean gradients), none
+	Samples int    `json:"samples,omitempty"` // labels drawn per example, for source mc
+	Sharing string `json:"sharing,omitempty"` // expand or reduce: layers used at several positions
+	// DataSize divides the statistics; 0 is the number of loss rows of the batch.
+	DataSize int `json:"data_size,omitempty"`
+	// Scale multiplies every statistic.
+	Scale float64 `json:"scale,omitempty"`
+	// Variance of the Gaussian that labels are drawn from (squared-error losses, source mc).
+	Variance float64 `json:"variance,omitempty"`
+}
+
+// Representation says what is stored of the matrix.
+type Representation struct {
+	Granularity string `json:"granularity"`       // layer, unit, element, none
+	Format      string `json:"format"`            // kf_io, kf_dim, diag, none
+	Bias        string `json:"bias,omitempty"`    // kf_io: joint (homogeneous coordinate) or output (output factor alone)
+	Sides       string `json:"sides,omitempty"`   // kf_dim: matrix (first dimension against the rest) or modes (one factor a dimension)
+	Vectors     string `json:"vectors,omitempty"` // kf_dim, tensors of one dimension: diag or grad
+	MaxSide     int    `json:"max_side,omitempty"`
+	OnExceed    string `json:"on_exceed,omitempty"` // kf_dim, sides above max_side: split (into blocks) or identity (no factor)
+}
+
+// Accumulate says how statistics of several steps become one.
+type Accumulate struct {
+	Kind   string  `json:"kind"`             // none (the newest), ema, sum
+	Beta   float64 `json:"beta,omitempty"`   // ema: weight of the old value
+	Debias bool    `json:"debias,omitempty"` // ema: divide by the sum of the weights
+	Init   float64 `json:"init,omitempty"`   // initial value: this times the identity (sum, ema)
+	Every  int     `json:"every,omitempty"`  // steps between statistics
+	Warmup int     `json:"warmup,omitempty"` // leading steps that all update
+	// Schedule, if given, lists step by step whether statistics (and solves) are due; it overrides the intervals.
+	Schedule string `json:"schedule,omitempty"`
+}
+
+// Solve says how the statistic becomes a preconditioner.
+type Solve struct {
+	Kind       string  `json:"kind"`                 // inverse, root, divide, none
+	Power      float64 `json:"power,omitempty"`      // of the whole matrix: -1, -0.5
+	Kernel     string  `json:"kernel,omitempty"`     // auto, cholesky, newton (coupled Newton root), eigen
+	Iterations int     `json:"iterations,omitempty"` // bound of an iterative kernel
+	Tolerance  float64 `json:"tolerance,omitempty"`
+	Every      int     `json:"every,omitempty"`
+	Warmup     int     `json:"warmup,omitempty"`
+	Damping    Damping `json:"damping"`
+}
+
+// Damping says what is added before the solve. Its value is the input "damping" of the step graph.
+type Damping struct {
+	Kind  string  `json:"kind"`            // factor_pi, rel (times the largest eigenvalue), iso, eps (after the root), none
+	Value float64 `json:"value"`           // default of the input
+	Floor float64 `json:"floor,omitempty"` // factor_pi: least damping of a factor
+	// Keep writes the damped matrix back into the statistic (rel).
+	Keep bool `json:"keep,omitempty"`
+}
+
+// Apply says what is preconditioned and what happens to the result.
+type Apply struct {
+	Beta   float64 `json:"beta,omitempty"`    // first-moment EMA of the gradient before preconditioning (Adam), debiased
+	Graft  string  `json:"graft,omitempty"`   // none, sgd, adam: take the norm of that method's direction
+	KLClip float64 `json:"kl_clip,omitempty"` // bound on lr^2 * sum(direction . gradient); 0 is off
+	Scale  float64 `json:"scale,omitempty"`   // factor on the gradient of preconditioned layers
+}
+
+// Guards say what happens to numerical failures.
+type Guards struct {
+	Finite bool `json:"finite"` // keep the last good inverse where a solve gives a non-finite one, and count
+}
+
+// Fallback says what parameters get that the representation does not cover: grad (the plain gradient) or adam.
+type Fallback struct {
+	Norm      string `json:"norm,omitempty"`      // unit, grad, adam: scale and shift of normalisation layers
+	Embedding string `json:"embedding,omitempty"` // kron (diagonal x dense), grad, adam
+	Other     string `json:"other"`               // grad, adam: everything else
+}
+
+// Update is the rule by which the direction changes the parameters. The numbers are defaults of step-graph inputs.
+type Update struct {
+	LR          float64 `json:"lr"`
+	Momentum    float64 `json:"momentum,omitempty"`
+	Nesterov    bool    `json:"nesterov,omitempty"`
+	WeightDecay float64 `json:"weight_decay,omitempty"`
+	Decay       string  `json:"decay,omitempty"` // coupled (added to the gradient) or decoupled (of the parameter)
+	ClipNorm    float64 `json:"clip_norm,omitempty"`
+}

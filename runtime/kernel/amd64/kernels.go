@@ -1,0 +1,66 @@
+package amd64
+
+// Float is an element type with matrix kernels.
+type Float interface{ float32 | float64 }
+
+// Kernels is one set of kernels for one instruction set.
+type Kernels struct {
+	Name string // "avx512", "avx2" or "portable"
+	F32  GEMM[float32]
+	F64  GEMM[float64]
+	vec  vectorFuncs
+}
+
+// GEMM is the set of matrix kernels for one element type. Matrices are row-major; strides count elements. No kernel
+// checks bounds: the caller has.
+type GEMM[T Float] struct {
+	// Rows and Cols are the shape of the tile that uses the registers best. WideCols is the greatest width of a tile of
+	// at most WideRows rows.
+	Rows, Cols         int
+	WideRows, WideCols int
+
+	// Tile computes C = alpha*A*B + beta*C for a tile of 1 <= rows <= Rows and 1 <= cols <= Cols (or WideRows and
+	// WideCols), k >= 0. Element (i, p) of A is a[i*rsa+p*csa], rows of B and C are contiguous with strides ldb and ldc.
+	// With beta == 0, C is written without being read. Each element is one chain of (fused) multiply-adds in the order
+	// of k, whatever the tile's shape.
+	Tile func(rows, cols, k int, a *T, rsa, csa int, b *T, ldb int, c *T, ldc int, alpha, beta T)
+
+	// Transpose writes dst[p*ldd+i] = src[i*lds+p] for 1 <= rows <= Lanes, cols >= 0.
+	Transpose func(rows, cols int, src *T, lds int, dst *T, ldd int)
+	Lanes     int
+
+	// Copy writes dst[i*ldd+j] = src[i*lds+j] for rows >= 1, 1 <= cols <= 4*Lanes.
+	Copy func(rows, cols int, src *T, lds int, dst *T, ldd int)
+
+	// DotRows writes y[i] = sum over p of a[i*lda+p] * x[p] for i < rows, p < k. The order of the sum depends on k only.
+	DotRows func(rows, k int, a *T, lda int, x, y *T)
+}
+
+// MatrixOf gives the matrix kernels of k for T.
+func MatrixOf[T Float](k *Kernels) *GEMM[T] {
+	var zero T
+	if _, ok := any(zero).(float32); ok {
+		return any(&k.F32).(*GEMM[T])
+	}
+	return any(&k.F64).(*GEMM[T])
+}
+
+// portable is the set for every processor.
+var portable = Kernels{
+	Name: "portable",
+	F32:  portableGEMM[float32](),
+	F64:  portableGEMM[float64](),
+	vec:  portableVector,
+}
+
+// sets holds what runs on this processor, the fastest first.
+var sets = append(detect(), &portable)
+
+// Best is the fastest set for this processor.
+func Best() *Kernels { return sets[0] }
+
+// Portable is the set written in Go; it runs on every processor.
+func Portable() *Kernels { return &portable }
+
+// Available lists the sets that this processor can run, the fastest first; the last is Portable.
+func Available() []*Kernels { return append([]*Kernels(nil), sets...) }

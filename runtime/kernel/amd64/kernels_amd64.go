@@ -1,0 +1,45 @@
+package amd64
+
+import "golang.org/x/sys/cpu"
+
+var avx512Kernels = Kernels{
+	Name: "avx512",
+	F32: GEMM[float32]{
+		Rows: 14, Cols: 32, WideRows: 6, WideCols: 64,
+		Tile: tileF32AVX512, Transpose: transposeF32AVX512, Lanes: 16, Copy: copyRowsF32AVX512, DotRows: dotRowsF32AVX512,
+	},
+	F64: GEMM[float64]{
+		Rows: 14, Cols: 16, WideRows: 6, WideCols: 32,
+		Tile: tileF64AVX512, Transpose: transposeF64AVX512, Lanes: 8, Copy: copyRowsF64AVX512, DotRows: dotRowsF64AVX512,
+	},
+	vec: avx512Vector,
+}
+
+var avx2Kernels = Kernels{
+	Name: "avx2",
+	F32: GEMM[float32]{
+		Rows: 6, Cols: 16, WideRows: 2, WideCols: 32,
+		Tile: tileF32AVX2, Transpose: transposeF32AVX2, Lanes: 8, Copy: copyRowsF32AVX2, DotRows: dotRowsF32AVX2,
+	},
+	F64: GEMM[float64]{
+		Rows: 6, Cols: 8, WideRows: 2, WideCols: 16,
+		Tile: tileF64AVX2, Transpose: transposeF64AVX2, Lanes: 4, Copy: copyRowsF64AVX2, DotRows: dotRowsF64AVX2,
+	},
+	vec: avx2Vector,
+}
+
+// detect lists the assembler sets that this processor and its operating system support.
+func detect() []*Kernels {
+	var found []*Kernels
+	x := &cpu.X86
+	if !x.HasAVX2 || !x.HasFMA || !x.HasBMI2 {
+		return nil
+	}
+	if x.HasAVX512F && x.HasAVX512DQ && x.HasAVX512BW && x.HasAVX512VL {
+		found = append(found, &avx512Kernels)
+	}
+	return append(found, &avx2Kernels)
+}
+
+// Pause tells the processor that the caller is waiting in a loop: n PAUSE instructions.
+func Pause(n int) { pause(n) }

@@ -1,0 +1,200 @@
+package kernel
+
+import (
+	"unsafe"
+
+	"github.com/asdlc/asdlc/runtime/kernel/amd64"
+)
+
+// The blocking is that of Goto and van de Geijn (Anatomy of High-Performance Matrix Multiplication, TOMS 2008) with the
+// two inner levels: a block of A (blockRows x blockDepth) is packed to stay in the L2 cache, a strip of B (blockDepth x
+// tile width) to stay in L1, and tiles of C are kept in registers. C is cut into rectangles, the tasks of the workers;
+// each packs what it needs itself, so that workers never wait for each other.
+const (
+	blockDepth     = 384     // of k; 384 x 32 float32 are 48 KiB
+	blockBytes     = 1 << 20 // of a packed block of A
+	minParallel    = 1 << 20 // multiply-adds below which a task is not worth a worker
+	minTaskCols    = 128     // narrower tasks spend too much on packing A
+	minTaskRows    = 56      // lower ones on packing B
+	tasksPerWorker = 2       // to balance workers of unequal speed
+)
+
+// gemmPlan says how C is cut into tasks.
+type gemmPlan struct {
+	taskRows, taskCols int // shape of a task
+	rowTasks, colTasks int
+	batch              int
+	depth              int // of k at a time
+	packA, packB       bool
+	width              int // of a strip of B
+}
+
+// tasks is the number of tasks.
+func (p *gemmPlan) tasks() int { return p.rowTasks * p.colTasks * p.batch }
+
+// depthOf cuts k into equal blocks. It depends on k alone, so that a sum is formed in the same order whatever the rest.
+func depthOf(k int) int {
+	blocks := max(1, ceilDiv(k, blockDepth))
+	return max(1, ceilDiv(k, blocks))
+}
+
+// blockRows is the greatest number of rows of a task: what fits blockBytes when packed.
+func blockRows[T amd64.Float](g *amd64.GEMM[T], depth int) int {
+	var zero T
+	fit := blockBytes / (depth * int(unsafe.Sizeof(zero)))
+	return max(g.Rows, min(fit, 1024)/g.Rows*g.Rows)
+}
+
+// stripWidth is the width of the strips of B: tasks of few rows have wide tiles.
+func stripWidth[T amd64.Float](g *amd64.GEMM[T], m int) int {
+	if m <= g.WideRows {
+		return g.WideCols
+	}
+	return g.Cols
+}
+
+// laneBytes is the scratch memory of one worker: a block of A and a strip of B.
+func laneBytes[T amd64.Float](g *amd64.GEMM[T], m, n, k int) int {
+	var zero T
+	depth := depthOf(k)
+	rows := min(blockRows(g, depth), m)
+	elems := depth*(rows+stripWidth(g, m)) + max(m, n, k) // the last for a strided vector of gemv
+	return ceilDiv(elems*int(unsafe.Sizeof(zero)), alignment)*alignment + alignment
+}
+
+// planGemm cuts the call into tasks for the given number of workers.
+func planGemm[T amd64.Float](g *amd64.GEMM[T], s *gemmSpec[T], workers int) gemmPlan {
+	p := gemmPlan{batch: s.batch, depth: depthOf(s.k), width: stripWidth(g, s.m)}
+	p.rowTasks, p.colTasks = ceilDiv(s.m, blockRows(g, p.depth)), 1
+	for workers > 1 && p.tasks() < tasksPerWorker*workers {
+		rows, cols := ceilDiv(s.m, p.rowTasks), ceilDiv(s.n, p.colTasks)
+		if rows*cols*max(s.k, 1)/2 < minParallel {
+			break
+		}
+		if rows >= cols && rows >= 2*minTaskRows {
+			p.rowTasks++
+		} else if cols >= 2*minTaskCols {
+			p.colTasks++
+		} else if rows >= 2*minTaskRows {
+			p.rowTasks++
+		} else {
+			break
+		}
+	}
+	p.taskRows = min(s.m, ceilDiv(ceilDiv(s.m, p.rowTasks), g.Rows)*g.Rows)
+	p.taskCols = ceilDiv(ceilDiv(s.n, p.colTasks), p.width) * p.width
+	p.rowTasks, p.colTasks = ceilDiv(s.m, p.taskRows), ceilDiv(s.n, p.taskCols)
+	p.packA = s.wantPackedA(p.taskCols)
+	p.packB = s.wantPackedB(p.taskRows, g.Rows)
+	return p
+}
+
+// wantPackedA decides whether packing A pays: the cost is paid back by every strip of B.
+func (s *gemmSpec[T]) wantPackedA(cols int) bool {
+	return cols > 64 && s.lda > 128
+}
+
+// wantPackedB decides whether packing B pays: the cost is paid back by every tile of rows.
+func (s *gemmSpec[T]) wantPackedB(rows, tileRows int) bool {
+	return s.transB || rows > 4*tileRows && s.ldb > 128
+}
+
+// task computes rectangle t of C.
+func (j *gemmJob[T]) task(t int, scratch []T) {
+	p := &j.plan
+	row, t := t%p.rowTasks, t/p.rowTasks
+	col, batch := t%p.colTasks, t/p.colTasks
+	i0, j0 := row*p.taskRows, col*p.taskCols
+	r := rect{
+		i0: i0, i1: min(i0+p.taskRows, j.m), j0: j0, j1: min(j0+p.taskCols, j.n),
+		a: batch * j.strideA, b: batch * j.strideB, c: batch * j.strideC,
+	}
+	if j.lower && r.j0 >= r.i1 {
+		return
+	}
+	beta := j.beta
+	for p0 := 0; p0 == 0 || p0 < j.k; p0 += p.depth {
+		j.block(r, p0, min(p.depth, j.k-p0), beta, scratch)
+		beta = 1
+	}
+}
+
+// rect is a rectangle of rows i0..i1 and columns j0..j1 of C, with the offsets of the three matrices of a batch.
+type rect struct{ i0, i1, j0, j1, a, b, c int }
+
+// block adds the products over k in [p0, p0+depth) to a rectangle of C.
+func (j *gemmJob[T]) block(r rect, p0, depth int, beta T, scratch []T) {
+	packedB, packedA := scratch[:depth*j.plan.width], scratch[depth*j.plan.width:]
+	rows := r.i1 - r.i0
+	tiles := ceilDiv(rows, j.g.Rows)
+	if j.plan.packA && depth > 0 {
+		for t := range tiles {
+			lo, hi := t*rows/tiles, (t+1)*rows/tiles
+			j.packA(r.a, r.i0+lo, hi-lo, p0, depth, packedA[lo*depth:])
+		}
+	}
+	for j0 := r.j0; j0 < r.j1; j0 += j.plan.width {
+		width := min(j.plan.width, r.j1-j0)
+		b, ldb := j.b, j.ldb
+		switch {
+		case depth == 0:
+			b = packedB[:1]
+		case j.plan.packB:
+			j.packB(r.b, j0, width, p0, depth, packedB)
+			b, ldb = packedB, j.plan.width
+		default:
+			b = j.b[r.b+p0*j.ldb+j0:]
+		}
+		for t := range tiles {
+			lo, hi := t*rows/tiles, (t+1)*rows/tiles
+			if j.lower && j0 >= r.i0+hi {
+				continue
+			}
+			a, rsa, csa := j.operandA(r.a, r.i0+lo, p0)
+			if j.plan.packA {
+				a, rsa, csa = packedA[lo*depth:], 1, hi-lo
+			}
+			c := j.c[r.c+(r.i0+lo)*j.ldc+j0:]
+			j.g.Tile(hi-lo, width, depth, unsafe.SliceData(a), rsa, csa, unsafe.SliceData(b), ldb, &c[0], j.ldc, j.alpha, beta)
+		}
+	}
+}
+
+// operandA gives op(A) from row i and column p on, with its strides.
+func (j *gemmJob[T]) operandA(offset, i, p int) (a []T, rsa, csa int) {
+	if j.k == 0 {
+		return nil, 0, 0
+	}
+	if j.transA {
+		return j.a[offset+p*j.lda+i:], 1, j.lda
+	}
+	return j.a[offset+i*j.lda+p:], j.lda, 1
+}
+
+// packA copies rows [i, i+rows) and columns [p, p+depth) of op(A) to dst, column after column.
+func (j *gemmJob[T]) packA(offset, i, rows, p, depth int, dst []T) {
+	if j.transA {
+		src := j.a[offset+p*j.lda+i:]
+		j.g.Copy(depth, rows, &src[0], j.lda, &dst[0], rows)
+		return
+	}
+	for lo := 0; lo < rows; lo += j.g.Lanes {
+		src := j.a[offset+(i+lo)*j.lda+p:]
+		j.g.Transpose(min(j.g.Lanes, rows-lo), depth, &src[0], j.lda, &dst[lo], rows)
+	}
+}
+
+// packB copies columns [col, col+width) and rows [p, p+depth) of op(B) to dst, row after row, plan.width apart.
+func (j *gemmJob[T]) packB(offset, col, width, p, depth int, dst []T) {
+	if !j.transB {
+		src := j.b[offset+p*j.ldb+col:]
+		j.g.Copy(depth, width, &src[0], j.ldb, &dst[0], j.plan.width)
+		return
+	}
+	for lo := 0; lo < width; lo += j.g.Lanes {
+		src := j.b[offset+(col+lo)*j.ldb+p:]
+		j.g.Transpose(min(j.g.Lanes, width-lo), depth, &src[0], j.ldb, &dst[lo], j.plan.width)
+	}
+}
+
+func ceilDiv(a, b int) int { return (a + b - 1) / b }

@@ -1,0 +1,22 @@
+package kernel
+
+import "github.com/asdlc/asdlc/graph"
+
+// nnTable holds the neural-network operators in portable Go on top of Gemm.
+var nnTable = []Row{
+	{Op: "MatMul", Elems: floats, Note: "portable", Make: byFloat(makeMatMul[float32], makeMatMul[float64])},
+	{Op: "MatMul", Elems: []graph.Elem{graph.Int32}, Note: "portable", Make: makeMatMulInt[int32]},
+	{Op: "MatMul", Elems: []graph.Elem{graph.Int64}, Note: "portable", Make: makeMatMulInt[int64]},
+	{Op: "MatMul", Elems: []graph.Elem{graph.Uint32}, Note: "portable", Make: makeMatMulInt[uint32]},
+	{Op: "MatMul", Elems: []graph.Elem{graph.Uint64}, Note: "portable", Make: makeMatMulInt[uint64]},
+	{Op: "Gemm", Elems: floats, Note: "portable", Make: byFloat(makeGemm[float32], makeGemm[float64])},
+
+	{Op: "BatchNormalization", Elems: floats, Note: "portable", Make: byFloat(makeBatchNorm[float32], makeBatchNorm[float64])},
+	{Op: "LayerNormalization", Elems: floats, Note: "portable", Make: byFloat(makeLayerNorm[float32](false), makeLayerNorm[float64](false))},
+	{Op: "RMSNormalization", Elems: floats, Note: "portable", Make: byFloat(makeLayerNorm[float32](true), makeLayerNorm[float64](true))},
+	{Op: "InstanceNormalization", Elems: floats, Note: "portable", Make: byFloat(makeInstanceNorm[float32], makeInstanceNorm[float64])},
+	{Op: "GroupNormalization", Elems: floats, Note: "portable", Make: byFloat(makeGroupNorm[float32], makeGroupNorm[float64])},
+
+	{Op: "Softmax", Elems: floats, Note: "portable", Make: byFloat(makeSoftmax[float32](false), makeSoftmax[float64](false))},
+	{Op: "LogSoftmax", Elems: floats, Note: "portable", Make: byFloat(makeSoftmax[float32](true), makeSoftmax[float64](true))},
+}

@@ -151,6 +151,9 @@ func TestLoaderStops(t *testing.T) {
 			t.Fatal(err)
 		}
 		l.Close() // before any batch, with all buffers full or not
+		if err := d.SetNorm(d.Norm()); err != nil { // the race detector would see a worker that still reads
+			t.Fatal(err)
+		}
 		if _, err := l.Next(t.Context()); err != data.ErrClosed {
 			t.Errorf("after Close: %v", err)
 		}

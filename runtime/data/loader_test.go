@@ -150,7 +150,7 @@ func TestLoaderStops(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		l.Close() // before any batch, with all buffers full or not
+		l.Close()                                   // before any batch, with all buffers full or not
 		if err := d.SetNorm(d.Norm()); err != nil { // the race detector would see a worker that still reads
 			t.Fatal(err)
 		}

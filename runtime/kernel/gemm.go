@@ -36,6 +36,7 @@ func GemmBatched[T amd64.Float](p *Pool, transA, transB bool, m, n, k int, alpha
 		a: a, lda: lda, strideA: strideA, b: b, ldb: ldb, strideB: strideB, c: c, ldc: ldc, strideC: strideC,
 	}
 	spec.check()
+	spec.asRow()
 	runGemm(p, &spec, ws)
 }
 

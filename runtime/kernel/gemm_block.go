@@ -11,9 +11,11 @@ import (
 // tile width) to stay in L1, and tiles of C are kept in registers. C is cut into rectangles, the tasks of the workers;
 // each packs what it needs itself, so that workers never wait for each other.
 const (
-	blockDepth     = 384     // of k; 384 x 32 float32 are 48 KiB
+	blockDepth     = 256     // of k; 384 x 32 float32 are 48 KiB
+	rowDepth       = 16      // the same for a single row: as many streams as the prefetcher follows
 	blockBytes     = 1 << 20 // of a packed block of A
 	minParallel    = 1 << 20 // multiply-adds below which a task is not worth a worker
+	minParallelRow = 1 << 17 // the same for a row, which is bound by memory
 	minTaskCols    = 128     // narrower tasks spend too much on packing A
 	minTaskRows    = 56      // lower ones on packing B
 	tasksPerWorker = 2       // to balance workers of unequal speed
@@ -58,17 +60,23 @@ func laneBytes[T amd64.Float](g *amd64.GEMM[T], m, n, k int) int {
 	var zero T
 	depth := depthOf(k)
 	rows := min(blockRows(g, depth), m)
-	elems := depth*(rows+stripWidth(g, m)) + max(m, n, k) // the last for a strided vector of gemv
+	if n == 1 {
+		rows = 1 // A is not packed
+	}
+	elems := depth*(rows+max(g.Cols, g.WideCols)) + m + n + k // the last for the vectors of dotTask
 	return ceilDiv(elems*int(unsafe.Sizeof(zero)), alignment)*alignment + alignment
 }
 
 // planGemm cuts the call into tasks for the given number of workers.
 func planGemm[T amd64.Float](g *amd64.GEMM[T], s *gemmSpec[T], workers int) gemmPlan {
 	p := gemmPlan{batch: s.batch, depth: depthOf(s.k), width: stripWidth(g, s.m)}
+	if s.m == 1 {
+		p.depth = min(p.depth, rowDepth)
+	}
 	p.rowTasks, p.colTasks = ceilDiv(s.m, blockRows(g, p.depth)), 1
 	for workers > 1 && p.tasks() < tasksPerWorker*workers {
 		rows, cols := ceilDiv(s.m, p.rowTasks), ceilDiv(s.n, p.colTasks)
-		if rows*cols*max(s.k, 1)/2 < minParallel {
+		if work := rows * cols * max(s.k, 1); work < 2*minParallel && (rows > 1 || work < 2*minParallelRow) {
 			break
 		}
 		if rows >= cols && rows >= 2*minTaskRows {
@@ -110,6 +118,10 @@ func (j *gemmJob[T]) task(t int, scratch []T) {
 		a: batch * j.strideA, b: batch * j.strideB, c: batch * j.strideC,
 	}
 	if j.lower && r.j0 >= r.i1 {
+		return
+	}
+	if j.isDots() {
+		j.dotTask(r, scratch)
 		return
 	}
 	beta := j.beta

@@ -311,7 +311,7 @@ func TestGemmAllocatesNothing(t *testing.T) {
 			a, _ := matrix[float32](rng, k, m, 0)
 			b, _ := matrix[float32](rng, n, k, 0)
 			c := make([]float32, max(m, n)*max(m, n))
-			ws := make([]byte, GemmWorkspace[float32](p, m, n, k))
+			ws := make([]byte, max(GemmWorkspace[float32](p, m, n, k), GemmWorkspace[float32](p, m, m, k)))
 			if allocs := testing.AllocsPerRun(20, func() {
 				Gemm(p, true, true, m, n, k, 1, a, m, b, k, 0, c, n, ws)
 				Syrk(p, true, m, k, 1, a, m, 0, c, m, ws)

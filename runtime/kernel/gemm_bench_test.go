@@ -19,10 +19,8 @@ import (
 
 var benchSizes = []int{64, 128, 256, 512, 1024, 2048}
 
-// gflops is the rate of one n x n x n product in the given time.
-func gflops(n int, d time.Duration) float64 {
-	return 2 * float64(n) * float64(n) * float64(n) / float64(d.Nanoseconds())
-}
+// gflops is the rate of so many floating-point operations in the given time.
+func gflops(flops float64, d time.Duration) float64 { return flops / float64(d.Nanoseconds()) }
 
 // BenchmarkGemm measures float32 and float64 products of square matrices for 1 and 2 workers.
 func BenchmarkGemm(b *testing.B) {
@@ -45,8 +43,9 @@ func benchGemm[T amd64.Float](b *testing.B) {
 					Gemm(p, false, false, n, n, n, 1, x, n, y, n, 0, z, n, ws)
 					best = min(best, time.Since(start))
 				}
-				b.ReportMetric(gflops(n, best), "GFLOP/s(best)")
-				b.ReportMetric(gflops(n, b.Elapsed()/time.Duration(b.N)), "GFLOP/s")
+				flops := 2 * float64(n) * float64(n) * float64(n)
+				b.ReportMetric(gflops(flops, best), "GFLOP/s(best)")
+				b.ReportMetric(gflops(flops, b.Elapsed()/time.Duration(b.N)), "GFLOP/s")
 			})
 		}
 	}
@@ -76,13 +75,73 @@ func BenchmarkGemmVersusOpenBLAS(b *testing.B) {
 					for b.Loop() {
 						ratio.run(
 							func() { Gemm(p, transA, transB, n, n, n, 1, x, n, y, n, 0, z, n, ws) },
-							func() { theirs.sgemm(transA, transB, n, x, y, z) },
+							func() { theirs.sgemm(transA, transB, n, n, n, x, n, y, n, z, n) },
 						)
 					}
-					ratio.report(b, n)
+					ratio.report(b, 2*float64(n)*float64(n)*float64(n))
 				})
 			}
 		}
+	}
+}
+
+// BenchmarkGemmShapesVersusOpenBLAS does the same, on one worker, for the shapes of layers: a batch through a layer,
+// the gradients of its input and weight, narrow outputs.
+func BenchmarkGemmShapesVersusOpenBLAS(b *testing.B) {
+	theirs := openBLAS(b)
+	theirs.setThreads(1)
+	for _, s := range []struct {
+		form    string
+		m, n, k int
+	}{
+		{"NT", 32, 512, 512},
+		{"NN", 32, 512, 512},
+		{"TN", 512, 512, 32},
+		{"NT", 32, 10, 512},
+		{"NN", 4, 1024, 1024},
+		{"NT", 4, 1024, 1024},
+		{"NN", 32, 2048, 2048},
+		{"NT", 128, 1024, 1024},
+		{"NN", 64, 1024, 576},
+		{"NN", 1024, 64, 64},
+		{"NN", 16, 16, 16},
+		{"NN", 8, 8, 8},
+		{"NN", 33, 33, 33},
+	} {
+		b.Run(fmt.Sprintf("%s/%dx%dx%d", s.form, s.m, s.n, s.k), func(b *testing.B) {
+			runtime.LockOSThread()
+			defer runtime.UnlockOSThread()
+			transA, transB := s.form[0] == 'T', s.form[1] == 'T'
+			lda, ldb := s.k, s.n
+			if transA {
+				lda = s.m
+			}
+			if transB {
+				ldb = s.k
+			}
+			rng := rand.New(rand.NewPCG(1, 1))
+			x, _ := matrix[float32](rng, s.m, s.k, 0)
+			y, _ := matrix[float32](rng, s.k, s.n, 0)
+			z, ws := make([]float32, s.m*s.n), make([]byte, GemmWorkspace[float32](nil, s.m, s.n, s.k))
+			ratio := alternation{clock: threadClock}
+			// The clock takes as long as the smallest products: several a time.
+			calls := max(1, 1<<20/(s.m*s.n*s.k))
+			for b.Loop() {
+				ratio.run(
+					func() {
+						for range calls {
+							Gemm(nil, transA, transB, s.m, s.n, s.k, 1, x, lda, y, ldb, 0, z, s.n, ws)
+						}
+					},
+					func() {
+						for range calls {
+							theirs.sgemm(transA, transB, s.m, s.n, s.k, x, lda, y, ldb, z, s.n)
+						}
+					},
+				)
+			}
+			ratio.report(b, 2*float64(s.m*s.n*s.k)*float64(calls))
+		})
 	}
 }
 
@@ -137,9 +196,9 @@ func (a *alternation) run(ours, theirs func()) {
 	}
 }
 
-func (a *alternation) report(b *testing.B, n int) {
-	b.ReportMetric(gflops(n, a.ours), "GFLOP/s")
-	b.ReportMetric(gflops(n, a.theirs), "OpenBLAS-GFLOP/s")
+func (a *alternation) report(b *testing.B, flops float64) {
+	b.ReportMetric(gflops(flops, a.ours), "GFLOP/s")
+	b.ReportMetric(gflops(flops, a.theirs), "OpenBLAS-GFLOP/s")
 	b.ReportMetric(float64(a.theirs)/float64(a.ours), "ratio")
 }
 
@@ -151,9 +210,9 @@ type blas struct {
 }
 
 type blasArgs struct {
-	plain, transposed byte
-	n, threads        int32
-	one, zero         float32
+	plain, transposed      byte
+	m, n, k, lda, ldb, ldc int32
+	one, zero              float32
 }
 
 // openBLAS loads the library, or skips the benchmark.
@@ -180,20 +239,20 @@ func openBLAS(b *testing.B) *blas {
 func (l *blas) setThreads(n int) { purego.SyscallN(l.threadsPtr, uintptr(n)) }
 
 // sgemm computes the row-major z = op(x)*op(y): in column-major terms z^T = op(y)^T * op(x)^T.
-func (l *blas) sgemm(transX, transY bool, n int, x, y, z []float32) {
+func (l *blas) sgemm(transX, transY bool, m, n, k int, x []float32, ldx int, y []float32, ldy int, z []float32, ldz int) {
 	c := l.pinned
-	c.n = int32(n)
+	c.m, c.n, c.k, c.lda, c.ldb, c.ldc = int32(n), int32(m), int32(k), int32(ldy), int32(ldx), int32(ldz)
 	form := func(trans bool) uintptr {
 		if trans {
 			return uintptr(unsafe.Pointer(&c.transposed))
 		}
 		return uintptr(unsafe.Pointer(&c.plain))
 	}
-	size := uintptr(unsafe.Pointer(&c.n))
+	size := func(v *int32) uintptr { return uintptr(unsafe.Pointer(v)) }
 	for i, v := range []uintptr{
-		form(transY), form(transX), size, size, size, uintptr(unsafe.Pointer(&c.one)),
-		uintptr(unsafe.Pointer(&y[0])), size, uintptr(unsafe.Pointer(&x[0])), size,
-		uintptr(unsafe.Pointer(&c.zero)), uintptr(unsafe.Pointer(&z[0])), size,
+		form(transY), form(transX), size(&c.m), size(&c.n), size(&c.k), uintptr(unsafe.Pointer(&c.one)),
+		uintptr(unsafe.Pointer(&y[0])), size(&c.lda), uintptr(unsafe.Pointer(&x[0])), size(&c.ldb),
+		uintptr(unsafe.Pointer(&c.zero)), uintptr(unsafe.Pointer(&z[0])), size(&c.ldc),
 	} {
 		l.args[i] = v
 	}

@@ -11,7 +11,7 @@ import (
 // tile width) to stay in L1, and tiles of C are kept in registers. C is cut into rectangles, the tasks of the workers;
 // each packs what it needs itself, so that workers never wait for each other.
 const (
-	blockDepth     = 256     // of k; 384 x 32 float32 are 48 KiB
+	blockDepth     = 256     // of k; 256 x 32 float32 are 32 KiB
 	rowDepth       = 16      // the same for a single row: as many streams as the prefetcher follows
 	blockBytes     = 1 << 20 // of a packed block of A
 	minParallel    = 1 << 20 // multiply-adds below which a task is not worth a worker
@@ -172,15 +172,32 @@ func (j *gemmJob[T]) block(r rect, p0, depth int, beta T, scratch []T) {
 	}
 }
 
+// smallWork is the number of multiply-adds up to which a product is computed in place: no tasks, no packing.
+const smallWork = 64 * 64 * 64
+
+// small computes a product whose B is stored row after row and whose k is one block. The sums have the same order as
+// on the general path.
+func (s *gemmSpec[T]) small(g *amd64.GEMM[T]) {
+	width := stripWidth(g, s.m)
+	tiles := ceilDiv(s.m, g.Rows)
+	for j0 := 0; j0 < s.n; j0 += width {
+		for t := range tiles {
+			lo, hi := t*s.m/tiles, (t+1)*s.m/tiles
+			a, rsa, csa := s.operandA(0, lo, 0)
+			g.Tile(hi-lo, min(width, s.n-j0), s.k, &a[0], rsa, csa, &s.b[j0], s.ldb, &s.c[lo*s.ldc+j0], s.ldc, s.alpha, s.beta)
+		}
+	}
+}
+
 // operandA gives op(A) from row i and column p on, with its strides.
-func (j *gemmJob[T]) operandA(offset, i, p int) (a []T, rsa, csa int) {
-	if j.k == 0 {
+func (s *gemmSpec[T]) operandA(offset, i, p int) (a []T, rsa, csa int) {
+	if s.k == 0 {
 		return nil, 0, 0
 	}
-	if j.transA {
-		return j.a[offset+p*j.lda+i:], 1, j.lda
+	if s.transA {
+		return s.a[offset+p*s.lda+i:], 1, s.lda
 	}
-	return j.a[offset+i*j.lda+p:], j.lda, 1
+	return s.a[offset+i*s.lda+p:], s.lda, 1
 }
 
 // packA copies rows [i, i+rows) and columns [p, p+depth) of op(A) to dst, column after column.

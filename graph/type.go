@@ -67,9 +67,12 @@ func (t Type) WithElem(e Elem) Type {
 	return t
 }
 
-// String prints as ONNX's textual syntax: float[N,4], float[] for a scalar, float for an unknown shape.
+// String prints as ONNX's textual syntax, but for quotes: float[N,2*M], float for a scalar, float[] for an unknown shape.
 func (t Type) String() string {
 	if !t.Ranked {
+		return t.Elem.String() + "[]"
+	}
+	if len(t.Dims) == 0 {
 		return t.Elem.String()
 	}
 	var sb strings.Builder

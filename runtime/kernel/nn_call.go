@@ -121,3 +121,10 @@ func grainFor(cost int) int {
 	const chunk = 1 << 14
 	return max(1, chunk/max(1, cost))
 }
+
+// setAll writes v to all of x.
+func setAll[T amd64.Float](x []T, v T) {
+	for i := range x {
+		x[i] = v
+	}
+}

@@ -11,6 +11,8 @@ var nnTable = []Row{
 	{Op: "MatMul", Elems: []graph.Elem{graph.Uint64}, Note: "portable", Make: makeMatMulInt[uint64]},
 	{Op: "Gemm", Elems: floats, Note: "portable", Make: byFloat(makeGemm[float32], makeGemm[float64])},
 
+	{Op: "Conv", Elems: floats, Note: "portable", Make: byFloat(makeConv[float32], makeConv[float64])},
+
 	{Op: "BatchNormalization", Elems: floats, Note: "portable", Make: byFloat(makeBatchNorm[float32], makeBatchNorm[float64])},
 	{Op: "LayerNormalization", Elems: floats, Note: "portable", Make: byFloat(makeLayerNorm[float32](false), makeLayerNorm[float64](false))},
 	{Op: "RMSNormalization", Elems: floats, Note: "portable", Make: byFloat(makeLayerNorm[float32](true), makeLayerNorm[float64](true))},

@@ -1,0 +1,114 @@
+package op
+
+import (
+	"math"
+
+	"github.com/asdlc/asdlc/graph"
+)
+
+// Exporters compute sizes in floating point: Floor(Mul(Cast(Shape), scale)). Content holds integers only, so the
+// rounding operators look through the arithmetic below them, where all of it is constant.
+
+// roundedConst is the content of rounding applied to v, or nil.
+func roundedConst(v *graph.Value, rounding string) []graph.Dim {
+	budget := 64
+	f := floatConst(v, &budget)
+	if f == nil {
+		return nil
+	}
+	round := map[string]func(float64) float64{"Floor": math.Floor, "Ceil": math.Ceil, "Round": math.RoundToEven, "Cast": math.Trunc}[rounding]
+	out := make([]graph.Dim, len(f))
+	for i, x := range f {
+		if math.IsNaN(x) || math.Abs(x) >= 1<<24 {
+			return nil
+		}
+		out[i] = graph.Known(int64(round(x)))
+	}
+	return out
+}
+
+// floatConst evaluates arithmetic on small constants, in v's precision; nil if v is not one. budget bounds the nodes
+// visited.
+func floatConst(v *graph.Value, budget *int) []float64 {
+	*budget--
+	if v == nil || *budget < 0 {
+		return nil
+	}
+	if c := knownFloats(v); c != nil {
+		return c
+	}
+	n := v.Def()
+	if n == nil || n.Domain != "" || v.Type.Rank() > 1 || v.Type.Rank() < 0 {
+		return nil
+	}
+	var out []float64
+	switch n.Op {
+	case "Constant":
+		if a, ok := n.Attr("value"); ok && a.T != nil && a.T.Len() <= maxContent {
+			out, _ = a.T.Float64s()
+		}
+		return out
+	case "Cast", "Identity", "Squeeze", "Unsqueeze":
+		out = floatConst(n.In(0), budget)
+		if n.Op == "Cast" && v.Type.Elem.IsInt() {
+			return nil
+		}
+	case "Add", "Sub", "Mul", "Div":
+		if !v.Type.Elem.IsFloat() {
+			return nil
+		}
+		out = floatZip(floatConst(n.In(0), budget), floatConst(n.In(1), budget), n.Op)
+	case "Sqrt":
+		for _, x := range floatConst(n.In(0), budget) {
+			out = append(out, math.Sqrt(x))
+		}
+	}
+	if v.Type.Elem == graph.Float32 {
+		for i, x := range out {
+			out[i] = float64(float32(x))
+		}
+	}
+	return out
+}
+
+// knownFloats is the value of an initializer or of known content.
+func knownFloats(v *graph.Value) []float64 {
+	if v.IsInitializer() && len(v.Const().Shape) <= 1 && v.Const().Len() <= maxContent {
+		if f, ok := v.Const().Float64s(); ok {
+			return f
+		}
+	}
+	if len(v.Content) == 0 {
+		return nil
+	}
+	out := make([]float64, len(v.Content))
+	for i, d := range v.Content {
+		n, ok := d.Int()
+		if !ok {
+			return nil
+		}
+		out[i] = float64(n)
+	}
+	return out
+}
+
+func floatZip(a, b []float64, op string) []float64 {
+	if len(a) == 0 || len(b) == 0 || len(a) != len(b) && len(a) != 1 && len(b) != 1 {
+		return nil
+	}
+	out := make([]float64, max(len(a), len(b)))
+	for i := range out {
+		x, y := a[min(i, len(a)-1)], b[min(i, len(b)-1)]
+		switch op {
+		case "Add":
+			out[i] = x + y
+		case "Sub":
+			out[i] = x - y
+		case "Mul":
+			out[i] = x * y
+		case "Div":
+			out[i] = x / y
+		}
+	}
+	return out
+}

@@ -1,0 +1,379 @@
+package op
+
+import (
+	"errors"
+	"fmt"
+	"strings"
+
+	"github.com/asdlc/asdlc/graph"
+)
+
+// Infer sets the types (and contents) of n's outputs from its inputs, replacing what they were. Calls of model-local
+// functions are inferred through the body, nodes with nested graphs through these. It checks arity, element types and
+// attributes on the way: the error is a graph.NodeError of kind ErrInvalid, or ErrUnsupported for an unknown operator.
+func Infer(m *graph.Model, n *graph.Node) error {
+	return newEnv(m, n.Graph()).node(n, false)
+}
+
+// InferGraph infers the whole model in order. What is declared of a value refines what is inferred; a contradiction is
+// an ErrInvalid. All unknown operators are collected and joined; the first other error ends the walk.
+func InferGraph(m *graph.Model) error {
+	e := newEnv(m, m.Graph)
+	var missing []error
+	e.missing = &missing
+	if err := e.graph(m.Graph); err != nil {
+		missing = append(missing, err)
+	}
+	return errors.Join(missing...)
+}
+
+// InferCall sets ctx.Out from ctx.In. It leaves the graph as it is. The runtime uses it with concrete arguments.
+func InferCall(ctx *Context) error {
+	e := &env{walk: (*env).graph}
+	if ctx.Model != nil {
+		e = newEnv(ctx.Model, ctx.Node.Graph())
+	}
+	e.pure = true
+	ctx.env = e
+	return e.call(ctx)
+}
+
+// env is the surroundings of a node: where functions and opset versions come from, and the attributes of the function
+// call whose body is being inferred.
+type env struct {
+	model   *graph.Model
+	opsets  map[string]int64
+	frame   map[string]graph.Attr          // attributes of the call; nil outside of a function call
+	consts  map[*graph.Value]*graph.Tensor // constants passed to formal inputs
+	scope   string
+	depth   int
+	pure    bool             // leave nested graphs as they were
+	memo    map[string][]Arg // results of function calls
+	missing *[]error         // collects unknown operators; nil: the first is returned
+	seen    map[string]bool  // unknown operators in function bodies already reported
+
+	// walk is (*env).graph. Rows with nested graphs call it through this field, since tables must not refer to
+	// themselves.
+	walk func(*env, *graph.Graph) error
+}
+
+func newEnv(m *graph.Model, g *graph.Graph) *env {
+	e := &env{model: m, opsets: m.Opsets, memo: map[string][]Arg{}, seen: map[string]bool{}, walk: (*env).graph}
+	for g != nil && g.Parent() != nil {
+		g = g.Parent()
+	}
+	if g == m.Graph {
+		return e
+	}
+	for _, f := range m.Functions {
+		if f.Body == g && len(f.Opsets) > 0 {
+			e.opsets = f.Opsets
+		}
+	}
+	return e
+}
+
+// graph infers the nodes of g in order.
+func (e *env) graph(g *graph.Graph) error {
+	for _, v := range g.Initializers() {
+		if t := e.constOf(v); t != nil && len(t.Shape) <= 1 && t.Len() <= maxContent {
+			v.Content = tensorContent(t)
+		}
+	}
+	for n := range g.Nodes() {
+		err := e.node(n, true)
+		if err != nil && e.missing != nil && errors.Is(err, graph.ErrUnsupported) {
+			e.report(err)
+			err = nil
+		}
+		if err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *env) report(err error) {
+	if msg := err.Error(); !e.seen[msg] {
+		e.seen[msg] = true
+		*e.missing = append(*e.missing, err)
+	}
+}
+
+// node infers one node; merge tells whether types already there are declarations to respect.
+func (e *env) node(n *graph.Node, merge bool) error {
+	c := &Context{Node: n, Model: e.model, env: e}
+	opset, ok := e.opsets[n.Domain]
+	if !ok {
+		opset = e.opsets[standardDomain(n.Domain)]
+	}
+	c.Opset = int(opset)
+	for _, v := range n.Inputs() {
+		c.In = append(c.In, e.argOf(v))
+	}
+	if err := e.call(c); err != nil {
+		return e.place(err)
+	}
+	for i, v := range n.Outputs() {
+		if v == nil {
+			continue
+		}
+		t := c.Out[i].Type
+		if merge {
+			var err error
+			if t, err = mergeType(t, v.Type); err != nil {
+				return e.place(c.fail("output %q is %v", v.Name, err))
+			}
+		}
+		v.Type, v.Content = t, c.Out[i].Content
+	}
+	return nil
+}
+
+// place adds the call path to an error inside of a function body.
+func (e *env) place(err error) error {
+	var ne *graph.NodeError
+	if e.scope != "" && errors.As(err, &ne) && ne.Scope == "" {
+		moved := *ne
+		moved.Scope = e.scope
+		return &moved
+	}
+	return err
+}
+
+// call infers a call in c, whose In is set.
+func (e *env) call(c *Context) error {
+	n := c.Node
+	c.Out = make([]Arg, len(n.Outputs()))
+	for i, v := range n.Outputs() {
+		c.Out[i].Present = v != nil
+	}
+	if f := e.function(n); f != nil {
+		return e.enter(c, f)
+	}
+	opset := c.Opset
+	if n.Domain == graph.Asdl && opset == 0 {
+		opset = 1
+	}
+	if opset == 0 {
+		return c.fail("the model imports no version of the operator set %q", n.Domain)
+	}
+	s, ok := Lookup(n.Domain, n.Op, opset)
+	if !ok {
+		return c.errorf(graph.ErrUnsupported, "operator %s is not known in version %d of the operator set %q", n.Op, opset, n.Domain)
+	}
+	c.schema = s
+	if err := c.check(); err != nil {
+		return err
+	}
+	if !e.unbound(n) && s.Infer != nil {
+		if err := s.Infer(c); err != nil {
+			return err
+		}
+	}
+	return c.finish()
+}
+
+// unbound reports whether n refers to attributes of a function that is not being called: then only element types
+// are inferred.
+func (e *env) unbound(n *graph.Node) bool {
+	if e.frame != nil {
+		return false
+	}
+	for _, a := range n.Attrs() {
+		if a.Ref != "" {
+			return true
+		}
+	}
+	return false
+}
+
+// function is the model-local function that n calls, or nil. Operators of the standard set cannot be replaced.
+func (e *env) function(n *graph.Node) *graph.Function {
+	if e.model == nil {
+		return nil
+	}
+	f := e.model.Function(n.Domain, n.Op)
+	if f != nil && standardDomain(n.Domain) == "" {
+		if _, known := Lookup("", n.Op, int(e.opsets[n.Domain])); known {
+			return nil
+		}
+	}
+	return f
+}
+
+const maxCallDepth = 100
+
+// enter infers a call of f by inferring its body with the types of the arguments; the body is left as it was.
+func (e *env) enter(c *Context, f *graph.Function) error {
+	body := f.Body
+	if len(c.In) > len(body.Inputs()) || len(c.Out) > len(body.Outputs()) {
+		return c.fail("%d inputs and %d outputs, but the function takes %d and gives %d",
+			len(c.In), len(c.Out), len(body.Inputs()), len(body.Outputs()))
+	}
+	if e.depth >= maxCallDepth {
+		return c.fail("functions nest more than %d deep: is one of them recursive?", maxCallDepth)
+	}
+	inner := &env{
+		model: e.model, opsets: f.Opsets, frame: e.frameOf(c, f), consts: map[*graph.Value]*graph.Tensor{},
+		scope: joinScope(e.scope, c.Node), depth: e.depth + 1, memo: e.memo, missing: e.missing, seen: e.seen, walk: e.walk,
+	}
+	if len(f.Opsets) == 0 {
+		inner.opsets = e.opsets
+	}
+	key := callKey(f, c, inner.frame)
+	out, ok := e.memo[key]
+	if !ok {
+		restore := snapshot(body)
+		defer restore()
+		forget(body)
+		for i, v := range body.Inputs() {
+			if i < len(c.In) && c.In[i].Present {
+				v.Type, v.Content = c.In[i].Type, c.Content(i)
+				inner.consts[v] = c.In[i].Const
+			}
+		}
+		if err := inner.graph(body); err != nil {
+			return err
+		}
+		for _, v := range body.Outputs() {
+			out = append(out, inner.argOf(v))
+		}
+		if e.memo != nil {
+			e.memo[key] = out
+		}
+	}
+	for i := range c.Out {
+		c.Out[i].Type, c.Out[i].Content = out[i].Type, out[i].Content
+	}
+	return nil
+}
+
+func joinScope(scope string, n *graph.Node) string {
+	name := n.Name
+	if name == "" {
+		name = n.Op
+	}
+	if n.Scope != "" {
+		name = n.Scope + "/" + name
+	}
+	if scope == "" {
+		return name
+	}
+	return scope + "/" + name
+}
+
+// frameOf is the attributes that the body of f sees.
+func (e *env) frameOf(c *Context, f *graph.Function) map[string]graph.Attr {
+	frame := map[string]graph.Attr{}
+	for _, a := range f.Defaults {
+		frame[a.Name] = a
+	}
+	for _, a := range c.Node.Attrs() {
+		if v, ok := c.Attr(a.Name); ok {
+			frame[a.Name] = v
+		}
+	}
+	return frame
+}
+
+// callKey tells calls apart whose results may differ.
+func callKey(f *graph.Function, c *Context, frame map[string]graph.Attr) string {
+	var sb strings.Builder
+	fmt.Fprintf(&sb, "%p", f)
+	for i, a := range c.In {
+		fmt.Fprintf(&sb, "|%t %v %v %v %p", a.Present, a.Type, a.Content == nil, c.Content(i), a.Const)
+	}
+	fmt.Fprintf(&sb, "|%v", frame) // maps print in key order
+	return sb.String()
+}
+
+// snapshot remembers types and contents of all values in g; restore brings them back.
+func snapshot(g *graph.Graph) (restore func()) {
+	type known struct {
+		v       *graph.Value
+		t       graph.Type
+		content []graph.Dim
+	}
+	var all []known
+	for v := range deepValues(g) {
+		all = append(all, known{v, v.Type, v.Content})
+	}
+	return func() {
+		for _, k := range all {
+			k.v.Type, k.v.Content = k.t, k.content
+		}
+	}
+}
+
+// forget makes the values that inference types unknown.
+func forget(g *graph.Graph) {
+	for v := range deepValues(g) {
+		if v.Const() == nil {
+			v.Type, v.Content = graph.Type{}, nil
+		}
+	}
+}
+
+func deepValues(g *graph.Graph) func(yield func(*graph.Value) bool) {
+	return func(yield func(*graph.Value) bool) { walkValues(g, yield) }
+}
+
+func walkValues(g *graph.Graph, yield func(*graph.Value) bool) bool {
+	for v := range g.Values() {
+		if !yield(v) {
+			return false
+		}
+	}
+	for n := range g.Nodes() {
+		for _, sub := range n.Graphs() {
+			if !walkValues(sub, yield) {
+				return false
+			}
+		}
+	}
+	return true
+}
+
+// argOf is what is known of v as an input.
+func (e *env) argOf(v *graph.Value) Arg {
+	if v == nil {
+		return Arg{}
+	}
+	a := Arg{Present: true, Type: v.Type, Const: e.constOf(v), Content: v.Content}
+	if a.Const != nil {
+		a.Type = a.Const.Type()
+	}
+	return a
+}
+
+// constOf is the constant value of v, or nil: of an initializer that callers cannot override, of a Constant node, or
+// of one of these behind an Identity or a tag.
+func (e *env) constOf(v *graph.Value) *graph.Tensor {
+	for range 8 {
+		if t := v.Const(); t != nil {
+			if !v.IsInput() || e.model == nil || e.model.IRVersion < 4 {
+				return t
+			}
+			return nil
+		}
+		if t := e.consts[v]; t != nil {
+			return t
+		}
+		n := v.Def()
+		switch {
+		case n == nil:
+			return nil
+		case n.Is("", "Constant"):
+			a, _ := n.Attr("value")
+			return a.T
+		case n.Is("", "Identity"), n.IsTag():
+			if v = n.In(0); v == nil {
+				return nil
+			}
+		default:
+			return nil
+		}
+	}
+	return nil
+}

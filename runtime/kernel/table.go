@@ -4,7 +4,7 @@ import "slices"
 
 // Portable lists the tables of portable kernels, which NewRegistry joins.
 func Portable() [][]Row {
-	return [][]Row{mathTable(), logicTable(), bitsTable(), shapeTable(), nnTable, linalgTable}
+	return [][]Row{mathTable(), logicTable(), castRows(), reduceTable(), bitsTable(), shapeTable(), nnTable, linalgTable}
 }
 
 // mathTable are the element-wise operators on numbers.

@@ -12,6 +12,13 @@ var nnTable = []Row{
 	{Op: "Gemm", Elems: floats, Note: "portable", Make: byFloat(makeGemm[float32], makeGemm[float64])},
 
 	{Op: "Conv", Elems: floats, Note: "portable", Make: byFloat(makeConv[float32], makeConv[float64])},
+	{Op: "MaxPool", Elems: floats, Note: "portable", Make: byFloat(makeMaxPool[float32], makeMaxPool[float64])},
+	{Op: "MaxPool", Elems: []graph.Elem{graph.Uint8}, Note: "portable", Make: makeMaxPool[uint8]},
+	{Op: "MaxPool", Elems: []graph.Elem{graph.Int8}, Note: "portable", Make: makeMaxPool[int8]},
+	{Op: "AveragePool", Elems: floats, Note: "portable", Make: byFloat(makeAveragePool[float32], makeAveragePool[float64])},
+	{Op: "LpPool", Elems: floats, Note: "portable", Make: byFloat(makeLpPool[float32], makeLpPool[float64])},
+	{Op: "GlobalAveragePool", Elems: floats, Note: "portable", Make: byFloat(makeGlobalPool(meanOf[float32]), makeGlobalPool(meanOf[float64]))},
+	{Op: "GlobalMaxPool", Elems: floats, Note: "portable", Make: byFloat(makeGlobalPool(maxOf[float32]), makeGlobalPool(maxOf[float64]))},
 
 	{Op: "BatchNormalization", Elems: floats, Note: "portable", Make: byFloat(makeBatchNorm[float32], makeBatchNorm[float64])},
 	{Op: "LayerNormalization", Elems: floats, Note: "portable", Make: byFloat(makeLayerNorm[float32](false), makeLayerNorm[float64](false))},

@@ -10,9 +10,9 @@ import (
 // rounding operators look through the arithmetic below them, where all of it is constant.
 
 // roundedConst is the content of rounding applied to v, or nil.
-func roundedConst(v *graph.Value, rounding string) []graph.Dim {
+func (e *env) roundedConst(v *graph.Value, rounding string) []graph.Dim {
 	budget := 64
-	f := floatConst(v, &budget)
+	f := e.floatConst(v, &budget)
 	if f == nil {
 		return nil
 	}
@@ -29,12 +29,12 @@ func roundedConst(v *graph.Value, rounding string) []graph.Dim {
 
 // floatConst evaluates arithmetic on small constants, in v's precision; nil if v is not one. budget bounds the nodes
 // visited.
-func floatConst(v *graph.Value, budget *int) []float64 {
+func (e *env) floatConst(v *graph.Value, budget *int) []float64 {
 	*budget--
 	if v == nil || *budget < 0 {
 		return nil
 	}
-	if c := knownFloats(v); c != nil {
+	if c := e.knownFloats(v); c != nil {
 		return c
 	}
 	n := v.Def()
@@ -43,13 +43,8 @@ func floatConst(v *graph.Value, budget *int) []float64 {
 	}
 	var out []float64
 	switch n.Op {
-	case "Constant":
-		if a, ok := n.Attr("value"); ok && a.T != nil && a.T.Len() <= maxContent {
-			out, _ = a.T.Float64s()
-		}
-		return out
 	case "Cast", "Identity", "Squeeze", "Unsqueeze":
-		out = floatConst(n.In(0), budget)
+		out = e.floatConst(n.In(0), budget)
 		if n.Op == "Cast" && v.Type.Elem.IsInt() {
 			return nil
 		}
@@ -57,24 +52,33 @@ func floatConst(v *graph.Value, budget *int) []float64 {
 		if !v.Type.Elem.IsFloat() {
 			return nil
 		}
-		out = floatZip(floatConst(n.In(0), budget), floatConst(n.In(1), budget), n.Op)
+		out = floatZip(e.floatConst(n.In(0), budget), e.floatConst(n.In(1), budget), n.Op)
 	case "Sqrt":
-		for _, x := range floatConst(n.In(0), budget) {
+		for _, x := range e.floatConst(n.In(0), budget) {
 			out = append(out, math.Sqrt(x))
 		}
 	}
-	if v.Type.Elem == graph.Float32 {
-		for i, x := range out {
-			out[i] = float64(float32(x))
+	return roundTo(out, v.Type.Elem)
+}
+
+// roundTo rounds to the precision of e; nil where that is a 16-bit type that cannot hold the values.
+func roundTo(v []float64, e graph.Elem) []float64 {
+	bits := map[graph.Elem]float64{graph.Float16: 1 << 11, graph.BFloat16: 1 << 8}[e]
+	for i, x := range v {
+		if e == graph.Float32 {
+			v[i] = float64(float32(x))
+		}
+		if mantissa, _ := math.Frexp(x); bits > 0 && mantissa*bits != math.Trunc(mantissa*bits) {
+			return nil
 		}
 	}
-	return out
+	return v
 }
 
 // knownFloats is the value of an initializer or of known content.
-func knownFloats(v *graph.Value) []float64 {
-	if v.IsInitializer() && len(v.Const().Shape) <= 1 && v.Const().Len() <= maxContent {
-		if f, ok := v.Const().Float64s(); ok {
+func (e *env) knownFloats(v *graph.Value) []float64 {
+	if t := e.constOf(v); t != nil && len(t.Shape) <= 1 && t.Len() <= maxContent {
+		if f, ok := t.Float64s(); ok {
 			return f
 		}
 	}

@@ -1,6 +1,10 @@
 package op
 
-import "github.com/asdlc/asdlc/graph"
+import (
+	"errors"
+
+	"github.com/asdlc/asdlc/graph"
+)
 
 var (
 	ifAttrs   = []AttrSpec{need("else_branch", graph.AttrGraph), need("then_branch", graph.AttrGraph)}
@@ -70,34 +74,39 @@ func (c *Context) body(attr string, inputs, outputs int) (*graph.Graph, error) {
 	return a.G, nil
 }
 
+// inferIf joins the branches. If the condition is known, the branch not taken is typed as far as it goes: it may be
+// wrong for these shapes.
 func inferIf(c *Context) error {
-	var branches [2][]Arg
+	taken := [2]bool{true, true} // then, else
+	if cond := c.Content(0); len(cond) == 1 {
+		if v, ok := cond[0].Int(); ok {
+			taken = [2]bool{v != 0, v == 0}
+		}
+	}
+	var out []Arg
 	for i, name := range []string{"then_branch", "else_branch"} {
 		g, err := c.body(name, 0, len(c.Out))
 		if err != nil {
 			return err
 		}
-		if branches[i], err = c.nested(g, nil); err != nil {
+		branch, err := c.nested(g, nil)
+		switch {
+		case !taken[i] && errors.Is(err, graph.ErrInvalid), err == nil && !taken[i]:
+		case err != nil:
 			return err
+		case out == nil:
+			out = branch
+		default:
+			for k := range out {
+				if x, y := out[k].Type.Elem, branch[k].Type.Elem; x != y && x != graph.Undefined && y != graph.Undefined {
+					return c.fail("output %d is %s in then_branch and %s in else_branch", k, out[k].Type, branch[k].Type)
+				}
+				out[k].Type, out[k].Content = joinType(out[k].Type, branch[k].Type), joinContent(out[k].Content, branch[k].Content)
+			}
 		}
 	}
 	for i := range c.Out {
-		a, b := branches[0][i], branches[1][i]
-		if x, y := a.Type.Elem, b.Type.Elem; x != y && x != graph.Undefined && y != graph.Undefined {
-			return c.fail("output %d is %s in then_branch and %s in else_branch", i, a.Type, b.Type)
-		}
-		c.Out[i].Type, c.Out[i].Content = joinType(a.Type, b.Type), joinContent(a.Content, b.Content)
-	}
-	if cond := c.Content(0); len(cond) == 1 {
-		if v, ok := cond[0].Int(); ok {
-			taken := branches[1]
-			if v != 0 {
-				taken = branches[0]
-			}
-			for i := range c.Out {
-				c.Out[i].Type, c.Out[i].Content = taken[i].Type, taken[i].Content
-			}
-		}
+		c.Out[i].Type, c.Out[i].Content = out[i].Type, out[i].Content
 	}
 	return nil
 }
@@ -119,6 +128,7 @@ func inferLoop(c *Context) error {
 	}
 	in := make([]Arg, 2+carried)
 	in[0].Type, in[1].Type = graph.StaticType(graph.Int64), graph.StaticType(graph.Bool)
+	in[1].Content = []graph.Dim{graph.Known(1)} // the body runs only while the condition holds
 	for i := range carried {
 		in[2+i] = Arg{Present: true, Type: c.Type(2 + i)}
 	}

@@ -91,7 +91,7 @@ var mathTable = []Schema{
 
 	{Name: "Tanh", Since: 6, Inputs: unaryIn(floatElem), Outputs: unaryOut(floatElem), Infer: sameShape, Doc: "hyperbolic tangent"},
 	{Name: "Sigmoid", Since: 6, Inputs: unaryIn(floatElem), Outputs: unaryOut(floatElem), Infer: sameShape, Doc: "1 / (1 + exp(-X))"},
-	{Name: "Relu", Since: 6, Inputs: unaryIn(signed | floatElem), Outputs: unaryOut(signed | floatElem), Infer: sameShape, Doc: "max(X, 0)"},
+	{Name: "Relu", Since: 6, Inputs: unaryIn(signed | floatElem), Outputs: unaryOut(signed | floatElem), Infer: unaryContent(reluContent), Doc: "max(X, 0)"},
 	{Name: "Softplus", Since: 1, Inputs: unaryIn(floatElem), Outputs: unaryOut(floatElem), Infer: sameShape, Doc: "log(1 + exp(X))"},
 	{Name: "Softsign", Since: 1, Inputs: unaryIn(floatElem), Outputs: unaryOut(floatElem), Infer: sameShape, Doc: "X / (1 + |X|)"},
 	{Name: "HardSwish", Since: 14, Inputs: unaryIn(floatElem), Outputs: unaryOut(floatElem), Infer: sameShape, Doc: "X max(0, min(1, X/6 + 1/2))"},
@@ -254,6 +254,8 @@ func inferVariadic(f func(a, b graph.Dim) graph.Dim) func(*Context) error {
 	}
 }
 
+func reluContent(a graph.Dim) graph.Dim { return maxContentOf(a, graph.Known(0)) }
+
 func absContent(a graph.Dim) graph.Dim { return maxContentOf(a, negContent(a)) }
 
 func inferClip(c *Context) error {
@@ -281,7 +283,7 @@ func inferRounding(c *Context) error {
 	c.like(0, 0)
 	content := c.Content(0)
 	if content == nil && c.Has(0) {
-		content = roundedConst(c.Node.In(0), c.Node.Op)
+		content = c.env.roundedConst(c.Node.In(0), c.Node.Op)
 	}
 	c.setContent(0, content)
 	return nil

@@ -346,7 +346,7 @@ func (c *Context) castContent() {
 	content := c.Content(0)
 	to := c.Out[0].Type.Elem
 	if content == nil && to.IsInt() && c.Type(0).Elem.IsFloat() {
-		content = roundedConst(c.Node.In(0), "Cast")
+		content = c.env.roundedConst(c.Node.In(0), "Cast")
 	}
 	limit, ok := map[graph.Elem]int64{
 		graph.Int64: 1<<63 - 1, graph.Int32: 1<<31 - 1, graph.Float32: 1 << 24, graph.Float64: 1 << 53,

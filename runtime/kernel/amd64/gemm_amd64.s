@@ -10918,7 +10918,7 @@ by4sum:
 	VPERMILPD     $0x01, X0, X1
 	VADDPS        X1, X0, X0
 	VMOVSHDUP     X0, X1
-	VADDSS        X1, X0, X0
+	VADDPS        X1, X0, X0
 	VMOVSS        X0, (DX)
 	VADDPS        Z3, Z2, Z2
 	VEXTRACTF64X4 $0x01, Z2, Y0
@@ -10928,7 +10928,7 @@ by4sum:
 	VPERMILPD     $0x01, X0, X1
 	VADDPS        X1, X0, X0
 	VMOVSHDUP     X0, X1
-	VADDSS        X1, X0, X0
+	VADDPS        X1, X0, X0
 	VMOVSS        X0, 4(DX)
 	VADDPS        Z5, Z4, Z4
 	VEXTRACTF64X4 $0x01, Z4, Y0
@@ -10938,7 +10938,7 @@ by4sum:
 	VPERMILPD     $0x01, X0, X1
 	VADDPS        X1, X0, X0
 	VMOVSHDUP     X0, X1
-	VADDSS        X1, X0, X0
+	VADDPS        X1, X0, X0
 	VMOVSS        X0, 8(DX)
 	VADDPS        Z7, Z6, Z6
 	VEXTRACTF64X4 $0x01, Z6, Y0
@@ -10948,7 +10948,7 @@ by4sum:
 	VPERMILPD     $0x01, X0, X1
 	VADDPS        X1, X0, X0
 	VMOVSHDUP     X0, X1
-	VADDSS        X1, X0, X0
+	VADDPS        X1, X0, X0
 	VMOVSS        X0, 12(DX)
 	ADDQ          $0x10, DX
 	SUBQ          $0x04, SI
@@ -11001,7 +11001,7 @@ by1sum:
 	VPERMILPD     $0x01, X0, X1
 	VADDPS        X1, X0, X0
 	VMOVSHDUP     X0, X1
-	VADDSS        X1, X0, X0
+	VADDPS        X1, X0, X0
 	VMOVSS        X0, (DX)
 	ADDQ          $0x04, DX
 	SUBQ          $0x01, SI
@@ -24508,7 +24508,7 @@ by4sum:
 	VPERMILPD    $0x01, X1, X2
 	VADDPS       X2, X1, X1
 	VMOVSHDUP    X1, X2
-	VADDSS       X2, X1, X1
+	VADDPS       X2, X1, X1
 	VMOVSS       X1, (DX)
 	VADDPS       Y4, Y3, Y3
 	VEXTRACTF128 $0x01, Y3, X1
@@ -24516,7 +24516,7 @@ by4sum:
 	VPERMILPD    $0x01, X1, X2
 	VADDPS       X2, X1, X1
 	VMOVSHDUP    X1, X2
-	VADDSS       X2, X1, X1
+	VADDPS       X2, X1, X1
 	VMOVSS       X1, 4(DX)
 	VADDPS       Y6, Y5, Y5
 	VEXTRACTF128 $0x01, Y5, X1
@@ -24524,7 +24524,7 @@ by4sum:
 	VPERMILPD    $0x01, X1, X2
 	VADDPS       X2, X1, X1
 	VMOVSHDUP    X1, X2
-	VADDSS       X2, X1, X1
+	VADDPS       X2, X1, X1
 	VMOVSS       X1, 8(DX)
 	VADDPS       Y8, Y7, Y7
 	VEXTRACTF128 $0x01, Y7, X1
@@ -24532,7 +24532,7 @@ by4sum:
 	VPERMILPD    $0x01, X1, X2
 	VADDPS       X2, X1, X1
 	VMOVSHDUP    X1, X2
-	VADDSS       X2, X1, X1
+	VADDPS       X2, X1, X1
 	VMOVSS       X1, 12(DX)
 	ADDQ         $0x10, DX
 	SUBQ         $0x04, SI
@@ -24583,7 +24583,7 @@ by1sum:
 	VPERMILPD    $0x01, X1, X2
 	VADDPS       X2, X1, X1
 	VMOVSHDUP    X1, X2
-	VADDSS       X2, X1, X1
+	VADDPS       X2, X1, X1
 	VMOVSS       X1, (DX)
 	ADDQ         $0x04, DX
 	SUBQ         $0x01, SI

@@ -3,3 +3,153 @@
 //go:build amd64
 
 package amd64
+
+// addAVX512 computes dst = x + y, for every element of dst.
+//
+//go:noescape
+func addAVX512(dst []float32, x []float32, y []float32)
+
+// subAVX512 computes dst = x - y, for every element of dst.
+//
+//go:noescape
+func subAVX512(dst []float32, x []float32, y []float32)
+
+// mulAVX512 computes dst = x * y, for every element of dst.
+//
+//go:noescape
+func mulAVX512(dst []float32, x []float32, y []float32)
+
+// divAVX512 computes dst = x / y, for every element of dst.
+//
+//go:noescape
+func divAVX512(dst []float32, x []float32, y []float32)
+
+// scaleAVX512 computes dst = a*x, for every element of dst.
+//
+//go:noescape
+func scaleAVX512(dst []float32, x []float32, a float32)
+
+// axpyAVX512 computes y = a*x + y, for every element of y.
+//
+//go:noescape
+func axpyAVX512(y []float32, x []float32, a float32)
+
+// momentumAVX512 computes v = mu*v + g, w = w - lr*v, for every element of w.
+//
+//go:noescape
+func momentumAVX512(w []float32, v []float32, g []float32, lr float32, mu float32)
+
+// reluAVX512 computes dst = x if x is not less than 0, else 0, for every element of dst.
+//
+//go:noescape
+func reluAVX512(dst []float32, x []float32)
+
+// reluGradAVX512 computes dst = dy where x > 0, else 0, for every element of dst.
+//
+//go:noescape
+func reluGradAVX512(dst []float32, dy []float32, x []float32)
+
+// expAVX512 computes dst = e^x, for every element of dst.
+//
+//go:noescape
+func expAVX512(dst []float32, x []float32)
+
+// tanhAVX512 computes dst = the hyperbolic tangent of x, for every element of dst.
+//
+//go:noescape
+func tanhAVX512(dst []float32, x []float32)
+
+// sigmoidAVX512 computes dst = 1 / (1 + e^-x), for every element of dst.
+//
+//go:noescape
+func sigmoidAVX512(dst []float32, x []float32)
+
+// sumAVX512 returns the sum of x.
+//
+//go:noescape
+func sumAVX512(x []float32) float32
+
+// dotAVX512 returns the sum of x*y.
+//
+//go:noescape
+func dotAVX512(x []float32, y []float32) float32
+
+// maxAVX512 returns the greatest element of x, NaN if one is.
+//
+//go:noescape
+func maxAVX512(x []float32) float32
+
+// addAVX2 computes dst = x + y, for every element of dst.
+//
+//go:noescape
+func addAVX2(dst []float32, x []float32, y []float32)
+
+// subAVX2 computes dst = x - y, for every element of dst.
+//
+//go:noescape
+func subAVX2(dst []float32, x []float32, y []float32)
+
+// mulAVX2 computes dst = x * y, for every element of dst.
+//
+//go:noescape
+func mulAVX2(dst []float32, x []float32, y []float32)
+
+// divAVX2 computes dst = x / y, for every element of dst.
+//
+//go:noescape
+func divAVX2(dst []float32, x []float32, y []float32)
+
+// scaleAVX2 computes dst = a*x, for every element of dst.
+//
+//go:noescape
+func scaleAVX2(dst []float32, x []float32, a float32)
+
+// axpyAVX2 computes y = a*x + y, for every element of y.
+//
+//go:noescape
+func axpyAVX2(y []float32, x []float32, a float32)
+
+// momentumAVX2 computes v = mu*v + g, w = w - lr*v, for every element of w.
+//
+//go:noescape
+func momentumAVX2(w []float32, v []float32, g []float32, lr float32, mu float32)
+
+// reluAVX2 computes dst = x if x is not less than 0, else 0, for every element of dst.
+//
+//go:noescape
+func reluAVX2(dst []float32, x []float32)
+
+// reluGradAVX2 computes dst = dy where x > 0, else 0, for every element of dst.
+//
+//go:noescape
+func reluGradAVX2(dst []float32, dy []float32, x []float32)
+
+// expAVX2 computes dst = e^x, for every element of dst.
+//
+//go:noescape
+func expAVX2(dst []float32, x []float32)
+
+// tanhAVX2 computes dst = the hyperbolic tangent of x, for every element of dst.
+//
+//go:noescape
+func tanhAVX2(dst []float32, x []float32)
+
+// sigmoidAVX2 computes dst = 1 / (1 + e^-x), for every element of dst.
+//
+//go:noescape
+func sigmoidAVX2(dst []float32, x []float32)
+
+// sumAVX2 returns the sum of x.
+//
+//go:noescape
+func sumAVX2(x []float32) float32
+
+// dotAVX2 returns the sum of x*y.
+//
+//go:noescape
+func dotAVX2(x []float32, y []float32) float32
+
+// maxAVX2 returns the greatest element of x, NaN if one is.
+//
+//go:noescape
+func maxAVX2(x []float32) float32

@@ -78,7 +78,7 @@ func dotRows(u unit) {
 		Label(label + "sum")
 		for r := 0; r < n; r++ {
 			u.add(acc[2*r+1], acc[2*r], acc[2*r])
-			u.scalar(u.sumLanes(acc[2*r]), Mem{Base: y, Disp: r * u.size})
+			u.scalar(u.reduceLanes(u.add, acc[2*r]), Mem{Base: y, Disp: r * u.size})
 		}
 		ADDQ(U8(uint8(n*u.size)), y)
 		SUBQ(U8(uint8(n)), rows)

@@ -164,26 +164,26 @@ func (u unit) bytesParam(name string) reg.GPVirtual {
 	return r
 }
 
-// sumLanes leaves the sum of the lanes of v in the lowest lane of the returned XMM register.
-func (u unit) sumLanes(v reg.VecVirtual) reg.VecVirtual {
+// reduceLanes combines the lanes of v with op and leaves the result in the lowest lane of the returned XMM register.
+func (u unit) reduceLanes(op func(...Op), v reg.VecVirtual) reg.VecVirtual {
 	low := v.AsY()
 	if u.bytes == 64 {
 		high := YMM()
 		VEXTRACTF64X4(U8(1), v, high)
-		u.add(high, v.AsY(), high)
+		op(high, v.AsY(), high)
 		low = high
 	}
-	high, sum := XMM(), XMM()
+	high, out := XMM(), XMM()
 	VEXTRACTF128(U8(1), low, high)
-	u.add(high, low.(reg.VecVirtual).AsX(), sum)
+	op(high, low.(reg.VecVirtual).AsX(), out)
 	shuffled := XMM()
-	VPERMILPD(U8(1), sum, shuffled)
-	u.add(shuffled, sum, sum)
+	VPERMILPD(U8(1), out, shuffled)
+	op(shuffled, out, out)
 	if u.size == 4 {
-		VMOVSHDUP(sum, shuffled)
-		VADDSS(shuffled, sum, sum)
+		VMOVSHDUP(out, shuffled)
+		op(shuffled, out, out)
 	}
-	return sum
+	return out
 }
 
 // pause emits the spin-wait hint.

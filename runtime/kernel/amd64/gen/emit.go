@@ -1,0 +1,144 @@
+package main
+
+import (
+	"fmt"
+	"math"
+
+	"github.com/mmcloughlin/avo/attr"
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// emit writes vector expressions on float32.
+type emit struct{ unit }
+
+// Predicates of VCMPPS.
+const (
+	unordered = 0x03
+	less      = 0x11 // ordered, quiet
+	greater   = 0x1e // ordered, quiet
+)
+
+// constants holds the vectors already emitted into this file.
+var constants = map[uint32]Mem{}
+
+// constant is a vector with v in every lane.
+func (e emit) constant(v float64) Mem {
+	return e.bits(math.Float32bits(float32(v)))
+}
+
+func (e emit) bits(bits uint32) Mem {
+	if m, ok := constants[bits]; ok {
+		return m
+	}
+	m := GLOBL(fmt.Sprintf("lanes%08x", bits), attr.RODATA|attr.NOPTR)
+	for i := range 8 {
+		DATA(8*i, U64(uint64(bits)<<32|uint64(bits)))
+	}
+	constants[bits] = m
+	return m
+}
+
+// op returns f(a, b); b may be in memory.
+func (e emit) op(f func(...Op), a, b Op) reg.VecVirtual {
+	r := e.reg()
+	f(b, a, r)
+	return r
+}
+
+// horner returns the polynomial with the given coefficients, the highest power first.
+func (e emit) horner(x reg.VecVirtual, coefficients ...float64) reg.VecVirtual {
+	p := e.reg()
+	e.mov(e.constant(coefficients[0]), p)
+	for _, c := range coefficients[1:] {
+		VFMADD213PS(e.constant(c), x, p)
+	}
+	return p
+}
+
+// choose returns yes where a predicate b holds, else no.
+func (e emit) choose(predicate uint8, a, b Op, yes, no reg.VecVirtual) reg.VecVirtual {
+	r := e.reg()
+	if e.bytes == 64 {
+		k := K()
+		VCMPPS(U8(predicate), b, a, k)
+		VBLENDMPS(yes, no, k, r)
+		return r
+	}
+	is := e.reg()
+	VCMPPS(U8(predicate), b, a, is)
+	VBLENDVPS(is, yes, no, r)
+	return r
+}
+
+const signBit = 0x80000000
+
+func (e emit) abs(x reg.VecVirtual) reg.VecVirtual { return e.op(VANDPS, x, e.bits(signBit-1)) }
+
+// exp is e^x = 2^n * e^r with n the integer nearest to x/ln 2 and |r| <= ln(2)/2; the polynomial is that of Cephes expf.
+func exp(e emit, x reg.VecVirtual) reg.VecVirtual {
+	// Beyond these bounds the result is infinity or 0 anyway. MINPS and MAXPS give their second source for NaN.
+	high, low := e.reg(), e.reg()
+	e.mov(e.constant(89), high)
+	e.mov(e.constant(-104), low)
+	r := e.op(VMINPS, high, x)
+	r = e.op(VMAXPS, low, r)
+	n := e.op(VMULPS, r, e.constant(math.Log2E))
+	if e.bytes == 64 {
+		VRNDSCALEPS(U8(8), n, n)
+	} else {
+		VROUNDPS(U8(8), n, n)
+	}
+	// ln 2 in two parts, the first of few bits, so that the product with n is exact.
+	VFNMADD231PS(e.constant(0.693359375), n, r)
+	VFNMADD231PS(e.constant(math.Ln2-0.693359375), n, r)
+	p := e.horner(r, 1.9875691500e-4, 1.3981999507e-3, 8.3334519073e-3, 4.1665795894e-2, 1.6666665459e-1, 5.0000001201e-1)
+	square := e.op(VMULPS, r, r)
+	VFMADD213PS(r, square, p) // p*r^2 + r
+	p = e.op(VADDPS, p, e.constant(1))
+	if e.bytes == 64 {
+		return e.op(VSCALEFPS, p, n)
+	}
+	// 2^n in two factors, so that neither leaves the range of normal numbers.
+	whole, half := e.reg(), e.reg()
+	VCVTPS2DQ(n, whole)
+	VPSRAD(U8(1), whole, half)
+	rest := e.op(VPSUBD, whole, half)
+	for _, power := range []reg.VecVirtual{half, rest} {
+		VPADDD(e.bits(127), power, power)
+		VPSLLD(U8(23), power, power)
+		p = e.op(VMULPS, p, power)
+	}
+	return p
+}
+
+// tanh is x + x^3 P(x^2) for small |x| (Cephes tanhf), else 1 - 2/(e^2|x| + 1) with the sign of x.
+func tanh(e emit, x reg.VecVirtual) reg.VecVirtual {
+	a := e.abs(x)
+	square := e.op(VMULPS, x, x)
+	small := e.horner(square, -5.70498872745e-3, 2.06390887954e-2, -5.37397155531e-2, 1.33314422036e-1, -3.33332819422e-1)
+	cube := e.op(VMULPS, square, x)
+	VFMADD213PS(x, cube, small)
+
+	power := exp(e, e.op(VADDPS, a, a))
+	power = e.op(VADDPS, power, e.constant(1))
+	two := e.reg()
+	e.mov(e.constant(2), two)
+	quotient := e.op(VDIVPS, two, power)
+	unit := e.reg()
+	e.mov(e.constant(1), unit)
+	large := e.op(VSUBPS, unit, quotient)
+	sign := e.op(VANDPS, x, e.bits(signBit))
+	return e.op(VORPS, e.choose(less, a, e.constant(0.625), small, large), sign)
+}
+
+// sigmoid is 1/(1+z) for x >= 0, else z/(1+z), with z = e^-|x|: it loses no precision in the left tail.
+func sigmoid(e emit, x reg.VecVirtual) reg.VecVirtual {
+	z := exp(e, e.op(VORPS, x, e.bits(signBit)))
+	unit, zero := e.reg(), e.reg()
+	e.mov(e.constant(1), unit)
+	VXORPS(zero, zero, zero)
+	numerator := e.choose(less, x, zero, z, unit)
+	return e.op(VDIVPS, numerator, e.op(VADDPS, z, unit))
+}

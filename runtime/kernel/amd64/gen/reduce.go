@@ -1,0 +1,116 @@
+package main
+
+import (
+	"fmt"
+	"math"
+	"strings"
+
+	. "github.com/mmcloughlin/avo/build"
+	. "github.com/mmcloughlin/avo/operand"
+	"github.com/mmcloughlin/avo/reg"
+)
+
+// A reduction combines all elements into one value, in four accumulators whose order depends on the length only.
+type reduction struct {
+	name, doc string
+	slices    []string
+	start     float64                                              // of the accumulators; the value for no elements
+	combine   func(...Op)                                          // of two accumulators
+	step      func(e emit, acc reg.VecVirtual, x []reg.VecVirtual) // adds elements to an accumulator
+	flagNaN   bool                                                 // the result is NaN if an element is, whatever combine does
+}
+
+var reductions = []reduction{
+	{
+		name: "sum", doc: "the sum of x", slices: []string{"x"}, combine: VADDPS,
+		step: func(e emit, acc reg.VecVirtual, x []reg.VecVirtual) { VADDPS(x[0], acc, acc) },
+	},
+	{
+		name: "dot", doc: "the sum of x*y", slices: []string{"x", "y"}, combine: VADDPS,
+		step: func(e emit, acc reg.VecVirtual, x []reg.VecVirtual) { VFMADD231PS(x[0], x[1], acc) },
+	},
+	{
+		name: "max", doc: "the greatest element of x, NaN if one is", slices: []string{"x"}, combine: VMAXPS,
+		start: math.Inf(-1), flagNaN: true,
+		step: func(e emit, acc reg.VecVirtual, x []reg.VecVirtual) { VMAXPS(x[0], acc, acc) },
+	},
+}
+
+func (e emit) reduction(r reduction) {
+	text(r.name+e.set, fmt.Sprintf("func(%s []float32) float32", strings.Join(r.slices, ", ")))
+	Doc(fmt.Sprintf("%s returns %s.", r.name+e.set, r.doc))
+	base := make([]reg.GPVirtual, len(r.slices))
+	for i, s := range r.slices {
+		base[i] = slice(s)
+	}
+	start := e.constant(r.start)
+	acc := e.regs(unroll)
+	for _, a := range acc {
+		e.mov(start, a)
+	}
+	var nan reg.VecVirtual
+	if r.flagNaN {
+		nan = e.reg()
+		VXORPS(nan, nan, nan)
+	}
+	n, offset := length(r.slices[0]), GP64()
+	e.walk(n, offset, func(disp, v int, mask reg.Register) {
+		x := make([]reg.VecVirtual, len(base))
+		for i := range base {
+			at := Mem{Base: base[i], Index: offset, Scale: 1, Disp: disp}
+			x[i] = e.reg()
+			e.loadOr(at, mask, start, r.start == 0, x[i])
+		}
+		if r.flagNaN {
+			e.orNaN(x[0], nan)
+		}
+		r.step(e, acc[v], x)
+	})
+	r.combine(acc[1], acc[0], acc[0])
+	r.combine(acc[3], acc[2], acc[2])
+	r.combine(acc[2], acc[0], acc[0])
+	out := e.reduceLanes(r.combine, acc[0])
+	if r.flagNaN {
+		bits := GP32()
+		flags := e.reduceLanes(VORPS, nan)
+		VMOVD(flags, bits)
+		TESTL(bits, bits)
+		JZ(LabelRef("finite"))
+		VMOVSS(e.constant(math.NaN()), out)
+		Label("finite")
+	}
+	ret, err := ReturnIndex(0).Resolve()
+	must(err)
+	VMOVSS(out, ret.Addr)
+	VZEROUPPER()
+	RET()
+}
+
+// loadOr reads a vector whose lanes outside of the mask are those of other (0 if isZero).
+func (e emit) loadOr(m Mem, mask reg.Register, other Mem, isZero bool, dst reg.VecVirtual) {
+	switch {
+	case mask == nil || isZero:
+		e.load(m, mask, dst)
+	case e.bytes == 64:
+		e.mov(other, dst)
+		VMOVUPS(m, mask, dst)
+	default:
+		fill := e.reg()
+		e.mov(other, fill)
+		e.load(m, mask, dst)
+		VBLENDVPS(mask, dst, fill, dst)
+	}
+}
+
+// orNaN sets all bits of the lanes of flags where x is NaN.
+func (e emit) orNaN(x, flags reg.VecVirtual) {
+	if e.bytes == 64 {
+		k := K()
+		VCMPPS(U8(unordered), x, x, k)
+		VPTERNLOGD(U8(0xff), flags, flags, k, flags)
+		return
+	}
+	is := e.reg()
+	VCMPPS(U8(unordered), x, x, is)
+	VORPS(is, flags, flags)
+}

@@ -4,7 +4,7 @@ import "slices"
 
 // Portable lists the tables of portable kernels, which NewRegistry joins.
 func Portable() [][]Row {
-	return [][]Row{mathTable(), logicTable(), castRows(), reduceTable(), bitsTable(), shapeTable(), nnTable, linalgTable}
+	return [][]Row{mathTable(), logicTable(), castRows(), reduceTable(), orderTable(), bitsTable(), shapeTable(), nnTable, linalgTable}
 }
 
 // mathTable are the element-wise operators on numbers.
@@ -51,5 +51,6 @@ func bitsTable() []Row {
 
 // shapeTable are the operators that move elements or make them from shapes.
 func shapeTable() []Row {
-	return slices.Concat(views(), permuteRows(), joinRows())
+	return slices.Concat(views(), permuteRows(), joinRows(), gatherTable(), scatterTable(), makerTable(),
+		padTable(), selectTable())
 }

@@ -185,12 +185,17 @@ func (c *Context) ints(i int) (v []int64, ok bool) {
 	return v, true
 }
 
-// floats is the content of input i if it is a constant floating-point tensor.
+// floats is the content of input i if it is a constant floating-point tensor, or small and computed from constants.
 func (c *Context) floats(i int) (v []float64, ok bool) {
-	if !c.Has(i) || c.In[i].Const == nil {
+	if !c.Has(i) {
 		return nil, false
 	}
-	return c.In[i].Const.Float64s()
+	if t := c.In[i].Const; t != nil {
+		return t.Float64s()
+	}
+	budget := floatBudget
+	v = c.env.floatConst(c.Node.In(i), &budget)
+	return v, v != nil
 }
 
 // intsOrAttr is the list of ints that older versions have as an attribute and newer ones as input i. known is false

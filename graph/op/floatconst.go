@@ -9,9 +9,12 @@ import (
 // Exporters compute sizes in floating point: Floor(Mul(Cast(Shape), scale)). Content holds integers only, so the
 // rounding operators look through the arithmetic below them, where all of it is constant.
 
+// floatBudget is the number of nodes looked at for one value.
+const floatBudget = 64
+
 // roundedConst is the content of rounding applied to v, or nil.
 func (e *env) roundedConst(v *graph.Value, rounding string) []graph.Dim {
-	budget := 64
+	budget := floatBudget
 	f := e.floatConst(v, &budget)
 	if f == nil {
 		return nil
@@ -47,6 +50,14 @@ func (e *env) floatConst(v *graph.Value, budget *int) []float64 {
 		out = e.floatConst(n.In(0), budget)
 		if n.Op == "Cast" && v.Type.Elem.IsInt() {
 			return nil
+		}
+	case "Concat":
+		for _, in := range n.Inputs() {
+			part := e.floatConst(in, budget)
+			if part == nil || len(out)+len(part) > maxContent {
+				return nil
+			}
+			out = append(out, part...)
 		}
 	case "Add", "Sub", "Mul", "Div":
 		if !v.Type.Elem.IsFloat() {

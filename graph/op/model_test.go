@@ -1,0 +1,56 @@
+package op_test
+
+import (
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/graph/onnx"
+	"github.com/asdlc/asdlc/graph/op"
+)
+
+// TestModels infers the exported networks with a symbolic batch. Every tensor must get a type and a rank, and every
+// dimension must be known or an expression of the batch.
+func TestModels(t *testing.T) {
+	dir := shared(t, "onnx-models")
+	files, err := filepath.Glob(filepath.Join(dir, "*.onnx"))
+	if err != nil || len(files) == 0 {
+		t.Fatal("no models", err)
+	}
+	for _, file := range files {
+		t.Run(strings.TrimSuffix(filepath.Base(file), ".onnx"), func(t *testing.T) {
+			m, err := onnx.Read(file)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, v := range m.Graph.Outputs() {
+				if v.Def() != nil {
+					v.Type = graph.Type{}
+				}
+			}
+			if err := op.InferGraph(m); err != nil {
+				t.Fatal(err)
+			}
+			dims, unknown := 0, 0
+			for n := range m.Graph.All() {
+				for _, v := range n.Outputs() {
+					if v == nil {
+						continue
+					}
+					if !v.Type.Ranked || v.Type.Elem == graph.Undefined {
+						t.Errorf("%s: %s has type %s", n, v, v.Type)
+					}
+					for _, d := range v.Type.Dims {
+						dims++
+						if d.IsUnknown() {
+							unknown++
+							t.Errorf("%s: %s has type %s", n, v, v.Type)
+						}
+					}
+				}
+			}
+			t.Logf("%.1f %% of %d dimensions known; outputs %v", 100*float64(dims-unknown)/float64(max(dims, 1)), dims, m.Graph.Outputs()[0].Type)
+		})
+	}
+}

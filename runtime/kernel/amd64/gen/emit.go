@@ -20,24 +20,34 @@ const (
 	greater   = 0x1e // ordered, quiet
 )
 
-// constants holds the vectors already emitted into this file.
-var constants = map[uint32]Mem{}
+// tables holds the constants already emitted into this file.
+var tables = map[uint32]Mem{}
 
-// constant is a vector with v in every lane.
-func (e emit) constant(v float64) Mem {
-	return e.bits(math.Float32bits(float32(v)))
-}
-
-func (e emit) bits(bits uint32) Mem {
-	if m, ok := constants[bits]; ok {
+// table is the address of eight copies of a constant.
+func table(bits uint32) Mem {
+	if m, ok := tables[bits]; ok {
 		return m
 	}
 	m := GLOBL(fmt.Sprintf("lanes%08x", bits), attr.RODATA|attr.NOPTR)
-	for i := range 8 {
+	for i := range 4 {
 		DATA(8*i, U64(uint64(bits)<<32|uint64(bits)))
 	}
-	constants[bits] = m
+	tables[bits] = m
 	return m
+}
+
+// constant is a vector with v in every lane.
+func (e emit) constant(v float64) Op { return e.bits(math.Float32bits(float32(v))) }
+
+// bits is a vector with the given bits in every lane: in memory for AVX2, in a register for AVX-512, because the linker
+// does not align data to 64 bytes and a load over two cache lines costs more than a broadcast.
+func (e emit) bits(bits uint32) Op {
+	if e.bytes == 32 {
+		return table(bits)
+	}
+	r := e.reg()
+	e.bcast(table(bits), r)
+	return r
 }
 
 // op returns f(a, b); b may be in memory.

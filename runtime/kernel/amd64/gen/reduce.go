@@ -76,7 +76,7 @@ func (e emit) reduction(r reduction) {
 		VMOVD(flags, bits)
 		TESTL(bits, bits)
 		JZ(LabelRef("finite"))
-		VMOVSS(e.constant(math.NaN()), out)
+		VMOVSS(table(math.Float32bits(float32(math.NaN()))), out)
 		Label("finite")
 	}
 	ret, err := ReturnIndex(0).Resolve()
@@ -87,7 +87,7 @@ func (e emit) reduction(r reduction) {
 }
 
 // loadOr reads a vector whose lanes outside of the mask are those of other (0 if isZero).
-func (e emit) loadOr(m Mem, mask reg.Register, other Mem, isZero bool, dst reg.VecVirtual) {
+func (e emit) loadOr(m Mem, mask reg.Register, other Op, isZero bool, dst reg.VecVirtual) {
 	switch {
 	case mask == nil || isZero:
 		e.load(m, mask, dst)

@@ -52,7 +52,7 @@ func shapeLabel(kind string, rows, vecs int) string { return fmt.Sprintf("%s%dx%
 // tileState holds the registers that all shapes share.
 type tileState struct {
 	unit
-	k, a, aUp, rsa, rsa3, rsa5, csa, b, ldb, c, ldc, beta reg.GPVirtual
+	k, a, aUp, rsa, rsa3, rsa5, csa, b, ldb, c, ldc reg.GPVirtual
 
 	acc, bv []reg.VecVirtual // accumulators, vectors of a row of B
 	av      []reg.VecVirtual // broadcast elements of A, used in turn

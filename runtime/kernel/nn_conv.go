@@ -192,9 +192,9 @@ func (v *convolution[T]) product(slot, group, m0, m1, j0, j1 int, dst []T, ld in
 		panel, pld := elems[T](v.panel.at(slot), (k1-k0)*cols), cols
 		if v.byRows {
 			pld = k1 - k0
-			gatherRows(v.p, panel, pld, x, stride, k0, k1, j0, j1)
+			patchRows(v.p, panel, pld, x, stride, k0, k1, j0, j1)
 		} else {
-			gatherColumns(v.p, panel, pld, x, stride, k0, k1, j0, j1)
+			patchColumns(v.p, panel, pld, x, stride, k0, k1, j0, j1)
 		}
 		Gemm(v.tasks.inner, false, v.byRows, m1-m0, cols, k1-k0, 1, v.w[m0*v.k+k0:], v.k, panel, pld, beta, dst, ld, ws)
 		beta = 1

@@ -7,8 +7,8 @@ import "github.com/asdlc/asdlc/runtime/kernel/amd64"
 // transpose of that. Planes of one image follow each other in x; images are stride elements apart. The form is chosen by
 // which of a kernel's and the places' last dimension is the longer, for long runs.
 
-// gatherColumns fills dst[r-r0][j-j0], rows ld apart, for r0 <= r < r1, j0 <= j < j1 (im2col).
-func gatherColumns[T amd64.Float](p *patches, dst []T, ld int, x []T, stride, r0, r1, j0, j1 int) {
+// patchColumns fills dst[r-r0][j-j0], rows ld apart, for r0 <= r < r1, j0 <= j < j1 (im2col).
+func patchColumns[T amd64.Float](p *patches, dst []T, ld int, x []T, stride, r0, r1, j0, j1 int) {
 	image0, place := j0/p.places, j0%p.places
 	line0, x0 := place/p.width, place%p.width
 	for r := r0; r < r1; r++ {
@@ -23,7 +23,7 @@ func gatherColumns[T amd64.Float](p *patches, dst []T, ld int, x []T, stride, r0
 			if at := lines[line]; at < 0 {
 				clear(seg)
 			} else {
-				gatherRun(seg, x[plane+int(at):], from, lo, hi, first, p.step)
+				patchRun(seg, x[plane+int(at):], from, lo, hi, first, p.step)
 			}
 			row, from = row[len(seg):], 0
 			if line++; line == p.lines {
@@ -33,8 +33,8 @@ func gatherColumns[T amd64.Float](p *patches, dst []T, ld int, x []T, stride, r0
 	}
 }
 
-// gatherRun copies the elements under places from, from+1, ... of a line; those outside lo..hi are zero.
-func gatherRun[T amd64.Float](seg, line []T, from, lo, hi, first, step int) {
+// patchRun copies the elements under places from, from+1, ... of a line; those outside lo..hi are zero.
+func patchRun[T amd64.Float](seg, line []T, from, lo, hi, first, step int) {
 	lo, hi = min(max(lo-from, 0), len(seg)), min(max(hi-from, 0), len(seg))
 	for i := 0; i < lo; i++ {
 		seg[i] = 0
@@ -62,8 +62,8 @@ func gatherRun[T amd64.Float](seg, line []T, from, lo, hi, first, step int) {
 	}
 }
 
-// gatherRows fills dst[j-j0][r-r0], rows ld apart; r0 and r1 are multiples of the kernel's last dimension.
-func gatherRows[T amd64.Float](p *patches, dst []T, ld int, x []T, stride, r0, r1, j0, j1 int) {
+// patchRows fills dst[j-j0][r-r0], rows ld apart; r0 and r1 are multiples of the kernel's last dimension.
+func patchRows[T amd64.Float](p *patches, dst []T, ld int, x []T, stride, r0, r1, j0, j1 int) {
 	kLines := p.kernels / p.kw
 	for j := j0; j < j1; j++ {
 		image, place := j/p.places, j%p.places
@@ -78,7 +78,7 @@ func gatherRows[T amd64.Float](p *patches, dst []T, ld int, x []T, stride, r0, r
 			if at < 0 || lo == hi {
 				clear(seg)
 			} else {
-				gatherKernel(p, seg, x[plane+int(at):], px, lo, hi)
+				patchKernel(p, seg, x[plane+int(at):], px, lo, hi)
 			}
 			if k++; k == kLines {
 				k, plane = 0, plane+p.image
@@ -87,7 +87,7 @@ func gatherRows[T amd64.Float](p *patches, dst []T, ld int, x []T, stride, r0, r
 	}
 }
 
-func gatherKernel[T amd64.Float](p *patches, seg, line []T, px, lo, hi int) {
+func patchKernel[T amd64.Float](p *patches, seg, line []T, px, lo, hi int) {
 	clear(seg[:lo])
 	clear(seg[hi:])
 	line, seg = line[px*p.step+p.first[lo]:], seg[lo:hi]
@@ -100,8 +100,8 @@ func gatherKernel[T amd64.Float](p *patches, seg, line []T, px, lo, hi int) {
 	}
 }
 
-// scatterColumns adds src[r-r0][j-j0], rows ld apart, to the images (col2im).
-func scatterColumns[T amd64.Float](p *patches, src []T, ld int, x []T, stride, r0, r1, j0, j1 int) {
+// addPatchColumns adds src[r-r0][j-j0], rows ld apart, to the images (col2im).
+func addPatchColumns[T amd64.Float](p *patches, src []T, ld int, x []T, stride, r0, r1, j0, j1 int) {
 	image0, place := j0/p.places, j0%p.places
 	line0, x0 := place/p.width, place%p.width
 	for r := r0; r < r1; r++ {
@@ -114,7 +114,7 @@ func scatterColumns[T amd64.Float](p *patches, src []T, ld int, x []T, stride, r
 		for len(row) > 0 {
 			seg := row[:min(p.width-from, len(row))]
 			if at := lines[line]; at >= 0 {
-				scatterRun(seg, x[plane+int(at):], from, lo, hi, first, p.step)
+				addPatchRun(seg, x[plane+int(at):], from, lo, hi, first, p.step)
 			}
 			row, from = row[len(seg):], 0
 			if line++; line == p.lines {
@@ -124,7 +124,7 @@ func scatterColumns[T amd64.Float](p *patches, src []T, ld int, x []T, stride, r
 	}
 }
 
-func scatterRun[T amd64.Float](seg, line []T, from, lo, hi, first, step int) {
+func addPatchRun[T amd64.Float](seg, line []T, from, lo, hi, first, step int) {
 	lo, hi = min(max(lo-from, 0), len(seg)), min(max(hi-from, 0), len(seg))
 	if lo >= hi {
 		return
@@ -144,8 +144,8 @@ func scatterRun[T amd64.Float](seg, line []T, from, lo, hi, first, step int) {
 	}
 }
 
-// scatterRows adds src[j-j0][r-r0], rows ld apart, to the images; r0 and r1 are multiples of the kernel's last dimension.
-func scatterRows[T amd64.Float](p *patches, src []T, ld int, x []T, stride, r0, r1, j0, j1 int) {
+// addPatchRows adds src[j-j0][r-r0], rows ld apart, to the images; r0 and r1 are multiples of the kernel's last dimension.
+func addPatchRows[T amd64.Float](p *patches, src []T, ld int, x []T, stride, r0, r1, j0, j1 int) {
 	kLines := p.kernels / p.kw
 	for j := j0; j < j1; j++ {
 		image, place := j/p.places, j%p.places

@@ -12,6 +12,7 @@ var nnTable = []Row{
 	{Op: "Gemm", Elems: floats, Note: "portable", Make: byFloat(makeGemm[float32], makeGemm[float64])},
 
 	{Op: "Conv", Elems: floats, Note: "portable", Make: byFloat(makeConv[float32], makeConv[float64])},
+	{Op: "ConvTranspose", Elems: floats, Note: "portable", Make: byFloat(makeConvTranspose[float32], makeConvTranspose[float64])},
 	{Op: "MaxPool", Elems: floats, Note: "portable", Make: byFloat(makeMaxPool[float32], makeMaxPool[float64])},
 	{Op: "MaxPool", Elems: []graph.Elem{graph.Uint8}, Note: "portable", Make: makeMaxPool[uint8]},
 	{Op: "MaxPool", Elems: []graph.Elem{graph.Int8}, Note: "portable", Make: makeMaxPool[int8]},

@@ -1,0 +1,141 @@
+package capture
+
+import (
+	"fmt"
+
+	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/passes/method"
+	"github.com/asdlc/asdlc/passes/pass"
+)
+
+// block is a set of parameters with one statistic: a layer, or several uses of one (tied weights).
+type block struct {
+	Layers []pass.Layer
+}
+
+// form is a row of the table of layer kinds that Kronecker-type statistics of inputs and output gradients serve.
+type form struct {
+	Kind string
+	// Refuse gives the reason why a layer of the kind is not served, or "".
+	Refuse func(rec method.Record, l pass.Layer) string
+}
+
+var forms = []form{
+	{graph.LayerLinear, func(method.Record, pass.Layer) string { return "" }},
+	{graph.LayerConv, refuseConv},
+	{graph.LayerBatchNorm, refuseNorm},
+	{graph.LayerLayerNorm, refuseNorm},
+	{graph.LayerEmbedding, func(rec method.Record, _ pass.Layer) string {
+		if rec.Fallback.Embedding != "kron" {
+			return "fallback.embedding is " + rec.Fallback.Embedding
+		}
+		return ""
+	}},
+}
+
+func refuseConv(_ method.Record, l pass.Layer) string {
+	if g := l.Node.Int("group", 1); g != 1 {
+		return fmt.Sprintf("a convolution of %d groups has no single input factor", g)
+	}
+	return ""
+}
+
+func refuseNorm(rec method.Record, l pass.Layer) string {
+	switch {
+	case rec.Fallback.Norm != "unit":
+		return "fallback.norm is " + rec.Fallback.Norm
+	case l.W == nil || l.B == nil:
+		return "a normalisation without both scale and shift has no 2x2 blocks"
+	case l.W.Type.Rank() != 1:
+		return "normalised over more than one dimension"
+	}
+	return ""
+}
+
+func refuse(rec method.Record, l pass.Layer) string {
+	for _, f := range forms {
+		if f.Kind == l.Kind {
+			return f.Refuse(rec, l)
+		}
+	}
+	return "layers of kind " + l.Kind + " have no Kronecker factors"
+}
+
+// cover lists the blocks that get statistics of inputs and output gradients; for other representations there are none.
+// Layers left out are given the reason in the attribute "uncovered".
+func cover(c *pass.Ctx, g *graph.Graph, rec method.Record) []block {
+	if rec.Representation.Format != "kf_io" {
+		return nil
+	}
+	layers := pass.LayersOf(g)
+	owner := owners(layers)
+	byWeight := map[*graph.Value]int{}
+	var blocks []block
+	for _, l := range layers {
+		reason := refuse(rec, l)
+		if reason == "" {
+			reason = clash(layers, owner, l)
+		}
+		if reason != "" {
+			l.Node.SetAttr(graph.S("uncovered", reason))
+			continue
+		}
+		if i, ok := byWeight[l.W]; ok {
+			blocks[i].Layers = append(blocks[i].Layers, l)
+			continue
+		}
+		byWeight[l.W] = len(blocks)
+		blocks = append(blocks, block{[]pass.Layer{l}})
+	}
+	return blocks
+}
+
+// owners maps each parameter to the layers that use it.
+func owners(layers []pass.Layer) map[*graph.Value][]pass.Layer {
+	m := map[*graph.Value][]pass.Layer{}
+	for _, l := range layers {
+		for _, p := range []*graph.Value{l.W, l.B} {
+			if p != nil {
+				m[p] = append(m[p], l)
+			}
+		}
+	}
+	return m
+}
+
+// clash tells why parameters of l that other places use too cannot share one statistic.
+func clash(layers []pass.Layer, owner map[*graph.Value][]pass.Layer, l pass.Layer) string {
+	for _, p := range []*graph.Value{l.W, l.B} {
+		if p == nil {
+			continue
+		}
+		for _, o := range owner[p] {
+			if o.Kind != l.Kind || o.W != l.W || o.B != l.B || o.Node.Str("layout", "") != l.Node.Str("layout", "") {
+				return fmt.Sprintf("parameter %s is tied between %s (%s) and %s (%s)", name(p), l.Name, l.Kind, o.Name, o.Kind)
+			}
+		}
+		if countUses(p) > len(owner[p]) {
+			return fmt.Sprintf("parameter %s is also used outside layers", name(p))
+		}
+	}
+	return ""
+}
+
+func name(p *graph.Value) string {
+	if t, ok := pass.ParamOf(p); ok {
+		return t.Name()
+	}
+	return p.Name
+}
+
+// countUses counts the computations that use p: the layers' own operators and others; Layer tags themselves, requests
+// and tags of gradients do not count.
+func countUses(p *graph.Value) int {
+	n := 0
+	for _, u := range p.Uses() {
+		if u.Node.Domain != graph.Asdl {
+			n++
+		}
+	}
+	return n
+}

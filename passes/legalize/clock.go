@@ -1,0 +1,56 @@
+package legalize
+
+import (
+	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/graph/op"
+	"github.com/asdlc/asdlc/passes/pass"
+)
+
+// clocks replaces each Every tag by its condition on the step counter: step < warmup, or (step - warmup) mod every = 0;
+// with a schedule, the schedule's entry, and no tick beyond its end.
+func (l *lowering) clocks() error {
+	for _, n := range pass.Tags(l.m.Graph, graph.TagEvery) {
+		b := op.NewBuilder(l.m, n.Graph())
+		b.At, b.Prefix = n, "clock/"
+		tick := condition(b, n)
+		n.Out(0).ReplaceUses(tick)
+		n.Remove()
+		if err := b.Err(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func condition(b *op.Builder, n *graph.Node) *graph.Value {
+	step := n.In(0)
+	if s := n.Str("schedule", ""); s != "" {
+		return scheduled(b, step, s)
+	}
+	every, warmup := n.Int("every", 1), n.Int("warmup", 0)
+	zero := b.Int(0)
+	if warmup == 0 {
+		return b.Compare("Equal", b.Op("Mod", []*graph.Value{step, b.Int(every)}), zero)
+	}
+	since := b.Sub(step, b.Int(warmup))
+	regular := b.Compare("Equal", b.Op("Mod", []*graph.Value{since, b.Int(every)}), zero)
+	return b.Op("Or", []*graph.Value{b.Compare("Less", since, zero), regular})
+}
+
+func scheduled(b *op.Builder, step *graph.Value, schedule string) *graph.Value {
+	ticks := make([]bool, len(schedule)+1) // the last entry is for every later step
+	for i, c := range schedule {
+		ticks[i] = c == '1'
+	}
+	table := b.Const("schedule", graph.TensorOf(ticks, int64(len(ticks))))
+	at := b.Op("Min", []*graph.Value{step, b.Int(int64(len(schedule)))})
+	return b.Gather(table, at, 0)
+}
+
+// Tick tells whether an Every tag ticks at a step: the host's side of split step graphs.
+func Tick(every, warmup int64, schedule string, step int64) bool {
+	if schedule != "" {
+		return step < int64(len(schedule)) && schedule[step] == '1'
+	}
+	return step < warmup || (step-warmup)%max(every, 1) == 0
+}

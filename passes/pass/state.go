@@ -1,0 +1,64 @@
+package pass
+
+import (
+	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/graph/op"
+)
+
+// StateSpec describes a state tensor of the step graph.
+type StateSpec struct {
+	Name  string
+	Kind  string // optimizer, curvature, counter
+	Of    string // the layer or parameter that it belongs to
+	Elem  graph.Elem
+	Shape []int64 // nil is a scalar
+	Init  string  // zeros, or eye (identity matrix; on higher ranks of the last two dimensions)
+	Scale float64 // factor on the identity; 0 means 1
+}
+
+// State declares a state tensor and returns its current value. Its next value is given by Next.
+func State(b *op.Builder, s StateSpec) *graph.Value {
+	scale := s.Scale
+	if scale == 0 {
+		scale = 1
+	}
+	attrs := []graph.Attr{
+		graph.S("name", s.Name), graph.S("kind", s.Kind), graph.S("of", s.Of), graph.I("dtype", int64(s.Elem)),
+		graph.Is("shape", s.Shape...), graph.S("init", s.Init), graph.T("scale", graph.Scalar(scale)),
+	}
+	return b.Named(graph.Asdl, graph.TagState, nil, []string{s.Name}, attrs...).Out(0)
+}
+
+// Next makes v the next value of the input (state, parameter or buffer) in: the graph output NAME/next.
+func Next(b *op.Builder, in, v *graph.Value) {
+	name := in.Name
+	if p, ok := ParamOf(in); ok {
+		name = p.Name()
+	}
+	name += "/next"
+	if d := v.Def(); d == nil || d.Domain == graph.Asdl || v.Graph() != b.Graph || v.IsOutput() {
+		v = b.Named("", "Identity", []*graph.Value{v}, []string{name}).Out(0)
+	} else {
+		v.Rename(name)
+	}
+	b.Graph.AddOutput(v)
+}
+
+// Hyper returns the scalar input of that name, declaring it with a default if it is new.
+func Hyper(b *op.Builder, name string, def float64, e graph.Elem) *graph.Value {
+	for n := range b.Graph.Nodes() {
+		if n.Is(graph.Asdl, graph.TagHyper) && n.Str("name", "") == name {
+			return n.Out(0)
+		}
+	}
+	return b.Named(graph.Asdl, graph.TagHyper, nil, []string{name},
+		graph.S("name", name), graph.T("default", graph.Scalar(def)), graph.I("dtype", int64(e))).Out(0)
+}
+
+// Step returns the step counter, an int64 scalar that is 0 on the first step.
+func Step(b *op.Builder) *graph.Value {
+	if ns := Tags(b.Graph, graph.TagStep); len(ns) > 0 {
+		return ns[0].Out(0)
+	}
+	return b.Named(graph.Asdl, graph.TagStep, nil, []string{"asdl/step"}).Out(0)
+}

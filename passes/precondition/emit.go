@@ -1,0 +1,338 @@
+package precondition
+
+import (
+	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/graph/op"
+	"github.com/asdlc/asdlc/passes/pass"
+)
+
+// live is a block with its state values as they evolve over the step.
+type live struct {
+	*block
+	graft         *live
+	stats, sols   []*graph.Value // current values
+	weight        *graph.Value   // sum of the weights of an EMA that is debiased, or nil
+	statIn, solIn []*graph.Value
+	weightIn      *graph.Value
+}
+
+// emit writes all blocks: states in, statistics, solves, directions, states out.
+func (e *engine) emit(blocks []*block) {
+	acc, sol := e.rec.Accumulate, e.rec.Solve
+	statClock := e.clock("statistics", acc.Every, acc.Warmup, acc.Schedule)
+	solveClock := statClock
+	if sol.Every != acc.Every || sol.Warmup != acc.Warmup {
+		solveClock = e.clock("solve", sol.Every, sol.Warmup, acc.Schedule)
+	}
+	if acc.Kind == "none" {
+		statClock = solveClock
+	}
+	e.b.Prefix = "precond/"
+	var clocked, always []*live
+	var all []*live
+	for _, bl := range blocks {
+		lv := e.open(bl)
+		all = append(all, lv)
+		if bl.graft != nil {
+			lv.graft = e.open(bl.graft)
+			always = append(always, lv.graft)
+		}
+		if bl.always {
+			always = append(always, lv)
+		} else {
+			clocked = append(clocked, lv)
+		}
+	}
+	e.dataSizeIfNeeded(clocked)
+	e.advance(clocked, statClock, solveClock)
+	e.advance(always, nil, nil)
+	for _, lv := range all {
+		e.direct(lv)
+	}
+	e.close(all)
+}
+
+// dataSizeIfNeeded emits the divisor outside any If, so that branches can share it.
+func (e *engine) dataSizeIfNeeded(blocks []*live) {
+	if len(blocks) > 0 && e.rec.Representation.Format == "kf_io" {
+		e.dataSize()
+		e.damping()
+	}
+}
+
+// keeps reports whether statistics outlive the step.
+func (e *engine) keeps() bool { return e.rec.Accumulate.Kind != "none" }
+
+// open declares a block's state.
+func (e *engine) open(bl *block) *live {
+	lv := &live{block: bl}
+	if e.keeps() || bl.always {
+		lv.statIn = e.state(bl, bl.stats)
+		if len(bl.stats) > 0 && e.rec.Accumulate.Kind == "ema" && e.rec.Accumulate.Debias && !bl.always {
+			lv.weightIn = e.state(bl, []slot{{name: "weight", init: "zeros", kind: "curvature"}})[0]
+		}
+	}
+	lv.solIn = e.state(bl, bl.sols)
+	lv.stats, lv.sols, lv.weight = lv.statIn, lv.solIn, lv.weightIn
+	return lv
+}
+
+// advance brings statistics and solutions of blocks to this step.
+func (e *engine) advance(blocks []*live, statClock, solveClock *graph.Value) {
+	blocks = withStatistics(blocks)
+	if len(blocks) == 0 {
+		return
+	}
+	if statClock == solveClock {
+		e.when(statClock, blocks, func(b *op.Builder) {
+			for _, lv := range blocks {
+				e.accumulate(b, lv)
+				e.solve(b, lv)
+			}
+		})
+		return
+	}
+	e.when(statClock, blocks, func(b *op.Builder) {
+		for _, lv := range blocks {
+			e.accumulate(b, lv)
+		}
+	})
+	e.when(solveClock, blocks, func(b *op.Builder) {
+		for _, lv := range blocks {
+			e.solve(b, lv)
+		}
+	})
+}
+
+func withStatistics(blocks []*live) []*live {
+	var out []*live
+	for _, lv := range blocks {
+		if len(lv.block.stats) > 0 {
+			out = append(out, lv)
+		}
+	}
+	return out
+}
+
+// when runs emit under a clock: all values of the blocks that emit changes come out of one If, whose other branch
+// leaves them as they are.
+func (e *engine) when(clock *graph.Value, blocks []*live, emit func(b *op.Builder)) {
+	if clock == nil {
+		emit(e.b)
+		return
+	}
+	before := snapshot(blocks)
+	failures := e.guards
+	e.guards = nil
+	nested := e.b.Nested("then")
+	nested.Prefix = e.b.Prefix
+	emit(nested)
+	after := snapshot(blocks)
+	var changed []*graph.Value // new values, and the old ones at the same index
+	var kept []*graph.Value
+	var places []**graph.Value
+	for i := range after {
+		if *after[i].place != before[i].value {
+			changed, kept, places = append(changed, *after[i].place), append(kept, before[i].value), append(places, after[i].place)
+		}
+	}
+	guarded := len(e.guards) > 0
+	if guarded {
+		changed = append(changed, sumInts(nested, e.guards))
+	}
+	if err := nested.Err(); err != nil {
+		e.b.Fail(err)
+	}
+	nested.Graph.SetOutputs(changed...)
+	other := e.b.Nested("else")
+	if guarded {
+		kept = append(kept, other.Int(0))
+	}
+	// A value that the step does not keep has no old value: it exists only on a tick.
+	other.Graph.SetOutputs(kept...)
+	outs := e.b.Node("", "If", []*graph.Value{clock}, len(changed), graph.G("then_branch", nested.Graph), graph.G("else_branch", other.Graph)).Outputs()
+	for i, p := range places {
+		*p = outs[i]
+	}
+	e.guards = failures
+	if guarded {
+		e.guards = append(e.guards, outs[len(outs)-1])
+	}
+}
+
+type place struct {
+	place **graph.Value
+	value *graph.Value
+}
+
+// snapshot lists where the blocks keep values that outlive the step, with the present ones.
+func snapshot(blocks []*live) []place {
+	var ps []place
+	for _, lv := range blocks {
+		if lv.statIn != nil {
+			for i := range lv.stats {
+				ps = append(ps, place{&lv.stats[i], lv.stats[i]})
+			}
+		}
+		if lv.weight != nil {
+			ps = append(ps, place{&lv.weight, lv.weight})
+		}
+		for i := range lv.sols {
+			ps = append(ps, place{&lv.sols[i], lv.sols[i]})
+		}
+	}
+	return ps
+}
+
+// accumulate folds this step's statistics into the kept ones. Statistics that are not finite leave them as they are.
+func (e *engine) accumulate(b *op.Builder, lv *live) {
+	if lv.next != nil {
+		lv.stats = lv.next(b, lv.stats)
+		return
+	}
+	acc := e.rec.Accumulate
+	fresh := e.scaled(b, lv.fresh(b))
+	if lv.statIn == nil {
+		lv.stats = fresh
+		return
+	}
+	next := make([]*graph.Value, len(fresh))
+	for i, x := range fresh {
+		old := lv.stats[i]
+		switch acc.Kind {
+		case "ema":
+			next[i] = b.Add(b.Scale(old, acc.Beta), b.Scale(x, 1-acc.Beta))
+		default:
+			next[i] = b.Add(old, x)
+		}
+	}
+	weight := lv.weight
+	if weight != nil {
+		weight = b.Add(b.Scale(weight, acc.Beta), b.Float(e.elem, 1-acc.Beta))
+	}
+	if e.rec.Guards.Finite && !lv.always {
+		ok := e.finite(b, fresh...)
+		for i := range next {
+			next[i] = b.Where(ok, next[i], lv.stats[i])
+		}
+		if weight != nil {
+			weight = b.Where(ok, weight, lv.weight)
+		}
+	}
+	lv.stats, lv.weight = next, weight
+}
+
+func (e *engine) scaled(b *op.Builder, fresh []*graph.Value) []*graph.Value {
+	if s := e.rec.Curvature.Scale; s != 0 && s != 1 {
+		for i := range fresh {
+			fresh[i] = b.Scale(fresh[i], s)
+		}
+	}
+	return fresh
+}
+
+// solve makes the solutions from the statistics. One that is not finite leaves the last good one in place.
+func (e *engine) solve(b *op.Builder, lv *live) {
+	if lv.block.solve == nil {
+		return
+	}
+	stats := append([]*graph.Value{}, lv.stats...)
+	if lv.weight != nil {
+		for i := range stats {
+			stats[i] = b.Div(stats[i], lv.weight)
+		}
+	}
+	sols, damped := lv.block.solve(b, stats)
+	if damped != nil {
+		lv.stats = damped
+	}
+	if e.rec.Guards.Finite && !lv.always {
+		ok := e.finite(b, sols...)
+		for i := range sols {
+			sols[i] = b.Where(ok, sols[i], lv.sols[i])
+		}
+	}
+	lv.sols = sols
+}
+
+// finite is a bool scalar: all entries of all values are finite. Each failure is counted.
+func (e *engine) finite(b *op.Builder, vs ...*graph.Value) *graph.Value {
+	var sum *graph.Value
+	for _, v := range vs {
+		s := b.Reduce("ReduceL1", v, false)
+		if sum == nil {
+			sum = s
+		} else {
+			sum = b.Add(sum, s)
+		}
+	}
+	zero := b.Mul(sum, b.Float(e.elem, 0)) // NaN if the sum is NaN or infinite
+	ok := b.Compare("Equal", zero, zero)
+	e.guards = append(e.guards, b.Cast(b.Unary("Not", ok), graph.Int64))
+	return ok
+}
+
+func sumInts(b *op.Builder, vs []*graph.Value) *graph.Value {
+	s := vs[0]
+	for _, v := range vs[1:] {
+		s = b.Add(s, v)
+	}
+	return s
+}
+
+// direct emits the directions of a block's parameters and tags them.
+func (e *engine) direct(lv *live) {
+	grads := make([]*graph.Value, len(lv.params))
+	for i, p := range lv.params {
+		grads[i] = e.grads[p.Value]
+		if s := e.rec.Apply.Scale; s != 0 && s != 1 && !lv.note.Fallback {
+			grads[i] = e.b.Scale(grads[i], s)
+		}
+	}
+	dirs := lv.apply(e.b, grads, lv.stats, lv.sols)
+	switch {
+	case lv.graft != nil:
+		dirs[0] = e.grafted(e.b, dirs[0], lv.graft.apply(e.b, grads, lv.graft.stats, nil)[0])
+	case e.rec.Apply.Graft == "sgd" && lv.block.solve != nil:
+		for i := range dirs {
+			dirs[i] = e.grafted(e.b, dirs[i], grads[i])
+		}
+	}
+	for i, p := range lv.params {
+		attrs := []graph.Attr{graph.S("of", p.Name())}
+		if lv.rule != "" {
+			attrs = append(attrs, graph.S("rule", lv.rule))
+		}
+		if lv.note.Fallback || e.rec.Representation.Format == "none" {
+			attrs = append(attrs, graph.I("plain", 1))
+		}
+		e.b.Named(graph.Asdl, graph.TagPrecond, []*graph.Value{dirs[i], p.Value}, []string{"precond/" + p.Name()}, attrs...)
+	}
+}
+
+// close makes the next values outputs.
+func (e *engine) close(all []*live) {
+	for _, lv := range all {
+		if lv.graft != nil {
+			e.keep(lv.graft)
+		}
+		e.keep(lv)
+	}
+	if len(e.guards) > 0 {
+		in := pass.State(e.b, pass.StateSpec{Name: "asdl/guards", Kind: "counter", Elem: graph.Int64, Init: "zeros"})
+		pass.Next(e.b, in, e.b.Add(in, sumInts(e.b, e.guards)))
+	}
+}
+
+// keep makes the next values of one block outputs.
+func (e *engine) keep(lv *live) {
+	for i, in := range lv.statIn {
+		pass.Next(e.b, in, lv.stats[i])
+	}
+	if lv.weightIn != nil {
+		pass.Next(e.b, lv.weightIn, lv.weight)
+	}
+	for i, in := range lv.solIn {
+		pass.Next(e.b, in, lv.sols[i])
+	}
+}

@@ -1,0 +1,139 @@
+package precondition
+
+import (
+	"fmt"
+
+	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/graph/op"
+	"github.com/asdlc/asdlc/passes/pass"
+)
+
+// representation is a row of the table of record formats: the blocks of the parameters that it covers. Parameters left
+// over get the record's fall-back.
+type representation struct {
+	Format string
+	Blocks func(e *engine, g *graph.Graph) []*block
+}
+
+var representations = []representation{
+	{"none", nil},
+	{"kf_io", kronBlocks},
+	{"kf_dim", tensorBlocks},
+	{"diag", diagonalBlocks},
+}
+
+// layerBlock is a row of the table of layer kinds under kf_io: the block of a captured layer.
+type layerBlock struct {
+	Kind  string
+	Block func(e *engine, cap *captured) *block
+}
+
+var layerBlocks = []layerBlock{
+	{graph.LayerLinear, kronBlock},
+	{graph.LayerConv, kronBlock},
+	{graph.LayerEmbedding, embeddingBlock},
+	{graph.LayerBatchNorm, unitBlock},
+	{graph.LayerLayerNorm, unitBlock},
+}
+
+// plan assigns every parameter to a block.
+func (e *engine) plan(g *graph.Graph) []*block {
+	var blocks []*block
+	for _, r := range representations {
+		if r.Format == e.rec.Representation.Format && r.Blocks != nil {
+			blocks = r.Blocks(e, g)
+		}
+	}
+	covered := map[*graph.Value]bool{}
+	for _, bl := range blocks {
+		for _, p := range bl.params {
+			covered[p.Value] = true
+		}
+	}
+	reasons := uncovered(g)
+	for _, p := range pass.Params(g, "param") {
+		if !covered[p.Value] {
+			blocks = append(blocks, e.fallback(p, reasons[p.Value]))
+		}
+	}
+	return blocks
+}
+
+// kronBlocks makes a block of every captured layer.
+func kronBlocks(e *engine, g *graph.Graph) []*block {
+	var blocks []*block
+	for _, l := range pass.LayersOf(g) {
+		cap := e.captures[l.Name]
+		if cap == nil {
+			continue
+		}
+		for _, row := range layerBlocks {
+			if row.Kind == l.Kind {
+				blocks = append(blocks, row.Block(e, cap))
+			}
+		}
+	}
+	return blocks
+}
+
+// uncovered collects the reasons that capture and layers left on Layer tags, by parameter.
+func uncovered(g *graph.Graph) map[*graph.Value]string {
+	reasons := map[*graph.Value]string{}
+	for _, l := range pass.LayersOf(g) {
+		for _, p := range []*graph.Value{l.W, l.B} {
+			if p != nil && reasons[p] == "" {
+				reasons[p] = l.Node.Str("uncovered", "")
+			}
+		}
+	}
+	return reasons
+}
+
+// fallback is the block of a parameter that the representation does not cover.
+func (e *engine) fallback(p pass.Param, reason string) *block {
+	kind := e.rec.Fallback.Other
+	bl := &block{name: p.Name(), params: []pass.Param{p}, always: true}
+	if kind == "adam" {
+		bl = e.adamBlock(p)
+	} else {
+		bl.apply = func(_ *op.Builder, grads, _, _ []*graph.Value) []*graph.Value { return grads }
+	}
+	bl.note = pass.LayerNote{Layer: p.Name(), Kind: "parameter", Params: []string{p.Name()}, Treatment: kind}
+	if e.rec.Representation.Format == "none" {
+		bl.note.Treatment = "gradient"
+		return bl
+	}
+	if reason == "" {
+		reason = "no layer pattern covers it"
+	}
+	bl.note.Fallback, bl.note.Reason = true, reason
+	return bl
+}
+
+// layerParams lists the parameters of a layer that have a gradient: weight and, if present, bias.
+func layerParams(l pass.Layer) []pass.Param {
+	var ps []pass.Param
+	for _, v := range []*graph.Value{l.W, l.B} {
+		if p, ok := pass.ParamOf(v); ok {
+			ps = append(ps, p)
+		}
+	}
+	return ps
+}
+
+func names(ps []pass.Param) []string {
+	out := make([]string, len(ps))
+	for i, p := range ps {
+		out[i] = p.Name()
+	}
+	return out
+}
+
+// side is a known dimension of a parameter.
+func side(v *graph.Value, axis int) int64 {
+	n, ok := v.Type.Dims[axis].Size()
+	if !ok {
+		panic(fmt.Sprintf("BUG: parameter %s of type %s", v, v.Type))
+	}
+	return n
+}

@@ -1,0 +1,206 @@
+// Package precondition turns gradients into directions: statistics, their accumulation, the solve, and the
+// application, as the method record says. Each parameter ends up in one block; a block is a row of a representation
+// (Kronecker factors of a layer, 2x2 units of a normalisation, one factor a tensor side, a diagonal, nothing).
+//
+// Emitted graph. State of a block goes in as State tags and out as NAME/next. Where the record sets intervals, the
+// statistics of all blocks sit in one If on the statistics clock and the solves in one If on the solve clock, so that
+// a step on which a clock does not tick pays nothing.
+package precondition
+
+import (
+	"fmt"
+
+	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/graph/op"
+	"github.com/asdlc/asdlc/passes/method"
+	"github.com/asdlc/asdlc/passes/pass"
+)
+
+// Pass is the row of the pass table.
+var Pass = pass.Pass{
+	Name: "precondition", Doc: "statistics, accumulation, solve and application: gradients to directions, by the method record",
+	Needs: []pass.Prop{pass.Gradients}, Gives: []pass.Prop{pass.Directed}, Run: Run,
+}
+
+// block is a set of parameters preconditioned together. stats are slots of accumulated statistics, sols what the solve
+// makes of them.
+type block struct {
+	name   string
+	params []pass.Param
+	note   pass.LayerNote
+	stats  []slot
+	sols   []slot
+	always bool   // statistics and solve on every step, whatever the intervals
+	rule   string // update rule tag: "" or "adam"
+	roots  []int  // orders p of the inverse roots A^(-1/p) that solve takes
+	graft  *block // the block whose direction gives the norm, or nil
+
+	// next, if set, computes the next statistics from the present ones by itself, on every step.
+	next func(b *op.Builder, stats []*graph.Value) []*graph.Value
+	// fresh computes this step's statistics, one per stats slot.
+	fresh func(b *op.Builder) []*graph.Value
+	// solve makes the sols from accumulated (debiased) statistics; damped, if not nil, is what becomes of the statistics.
+	solve func(b *op.Builder, stats []*graph.Value) (sols, damped []*graph.Value)
+	// apply gives a direction per parameter from its gradients and this step's statistics and solutions.
+	apply func(b *op.Builder, grads, stats, sols []*graph.Value) []*graph.Value
+}
+
+// slot is a state tensor of a block.
+type slot struct {
+	name  string
+	shape []int64
+	init  string  // "zeros", "eye"
+	scale float64 // of the initial value
+	kind  string  // "curvature" or "optimizer"
+}
+
+// engine emits the blocks of one model.
+type engine struct {
+	c     *pass.Ctx
+	b     *op.Builder
+	rec   method.Record
+	elem  graph.Elem
+	grads map[*graph.Value]*graph.Value // parameter -> training gradient
+	step  *graph.Value
+	rows  *graph.Value // number of loss rows, or data_size
+
+	captures map[string]*captured // by block name (first layer)
+	hypers   map[string]*graph.Value
+	starts   int                      // power iterations so far
+	biases   map[float64]*graph.Value // by beta: 1 - beta^t
+	guards   []*graph.Value           // int64 scalars: failures of this step
+}
+
+// captured are the output gradients of a block: [draw][use].
+type captured struct {
+	g      map[int]map[int]*graph.Value
+	factor *graph.Value
+	layers []pass.Layer
+}
+
+// Run emits directions for all parameters.
+func Run(c *pass.Ctx, m *graph.Model) error {
+	rec, err := method.Decode(m.Metadata["asdl.method"])
+	if err != nil {
+		return err
+	}
+	e := &engine{c: c, b: op.NewBuilder(m, m.Graph), rec: rec, elem: pass.FloatElem(m.Graph), hypers: map[string]*graph.Value{}, biases: map[float64]*graph.Value{}}
+	e.collect(m.Graph)
+	blocks := e.plan(m.Graph)
+	if err := addFunctions(m, blocks, rec); err != nil {
+		return err
+	}
+	e.emit(blocks)
+	for _, bl := range blocks {
+		c.Report.Layers = append(c.Report.Layers, bl.note)
+	}
+	return e.b.Err()
+}
+
+// collect reads the tags that earlier stages left.
+func (e *engine) collect(g *graph.Graph) {
+	e.grads = map[*graph.Value]*graph.Value{}
+	for _, n := range pass.Tags(g, graph.TagGrad) {
+		e.grads[n.In(1)] = n.Out(0)
+	}
+	layers := map[string]pass.Layer{}
+	for _, l := range pass.LayersOf(g) {
+		layers[l.Name] = l
+	}
+	e.captures = map[string]*captured{}
+	for _, n := range pass.Tags(g, graph.TagCapture) {
+		name := n.Str("block", "")
+		cap := e.captures[name]
+		if cap == nil {
+			cap = &captured{g: map[int]map[int]*graph.Value{}, factor: n.In(1)}
+			e.captures[name] = cap
+		}
+		draw, use := int(n.Int("draw", 0)), int(n.Int("use", 0))
+		if cap.g[draw] == nil {
+			cap.g[draw] = map[int]*graph.Value{}
+		}
+		cap.g[draw][use] = n.Out(0)
+		if draw == 0 {
+			cap.layers = append(cap.layers, layers[n.Str("layer", "")])
+		}
+	}
+}
+
+// Hyper is the scalar input of that name with a default.
+func (e *engine) hyper(name string, def float64) *graph.Value {
+	if v, ok := e.hypers[name]; ok {
+		return v
+	}
+	v := pass.Hyper(e.b, name, def, e.elem)
+	e.hypers[name] = v
+	return v
+}
+
+func (e *engine) damping() *graph.Value { return e.hyper("damping", e.rec.Solve.Damping.Value) }
+
+// dataSize is what statistics are divided by, a scalar.
+func (e *engine) dataSize() *graph.Value {
+	if e.rows != nil {
+		return e.rows
+	}
+	if n := e.rec.Curvature.DataSize; n > 0 {
+		e.rows = e.b.Float(e.elem, float64(n))
+		return e.rows
+	}
+	loss := pass.Tags(e.b.Graph, graph.TagLoss)[0]
+	e.rows = e.b.CountOf(loss.In(1), e.elem, 0)
+	if axis := int(loss.Int("axis", 1)); loss.In(1).Type.Rank() > 2 || loss.Int("ignore_index", -1<<62) != -1<<62 {
+		e.rows = e.lossRows(loss, axis)
+	}
+	return e.rows
+}
+
+// lossRows counts the rows of the loss whose label counts.
+func (e *engine) lossRows(loss *graph.Node, axis int) *graph.Value {
+	b := e.b
+	if a, ok := loss.Attr("ignore_index"); ok {
+		valid := b.Unary("Not", b.Compare("Equal", loss.In(2), b.Int(a.I)))
+		return b.Op("Max", []*graph.Value{b.Sum(b.Cast(valid, e.elem)), b.Float(e.elem, 1)})
+	}
+	var axes []int
+	for i := range loss.In(1).Type.Rank() {
+		if i != axis {
+			axes = append(axes, i)
+		}
+	}
+	return b.CountOf(loss.In(1), e.elem, axes...)
+}
+
+// clock is a bool scalar that says whether an interval ticks at this step; nil if it always does.
+func (e *engine) clock(name string, every, warmup int, schedule string) *graph.Value {
+	if every <= 1 && schedule == "" {
+		return nil
+	}
+	attrs := []graph.Attr{graph.S("clock", name), graph.I("every", int64(max(every, 1))), graph.I("warmup", int64(warmup))}
+	if schedule != "" {
+		attrs = append(attrs, graph.S("schedule", schedule))
+	}
+	return e.b.Tag(graph.TagEvery, []*graph.Value{e.stepValue()}, attrs...)
+}
+
+func (e *engine) stepValue() *graph.Value {
+	if e.step == nil {
+		e.step = pass.Step(e.b)
+	}
+	return e.step
+}
+
+// state declares the slots of a block.
+func (e *engine) state(bl *block, slots []slot) []*graph.Value {
+	vs := make([]*graph.Value, len(slots))
+	for i, s := range slots {
+		vs[i] = pass.State(e.b, pass.StateSpec{
+			Name: e.slotName(bl, s), Kind: s.kind, Of: bl.name, Elem: e.elem, Shape: s.shape, Init: s.init, Scale: s.scale,
+		})
+	}
+	return vs
+}
+
+func (e *engine) slotName(bl *block, s slot) string {
+	return fmt.Sprintf("asdl/%s/%s", bl.name, s.name)
+}

@@ -1,0 +1,171 @@
+// Package update changes the parameters along their preconditioned gradients, and lists what the step graph returns.
+package update
+
+import (
+	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/graph/op"
+	"github.com/asdlc/asdlc/passes/method"
+	"github.com/asdlc/asdlc/passes/pass"
+)
+
+// Pass is the row of the pass table.
+var Pass = pass.Pass{
+	Name: "update", Doc: "change the parameters along their directions: clipping, decay, momentum, learning rate",
+	Needs: []pass.Prop{pass.Directed}, Gives: []pass.Prop{pass.Updated}, Run: Run,
+}
+
+// direction is one parameter with its gradients.
+type direction struct {
+	param  *graph.Value
+	name   string
+	grad   *graph.Value // training gradient
+	precon *graph.Value // preconditioned
+	plain  bool         // the method itself did not act on it
+	adam   bool         // follows fallback_lr instead of lr
+}
+
+// Run emits next values of the parameters, the step counter, and the gradient outputs asked for.
+func Run(c *pass.Ctx, m *graph.Model) error {
+	rec, err := method.Decode(m.Metadata["asdl.method"])
+	if err != nil {
+		return err
+	}
+	b := op.NewBuilder(m, m.Graph)
+	b.Prefix = "update/"
+	dirs := collect(m.Graph)
+	gradients := c.Options.Emit == "gradient"
+	for _, d := range dirs {
+		if c.Options.OutputGrad {
+			m.Graph.AddOutput(d.grad)
+		}
+		if c.Options.OutputPrecond || gradients {
+			m.Graph.AddOutput(d.precon)
+		}
+	}
+	if !gradients {
+		u := &updater{b: b, rec: rec.Update, elem: pass.FloatElem(m.Graph), klClip: rec.Apply.KLClip}
+		u.run(dirs)
+	}
+	step := pass.Step(b)
+	pass.Next(b, step, b.Add(step, b.Int(1)))
+	return b.Err()
+}
+
+func collect(g *graph.Graph) []direction {
+	grads := map[*graph.Value]*graph.Value{}
+	for _, n := range pass.Tags(g, graph.TagGrad) {
+		grads[n.In(1)] = n.Out(0)
+	}
+	var dirs []direction
+	for _, n := range pass.Tags(g, graph.TagPrecond) {
+		dirs = append(dirs, direction{
+			param: n.In(1), name: n.Str("of", ""), grad: grads[n.In(1)], precon: n.Out(0),
+			plain: n.Int("plain", 0) == 1, adam: n.Str("rule", "") == "adam",
+		})
+	}
+	return dirs
+}
+
+type updater struct {
+	b      *op.Builder
+	rec    method.Update
+	elem   graph.Elem
+	klClip float64
+}
+
+func (u *updater) run(dirs []direction) {
+	b := u.b
+	lr := pass.Hyper(b, "lr", u.rec.LR, u.elem)
+	scale := u.clipKL(dirs, lr)
+	clip := u.clipNorm(dirs)
+	for _, d := range dirs {
+		rate, v := lr, d.precon
+		if d.adam {
+			rate = pass.Hyper(b, "fallback_lr", 0.001, u.elem)
+		}
+		if scale != nil && !d.plain && !d.adam {
+			v = b.Mul(v, scale)
+		}
+		if clip != nil {
+			v = b.Mul(v, clip)
+		}
+		if u.rec.WeightDecay != 0 && u.rec.Decay != "decoupled" {
+			v = b.Add(v, b.Mul(d.param, u.decay()))
+		}
+		if u.rec.Momentum != 0 && !d.adam {
+			v = u.momentum(d, v)
+		}
+		w := d.param
+		if u.rec.WeightDecay != 0 && u.rec.Decay == "decoupled" {
+			w = b.Mul(w, b.Sub(b.Float(u.elem, 1), b.Mul(rate, u.decay())))
+		}
+		pass.Next(b, d.param, b.Sub(w, b.Mul(v, rate)))
+	}
+}
+
+func (u *updater) decay() *graph.Value {
+	return pass.Hyper(u.b, "weight_decay", u.rec.WeightDecay, u.elem)
+}
+
+// momentum is PyTorch's: buffer <- momentum*buffer + d; the step is the buffer, or d + momentum*buffer (Nesterov).
+func (u *updater) momentum(d direction, v *graph.Value) *graph.Value {
+	b := u.b
+	mu := pass.Hyper(b, "momentum", u.rec.Momentum, u.elem)
+	shape, _ := d.param.Type.Static()
+	old := pass.State(b, pass.StateSpec{Name: "asdl/" + d.name + "/momentum", Kind: "optimizer", Of: d.name, Elem: u.elem, Shape: shape, Init: "zeros"})
+	next := b.Add(b.Mul(old, mu), v)
+	if u.rec.Nesterov {
+		v = b.Add(v, b.Mul(next, mu))
+	} else {
+		v = next
+	}
+	pass.Next(b, old, next)
+	return v
+}
+
+// clipKL is min(1, sqrt(kappa / (lr^2 sum d.g))) over the parameters that the method preconditions: it bounds the
+// squared length of the step in the Fisher metric (Martens & Grosse 2015; Ba, Grosse & Martens 2017, section 5).
+func (u *updater) clipKL(dirs []direction, lr *graph.Value) *graph.Value {
+	if u.klClip == 0 {
+		return nil
+	}
+	b := u.b
+	var sum *graph.Value
+	for _, d := range dirs {
+		if d.plain || d.adam {
+			continue
+		}
+		s := b.Sum(b.Mul(d.precon, d.grad))
+		if sum == nil {
+			sum = s
+		} else {
+			sum = b.Add(sum, s)
+		}
+	}
+	if sum == nil {
+		return nil
+	}
+	kappa := pass.Hyper(b, "kl_clip", u.klClip, u.elem)
+	length := b.Op("Max", []*graph.Value{b.Mul(sum, b.Square(lr)), b.Float(u.elem, 1e-30)})
+	return b.Op("Min", []*graph.Value{b.Sqrt(b.Div(kappa, length)), b.Float(u.elem, 1)})
+}
+
+// clipNorm is min(1, clip / |d|) over all directions.
+func (u *updater) clipNorm(dirs []direction) *graph.Value {
+	if u.rec.ClipNorm == 0 {
+		return nil
+	}
+	b := u.b
+	var sum *graph.Value
+	for _, d := range dirs {
+		s := b.Sum(b.Square(d.precon))
+		if sum == nil {
+			sum = s
+		} else {
+			sum = b.Add(sum, s)
+		}
+	}
+	limit := pass.Hyper(b, "clip_norm", u.rec.ClipNorm, u.elem)
+	norm := b.Op("Max", []*graph.Value{b.Sqrt(sum), b.Float(u.elem, 1e-30)})
+	return b.Op("Min", []*graph.Value{b.Div(limit, norm), b.Float(u.elem, 1)})
+}

@@ -1,0 +1,212 @@
+package autodiff
+
+import (
+	"github.com/asdlc/asdlc/graph"
+)
+
+// gatherRules are the rows of operators that pick or place elements by index.
+func gatherRules() []Rule {
+	return []Rule{
+		{Op: "Gather", Kind: Linear, Diff: only0, VJP: vjpGather},
+		{Op: "GatherElements", Kind: Linear, Diff: only0, VJP: vjpGatherElements},
+		{Op: "GatherND", Kind: Linear, Diff: only0, VJP: vjpGatherND},
+		{Op: "ScatterElements", Kind: Linear, Diff: only0 | 1<<2, VJP: vjpScatterElements, JVP: jvpScatter},
+		{Op: "ScatterND", Kind: Linear, Diff: only0 | 1<<2, VJP: vjpScatterND, JVP: jvpScatter},
+		{Op: "TopK", Kind: Smooth, Diff: only0, VJP: vjpTopK, JVP: jvpTopK},
+		{Op: "OneHot", Kind: Linear, Diff: 1 << 2, VJP: pullOf(oneHot), JVP: pushOf(oneHot)},
+		{Op: "Compress", Kind: Linear, Diff: only0, VJP: pullOf(compress), JVP: pushOf(compress)},
+	}
+}
+
+// vjpGather adds the slices of g up where they were taken from.
+func vjpGather(c *Call) []*graph.Value {
+	x, indices, g := c.In(0), c.In(1), c.d(0)
+	if !x.Type.Ranked || !indices.Type.Ranked {
+		return c.unsupported("the rank of %s or %s is not known; fix the input shapes of the model", x, indices)
+	}
+	a, q := axis(c.N.Int("axis", 0), x.Type.Rank()), indices.Type.Rank()
+	if at, ok := constInts(indices); ok && len(at) == 1 && q <= 1 {
+		return []*graph.Value{c.placeSlice(x, g, a, at[0], q)}
+	}
+	// Bring the axis to the front, where ScatterND counts.
+	toFront, back := make([]int64, 0, x.Type.Rank()+q), []int64{}
+	shape := []piece{c.dimPiece(x, int(a))}
+	for i := range int64(q) {
+		toFront = append(toFront, a+i)
+	}
+	for i := range int64(x.Type.Rank()) {
+		switch {
+		case i < a:
+			toFront, back = append(toFront, i), append(back, i+1)
+		case i > a:
+			toFront, back = append(toFront, i+int64(q)-1), append(back, i)
+		default:
+			back = append(back, 0)
+			continue
+		}
+		shape = append(shape, c.dimPiece(x, int(i)))
+	}
+	if a != 0 {
+		g = c.Transpose(g, toFront...)
+	}
+	dx := c.scatterND(c.Full(c.shape(shape...), x.Type.Elem, 0), c.Unsqueeze(indices, -1), g)
+	if a != 0 {
+		dx = c.Transpose(dx, back...)
+	}
+	return []*graph.Value{dx}
+}
+
+// placeSlice is zeros of x's shape with g at one position of the axis; rank is that of the index.
+func (c *Call) placeSlice(x, g *graph.Value, a, at int64, rank int) *graph.Value {
+	if rank == 0 {
+		g = c.Unsqueeze(g, a)
+	}
+	size := c.dimPiece(x, int(a))
+	before, after := make([]piece, x.Type.Rank()), make([]piece, x.Type.Rank())
+	switch {
+	case size.v == nil:
+		at = axis(at, int(size.n))
+		before[a], after[a] = num(at), num(size.n-1-at)
+	case at >= 0:
+		before[a], after[a] = num(at), piece{v: c.Sub(size.v, c.Ints(at+1))}
+	default:
+		before[a], after[a] = piece{v: c.Add(size.v, c.Ints(at))}, num(-1-at)
+	}
+	return c.Op("Pad", []*graph.Value{g, c.shape(append(before, after...)...)})
+}
+
+// scatterND adds updates to data by index.
+func (c *Call) scatterND(data, indices, updates *graph.Value) *graph.Value {
+	return c.Op("ScatterND", []*graph.Value{data, c.Cast(indices, graph.Int64), updates}, graph.S("reduction", "add"))
+}
+
+// scatterElements adds updates to data by index along an axis.
+func (c *Call) scatterElements(data, indices, updates *graph.Value, at int64) *graph.Value {
+	return c.Op("ScatterElements", []*graph.Value{data, indices, updates}, graph.I("axis", at), graph.S("reduction", "add"))
+}
+
+func vjpGatherElements(c *Call) []*graph.Value {
+	return []*graph.Value{c.scatterElements(c.ZerosLike(c.In(0)), c.In(1), c.d(0), c.N.Int("axis", 0))}
+}
+
+func vjpGatherND(c *Call) []*graph.Value {
+	indices := c.In(1)
+	if batch := int(c.N.Int("batch_dims", 0)); batch > 0 {
+		if indices = c.batchIndices(batch); indices == nil {
+			return nil
+		}
+	}
+	return []*graph.Value{c.scatterND(c.ZerosLike(c.In(0)), indices, c.d(0))}
+}
+
+// batchIndices puts the batch coordinates before the indices of a GatherND with batch dimensions.
+func (c *Call) batchIndices(batch int) *graph.Value {
+	indices := c.In(1)
+	rank := indices.Type.Rank()
+	if rank < 1 {
+		c.unsupported("the rank of %s is not known; fix the input shapes of the model", indices)
+		return nil
+	}
+	var shape []piece
+	for i := range rank - 1 {
+		shape = append(shape, c.dimPiece(indices, i))
+	}
+	shape = append(shape, num(1))
+	var parts []*graph.Value
+	for i := range batch {
+		line := make([]int64, rank)
+		for j := range line {
+			line[j] = 1
+		}
+		line[i] = -1
+		parts = append(parts, c.Expand(c.Reshape(c.positions(indices, i), line...), c.shape(shape...)))
+	}
+	return c.Concat(int64(rank-1), append(parts, indices)...)
+}
+
+// reduction is the reduction of a Scatter node; ok is false if it has no rule (the node was reported).
+func (c *Call) reduction() (kind string, ok bool) {
+	kind = c.N.Str("reduction", "none")
+	if kind != "none" && kind != "add" {
+		c.unsupported("reduction %q has no derivative rule; use add or none", kind)
+		return kind, false
+	}
+	return kind, true
+}
+
+func vjpScatterElements(c *Call) []*graph.Value {
+	kind, ok := c.reduction()
+	if !ok {
+		return nil
+	}
+	g, indices, at := c.d(0), c.In(1), graph.I("axis", c.N.Int("axis", 0))
+	ct := []*graph.Value{g, nil, nil}
+	if kind == "none" && c.wants(0) {
+		ct[0] = c.Op("ScatterElements", []*graph.Value{g, indices, c.ZerosLike(c.In(2))}, at)
+	}
+	if c.wants(2) {
+		ct[2] = c.Op("GatherElements", []*graph.Value{g, indices}, at)
+	}
+	return ct
+}
+
+func vjpScatterND(c *Call) []*graph.Value {
+	kind, ok := c.reduction()
+	if !ok {
+		return nil
+	}
+	g, indices := c.d(0), c.In(1)
+	ct := []*graph.Value{g, nil, nil}
+	if kind == "none" && c.wants(0) {
+		ct[0] = c.Op("ScatterND", []*graph.Value{g, indices, c.ZerosLike(c.In(2))})
+	}
+	if c.wants(2) {
+		ct[2] = c.Op("GatherND", []*graph.Value{g, indices})
+	}
+	return ct
+}
+
+func jvpScatter(c *Call) []*graph.Value {
+	if _, ok := c.reduction(); !ok {
+		return nil
+	}
+	return c.jvpLinear()
+}
+
+// topIndices is the second output of TopK.
+func (c *Call) topIndices() *graph.Value {
+	return c.extraOutput(1, "indices", c.Out(0).Type.WithElem(graph.Int64))
+}
+
+func vjpTopK(c *Call) []*graph.Value {
+	if c.d(0) == nil {
+		return nil
+	}
+	return []*graph.Value{c.scatterElements(c.ZerosLike(c.In(0)), c.topIndices(), c.d(0), c.N.Int("axis", -1))}
+}
+
+func jvpTopK(c *Call) []*graph.Value {
+	at := graph.I("axis", c.N.Int("axis", -1))
+	return []*graph.Value{c.Op("GatherElements", []*graph.Value{c.d(0), c.topIndices()}, at)}
+}
+
+// oneHot is off + (on - off) * onehot, for values [off, on].
+func oneHot(c *Call) []*graph.Value {
+	values := c.In(2)
+	unit := c.Const("unit", graph.TensorOf([]int64{0, 1}, 2))
+	hot := c.apply(c.In(0), c.In(1), c.Cast(unit, values.Type.Elem))[0]
+	off := c.Slice(values, []int64{0}, []int64{1}, []int64{0})
+	on := c.Slice(values, []int64{1}, []int64{2}, []int64{0})
+	return []*graph.Value{c.Add(c.Mul(hot, c.Sub(on, off)), off)}
+}
+
+// compress gathers the positions where the condition holds.
+func compress(c *Call) []*graph.Value {
+	x := c.In(0)
+	where := c.Reshape(c.Op("NonZero", []*graph.Value{c.In(1)}), -1)
+	a, ok := c.N.Attr("axis")
+	if !ok {
+		return []*graph.Value{c.Gather(c.Reshape(x, -1), where, 0)}
+	}
+	return []*graph.Value{c.Gather(x, where, a.I)}
+}

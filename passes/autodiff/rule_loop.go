@@ -1,0 +1,191 @@
+package autodiff
+
+import (
+	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/graph/op"
+)
+
+// loop is a Loop node taken apart. Its body maps (iteration, condition, state...) to (condition, state..., scanned...).
+type loop struct {
+	c      *Call
+	body   *graph.Graph
+	states int   // number of states
+	scans  int   // number of scanned outputs
+	moving []int // states that are real numbers
+}
+
+func (c *Call) loop() loop {
+	l := loop{c: c, body: c.subgraph("body"), states: len(c.N.Inputs()) - 2}
+	l.scans = len(l.body.Outputs()) - 1 - l.states
+	for k := range l.states {
+		if real(l.init(k)) {
+			l.moving = append(l.moving, k)
+		}
+	}
+	return l
+}
+
+// init is the initial value of state k.
+func (l *loop) init(k int) *graph.Value { return l.c.In(2 + k) }
+
+// stateIn is state k before an iteration, stateOut after it.
+func (l *loop) stateIn(k int) *graph.Value { return l.body.Inputs()[2+k] }
+
+// captured is the position of the first dependency that is an outer value of the body.
+func (l *loop) captured() int { return len(l.c.N.Inputs()) }
+
+// vjpLoop runs the iterations backward: the loop is made to return the states before each iteration, and each
+// iteration is computed once more from them. The states must keep their shapes.
+func vjpLoop(c *Call) []*graph.Value {
+	l := c.loop()
+	taken := l.saved(l.body.Inputs()[0]) // 0, 1, ..., T-1
+	states := make([]*graph.Value, l.states)
+	for k := range states {
+		states[k] = l.saved(l.stateIn(k))
+	}
+	outer := c.wantedFrom(l.captured())
+	carried := make([]*graph.Value, 0, len(l.moving)+len(outer))
+	for _, k := range l.moving {
+		g := c.d(k)
+		if g == nil {
+			g = c.ZerosLike(l.init(k))
+		}
+		carried = append(carried, g)
+	}
+	for _, i := range outer {
+		carried = append(carried, c.ZerosLike(c.Deps[i]))
+	}
+	trips := c.Squeeze(c.DimOf(taken, 0), 0)
+	results := c.emitLoop("reverse", trips, nil, carried, func(b *op.Builder, iteration *graph.Value, in []*graph.Value) []*graph.Value {
+		at := b.Sub(b.Sub(trips, b.Int(1)), iteration)
+		return l.reverseIteration(b, at, states, in, outer)
+	}, 0)
+	ct := make([]*graph.Value, len(c.Deps))
+	for j, k := range l.moving {
+		ct[2+k] = results[j]
+	}
+	for j, i := range outer {
+		ct[i] = results[len(l.moving)+j]
+	}
+	return ct
+}
+
+// reverseIteration computes iteration at once more from the saved states, and maps the cotangents of the states after it
+// to those before it. The cotangents of outer values are added up.
+func (l *loop) reverseIteration(b *op.Builder, at *graph.Value, states, in []*graph.Value, outer []int) []*graph.Value {
+	c := l.c
+	args := []*graph.Value{at, b.Const("go", graph.Scalar(true))}
+	for _, s := range states {
+		args = append(args, b.Gather(s, at, 0))
+	}
+	outs := inline(b, l.body, args)[1:]
+	var ys, seeds, xs []*graph.Value
+	for j, k := range l.moving {
+		ys, seeds, xs = append(ys, outs[k]), append(seeds, in[j]), append(xs, args[2+k])
+	}
+	for s := range l.scans {
+		if g := c.d(l.states + s); g != nil {
+			ys, seeds = append(ys, outs[l.states+s]), append(seeds, b.Gather(g, at, 0))
+		}
+	}
+	for _, i := range outer {
+		xs = append(xs, c.Deps[i])
+	}
+	dx := c.walk.pullback(b, ys, seeds, xs, true)
+	sums := in[len(l.moving):]
+	for j, g := range dx[len(l.moving):] {
+		dx[len(l.moving)+j] = addAll(b, []*graph.Value{sums[j], g})
+	}
+	return own(b, dx, xs)
+}
+
+// saved is the value that an input of the body has in each iteration, [T, ...]: a scanned output of the node, added if it
+// is not there yet.
+func (l *loop) saved(v *graph.Value) *graph.Value {
+	n, first := l.c.N, 1+l.states
+	for i, o := range l.body.Outputs() {
+		if i >= first && o.Def() != nil && o.Def().Is("", "Identity") && o.Def().In(0) == v {
+			return l.output(i - 1)
+		}
+	}
+	copied := l.body.AddNode("", "Identity", []*graph.Value{v}, []string{v.Name + "/saved"}).Out(0)
+	copied.Type = v.Type
+	l.body.AddOutput(copied)
+	for len(n.Outputs()) < len(l.body.Outputs())-1 {
+		n.AddOutput(l.body.Outputs()[len(n.Outputs())+1].Name + "/all")
+	}
+	return l.output(len(l.body.Outputs()) - 2)
+}
+
+// output is output i of the node, typed.
+func (l *loop) output(i int) *graph.Value {
+	o := l.c.Out(i)
+	if o == nil {
+		panic("BUG: a scanned output of " + l.c.N.String() + " is missing")
+	}
+	if t := l.body.Outputs()[i+1].Type; o.Type.Elem == graph.Undefined && t.Ranked {
+		o.Type = graph.TensorType(t.Elem, append([]graph.Dim{graph.UnknownDim}, t.Dims...)...)
+	}
+	return o
+}
+
+// jvpLoop runs the loop once more with the tangents of the states beside them.
+func jvpLoop(c *Call) []*graph.Value {
+	l := c.loop()
+	carried := append([]*graph.Value{}, c.N.Inputs()[2:]...)
+	for _, k := range l.moving {
+		t := c.d(2 + k)
+		if t == nil {
+			t = c.ZerosLike(l.init(k))
+		}
+		carried = append(carried, t)
+	}
+	var scanned []int // scanned outputs with a tangent
+	for s := range l.scans {
+		if o := c.Out(l.states + s); o != nil && real(o) {
+			scanned = append(scanned, l.states+s)
+		}
+	}
+	xs, ts := c.moving(l.captured())
+	results := c.emitLoop("forward", c.In(0), c.In(1), carried, func(b *op.Builder, iteration *graph.Value, in []*graph.Value) []*graph.Value {
+		outs := inline(b, l.body, append([]*graph.Value{iteration, b.Graph.Inputs()[1]}, in[:l.states]...))
+		after := outs[1:]
+		ys := append(pick(after, l.moving), pick(after, scanned)...)
+		tangents := c.walk.pushforward(b, ys, append(pick(in, l.moving), xs...), append(append([]*graph.Value{}, in[l.states:]...), ts...), true)
+		return own(b, append(append([]*graph.Value{outs[0]}, after[:l.states]...), tangents...), append(append([]*graph.Value{outs[0]}, after[:l.states]...), ys...))
+	}, len(scanned))
+	out := make([]*graph.Value, len(c.N.Outputs()))
+	for j, k := range l.moving {
+		if k < len(out) {
+			out[k] = results[l.states+j]
+		}
+	}
+	for j, k := range scanned {
+		out[k] = results[l.states+len(l.moving)+j]
+	}
+	return out
+}
+
+// emitLoop emits a Loop. The body function maps the states to (condition?, states..., scanned...); the condition is left
+// out if the loop has none, and then stays as it is.
+func (c *Call) emitLoop(name string, trips, cond *graph.Value, init []*graph.Value,
+	body func(b *op.Builder, iteration *graph.Value, states []*graph.Value) []*graph.Value, scanned int,
+) []*graph.Value {
+	b := c.Nested(name)
+	iteration := b.Graph.AddInput(b.Prefix+"iteration", graph.TensorType(graph.Int64))
+	again := b.Graph.AddInput(b.Prefix+"again", graph.TensorType(graph.Bool))
+	var states []*graph.Value
+	for _, v := range init {
+		states = append(states, b.Graph.AddInput(b.Prefix+"state", v.Type))
+	}
+	outs := body(b, iteration, states)
+	if len(outs) == len(init)+scanned {
+		outs = append([]*graph.Value{b.Identity(again)}, outs...)
+	}
+	b.Graph.SetOutputs(outs...)
+	if err := b.Err(); err != nil {
+		c.Fail(err)
+	}
+	in := append([]*graph.Value{trips, cond}, init...)
+	return c.Node("", "Loop", in, len(outs)-1, graph.G("body", b.Graph)).Outputs()
+}

@@ -1,0 +1,119 @@
+package autodiff
+
+import (
+	"github.com/asdlc/asdlc/graph"
+)
+
+// maxIndices is, for each output of a MaxPool, the position of its maximum in the flattened input.
+func (c *Call) maxIndices() *graph.Value {
+	if c.N.Int("storage_order", 0) == 0 {
+		return c.extraOutput(1, "indices", c.Out(0).Type.WithElem(graph.Int64))
+	}
+	var attrs []graph.Attr
+	for _, a := range c.N.Attrs() {
+		if a.Name != "storage_order" {
+			attrs = append(attrs, a)
+		}
+	}
+	return c.Node("", "MaxPool", []*graph.Value{c.In(0)}, 2, attrs...).Out(1)
+}
+
+// vjpMaxPool adds g at the positions of the maxima.
+func vjpMaxPool(c *Call) []*graph.Value {
+	x, g := c.In(0), c.d(0)
+	if g == nil {
+		return nil
+	}
+	indices := c.Reshape(c.maxIndices(), -1)
+	zeros := c.Full(c.countShape(x), x.Type.Elem, 0)
+	return []*graph.Value{c.ReshapeTo(c.scatterElements(zeros, indices, c.Reshape(g, -1), 0), c.ShapeOf(x))}
+}
+
+// countShape is the shape [number of elements of x].
+func (c *Call) countShape(x *graph.Value) *graph.Value {
+	if s, ok := x.Type.Static(); ok {
+		n := int64(1)
+		for _, d := range s {
+			n *= d
+		}
+		return c.Ints(n)
+	}
+	return c.Unsqueeze(c.Op("Size", []*graph.Value{x}), 0)
+}
+
+func jvpMaxPool(c *Call) []*graph.Value {
+	return []*graph.Value{c.Gather(c.Reshape(c.d(0), -1), c.maxIndices(), 0)}
+}
+
+func globalMaxPool(c *Call) []*graph.Value {
+	return []*graph.Value{c.Reduce("ReduceMax", c.In(0), true, spatialAxes(c.In(0).Type.Rank())...)}
+}
+
+func vjpGlobalAveragePool(c *Call) []*graph.Value {
+	x := c.In(0)
+	if x.Type.Rank() < 3 {
+		return c.unsupported("the rank of %s is not known; fix the input shapes of the model", x)
+	}
+	count := c.CountOf(x, x.Type.Elem, ints(spatialAxes(x.Type.Rank()))...)
+	return []*graph.Value{c.ExpandLike(c.Div(c.d(0), count), x)}
+}
+
+// vjpAveragePool spreads g/count over the windows: a transposed convolution with a kernel of ones, each channel by
+// itself.
+func vjpAveragePool(c *Call) []*graph.Value {
+	x, g := c.In(0), c.d(0)
+	kernel := c.N.IntList("kernel_shape")
+	if x.Type.Rank() != len(kernel)+2 {
+		return c.unsupported("the rank of %s is not known; fix the input shapes of the model", x)
+	}
+	geo := c.geometry(x, c.Out(0), kernel)
+	if geo == nil {
+		return nil
+	}
+	if dx := c.tiles(x, g, geo); dx != nil {
+		return []*graph.Value{dx}
+	}
+	flat := func(v *graph.Value, batch piece) *graph.Value {
+		shape := []piece{batch, num(1)}
+		for i := range kernel {
+			shape = append(shape, c.dimPiece(v, i+2))
+		}
+		return c.shape(shape...)
+	}
+	ones := c.Full(c.Ints(append([]int64{1, 1}, kernel...)...), x.Type.Elem, 1)
+	each := c.ReshapeTo(c.Mul(g, c.windowWeights(geo, flat(x, num(1)), ones)), flat(g, num(-1)))
+	return []*graph.Value{c.ReshapeTo(c.spread(each, ones, x, geo), c.ShapeOf(x))}
+}
+
+// windowWeights is the weight that an AveragePool gives the elements of each window, [1, 1, ...]: the average over an
+// image of ones, over the number of elements of the window that lie in the image.
+func (c *Call) windowWeights(geo *geometry, imageShape, ones *graph.Value) *graph.Value {
+	image := c.Full(imageShape, ones.Type.Elem, 1)
+	average := c.apply(image)[0]
+	wide := *geo
+	wide.end = append([]int64{}, geo.end...)
+	if c.N.Int("ceil_mode", 0) != 0 {
+		for i := range wide.end {
+			wide.end[i] += geo.strides[i] - 1
+		}
+	}
+	count := c.Op("Conv", []*graph.Value{image, ones}, wide.attrs()...)
+	return c.Div(average, c.cutSpatial(count, c.Out(0)))
+}
+
+// tiles is the cotangent for windows that tile the image without gap, overlap or padding, else nil.
+func (c *Call) tiles(x, g *graph.Value, geo *geometry) *graph.Value {
+	apart, wide, whole := []int64{0, 0}, []int64{1, 1}, []int64{0, 0}
+	area := int64(1)
+	for i, k := range geo.kernel {
+		size, ok1 := x.Type.Dims[i+2].Size()
+		out, ok2 := g.Type.Dims[i+2].Size()
+		if !ok1 || !ok2 || geo.strides[i] != k || geo.dilations[i] != 1 || geo.begin[i] != 0 || geo.end[i] != 0 || size != out*k {
+			return nil
+		}
+		area *= k
+		apart, wide, whole = append(apart, out, 1), append(wide, out, k), append(whole, size)
+	}
+	each := c.Reshape(c.Scale(g, 1/float64(area)), apart...)
+	return c.Reshape(c.Expand(each, c.Ints(wide...)), whole...)
+}

@@ -9,10 +9,11 @@ import (
 )
 
 // Infer sets the types (and contents) of n's outputs from its inputs, replacing what they were. Calls of model-local
-// functions are inferred through the body, nodes with nested graphs through these. It checks arity, element types and
-// attributes on the way: the error is a graph.NodeError of kind ErrInvalid, or ErrUnsupported for an unknown operator.
+// functions are inferred through the body, which is left as it was; nodes with nested graphs through these, which get
+// types too. It checks arity, element types and attributes on the way: the error is a graph.NodeError of kind
+// ErrInvalid, or ErrUnsupported for an unknown operator. One model must not be inferred by two goroutines at once.
 func Infer(m *graph.Model, n *graph.Node) error {
-	return newEnv(m, n.Graph()).node(n, false)
+	return newEnv(m, n.Graph()).node(n)
 }
 
 // InferGraph infers the whole model in order. What is declared of a value refines what is inferred; a contradiction is
@@ -20,7 +21,7 @@ func Infer(m *graph.Model, n *graph.Node) error {
 func InferGraph(m *graph.Model) error {
 	e := newEnv(m, m.Graph)
 	var missing []error
-	e.missing = &missing
+	e.missing, e.merge = &missing, true
 	if err := e.graph(m.Graph); err != nil {
 		missing = append(missing, err)
 	}
@@ -48,6 +49,7 @@ type env struct {
 	scope   string
 	depth   int
 	pure    bool             // leave nested graphs as they were
+	merge   bool             // types already there are declarations to respect
 	memo    map[string][]Arg // results of function calls
 	missing *[]error         // collects unknown operators; nil: the first is returned
 	seen    map[string]bool  // unknown operators in function bodies already reported
@@ -81,7 +83,7 @@ func (e *env) graph(g *graph.Graph) error {
 		}
 	}
 	for n := range g.Nodes() {
-		err := e.node(n, true)
+		err := e.node(n)
 		if err != nil && e.missing != nil && errors.Is(err, graph.ErrUnsupported) {
 			e.report(err)
 			err = nil
@@ -100,8 +102,8 @@ func (e *env) report(err error) {
 	}
 }
 
-// node infers one node; merge tells whether types already there are declarations to respect.
-func (e *env) node(n *graph.Node, merge bool) error {
+// node infers one node.
+func (e *env) node(n *graph.Node) error {
 	c := &Context{Node: n, Model: e.model, env: e}
 	opset, ok := e.opsets[n.Domain]
 	if !ok {
@@ -119,7 +121,7 @@ func (e *env) node(n *graph.Node, merge bool) error {
 			continue
 		}
 		t := c.Out[i].Type
-		if merge {
+		if e.merge {
 			var err error
 			if t, err = mergeType(t, v.Type); err != nil {
 				return e.place(c.fail("output %q is %v", v.Name, err))

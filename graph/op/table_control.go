@@ -39,6 +39,9 @@ func (c *Context) nested(g *graph.Graph, in []Arg) ([]Arg, error) {
 	}
 	for i, v := range g.Inputs() {
 		t, err := mergeType(in[i].Type, v.Type)
+		if err != nil && !c.env.merge {
+			t, err = in[i].Type, nil
+		}
 		if err != nil {
 			return nil, c.fail("input %q of the graph %q is %v", v.Name, g.Name, err)
 		}

@@ -1,0 +1,88 @@
+package normalize
+
+import (
+	"slices"
+
+	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/passes/pass"
+)
+
+// defaults turns graph inputs with a default value into plain initializers: exporters that list every initializer as
+// an input mean no more by it.
+func defaults(c *pass.Ctx, m *graph.Model) error {
+	for _, v := range slices.Clone(m.Graph.Inputs()) {
+		if v.Const() == nil {
+			continue
+		}
+		w := m.Graph.AddInitializer(v.Name, v.Const())
+		v.ReplaceUses(w)
+		rename(v, w)
+		m.Graph.RemoveValue(v)
+	}
+	return nil
+}
+
+// constants turns Constant nodes, in nested graphs too, into initializers of the same name.
+func constants(_ *pass.Ctx, m *graph.Model) error {
+	for n := range m.Graph.All() {
+		if !n.Is("", "Constant") {
+			continue
+		}
+		t, err := constantTensor(n)
+		if err != nil {
+			return err
+		}
+		v := n.Out(0)
+		output := v.IsOutput()
+		w := constant(n.Graph(), n, v.Name, t)
+		replace(v, w)
+		if !output {
+			init := graph.Untagged(w)
+			rename(v, init)
+			if init != w {
+				m.Opsets[graph.Asdl] = 1
+			}
+		}
+		n.Remove()
+	}
+	return nil
+}
+
+// constantTensor is the value of a Constant node, in any of its attribute forms.
+func constantTensor(n *graph.Node) (*graph.Tensor, error) {
+	for _, a := range n.Attrs() {
+		switch a.Name {
+		case "value":
+			if a.T != nil {
+				return a.T, nil
+			}
+		case "value_float":
+			return graph.Scalar(a.F), nil
+		case "value_floats":
+			return graph.TensorOf(a.Floats, int64(len(a.Floats))), nil
+		case "value_int":
+			return graph.Scalar(a.I), nil
+		case "value_ints":
+			return graph.Ints(a.Ints...), nil
+		}
+	}
+	return nil, n.Errorf(graph.ErrUnsupported, "a Constant without a dense numeric value; re-export the model without strings and sparse tensors")
+}
+
+// hoist moves initializers of nested graphs to the main graph, where parameters are looked for.
+func hoist(_ *pass.Ctx, m *graph.Model) error {
+	for n := range m.Graph.All() {
+		for _, sub := range n.Graphs() {
+			for _, v := range slices.Clone(sub.Initializers()) {
+				if !v.IsInitializer() {
+					continue
+				}
+				w := m.Graph.AddInitializer(v.Name, v.Const())
+				v.ReplaceUses(w)
+				rename(v, w)
+				sub.RemoveValue(v)
+			}
+		}
+	}
+	return nil
+}

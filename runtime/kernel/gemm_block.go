@@ -12,9 +12,10 @@ import (
 // each packs what it needs itself, so that workers never wait for each other.
 const (
 	blockDepth     = 256     // of k; 256 x 32 float32 are 32 KiB
+	stripsPerPack  = 2       // of B packed in one go: longer runs per row of B than one strip has
 	rowDepth       = 16      // the same for a single row: as many streams as the prefetcher follows
 	blockBytes     = 1 << 20 // of a packed block of A
-	minParallel    = 1 << 20 // multiply-adds below which a task is not worth a worker
+	minParallel    = 1 << 19 // multiply-adds below which a task is not worth a worker
 	minParallelRow = 1 << 17 // the same for a row, which is bound by memory
 	minTaskCols    = 128     // narrower tasks spend too much on packing A
 	minTaskRows    = 56      // lower ones on packing B
@@ -63,7 +64,7 @@ func laneBytes[T amd64.Float](g *amd64.GEMM[T], m, n, k int) int {
 	if n == 1 {
 		rows = 1 // A is not packed
 	}
-	elems := depth*(rows+max(g.Cols, g.WideCols)) + m + n + k // the last for the vectors of dotTask
+	elems := depth*(rows+stripsPerPack*max(g.Cols, g.WideCols)) + m + n + k // the last for the vectors of dotTask
 	return ceilDiv(elems*int(unsafe.Sizeof(zero)), alignment)*alignment + alignment
 }
 
@@ -136,7 +137,8 @@ type rect struct{ i0, i1, j0, j1, a, b, c int }
 
 // block adds the products over k in [p0, p0+depth) to a rectangle of C.
 func (j *gemmJob[T]) block(r rect, p0, depth int, beta T, scratch []T) {
-	packedB, packedA := scratch[:depth*j.plan.width], scratch[depth*j.plan.width:]
+	strip := depth * j.plan.width
+	packedB, packedA := scratch[:stripsPerPack*strip], scratch[stripsPerPack*strip:]
 	rows := r.i1 - r.i0
 	tiles := ceilDiv(rows, j.g.Rows)
 	if j.plan.packA && depth > 0 {
@@ -152,8 +154,13 @@ func (j *gemmJob[T]) block(r rect, p0, depth int, beta T, scratch []T) {
 		case depth == 0:
 			b = packedB[:1]
 		case j.plan.packB:
-			j.packB(r.b, j0, width, p0, depth, packedB)
-			b, ldb = packedB, j.plan.width
+			at := (j0 - r.j0) / j.plan.width % stripsPerPack
+			if at == 0 {
+				for col := j0; col < min(j0+stripsPerPack*j.plan.width, r.j1); col += j.plan.width {
+					j.packB(r.b, col, min(j.plan.width, r.j1-col), p0, depth, packedB[(col-j0)*depth:])
+				}
+			}
+			b, ldb = packedB[at*strip:], j.plan.width
 		default:
 			b = j.b[r.b+p0*j.ldb+j0:]
 		}

@@ -124,6 +124,32 @@ func TestTranspose(t *testing.T) {
 	})
 }
 
+func testCopy[T Float](t *testing.T, g *GEMM[T]) {
+	for _, rows := range []int{1, 2, 5} {
+		for cols := 1; cols <= 4*g.Lanes; cols++ {
+			lds, ldd := cols+1, cols+2
+			src, dst := random[T](rand.New(rand.NewPCG(7, 8)), rows*lds), make([]T, rows*ldd)
+			g.Copy(rows, cols, &src[0], lds, &dst[0], ldd)
+			for i, got := range dst {
+				want := T(0)
+				if i%ldd < cols {
+					want = src[i/ldd*lds+i%ldd]
+				}
+				if got != want {
+					t.Fatalf("%dx%d: dst[%d,%d] = %v, want %v", rows, cols, i/ldd, i%ldd, got, want)
+				}
+			}
+		}
+	}
+}
+
+func TestCopy(t *testing.T) {
+	forEachSet(t, func(t *testing.T, k *Kernels) {
+		testCopy(t, &k.F32)
+		testCopy(t, &k.F64)
+	})
+}
+
 func testDotRows[T Float](t *testing.T, g *GEMM[T]) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	for _, rows := range []int{0, 1, 3, 4, 5, 9} {

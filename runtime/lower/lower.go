@@ -1,0 +1,269 @@
+package lower
+
+import (
+	"errors"
+	"fmt"
+
+	"github.com/chewxy/hm"
+	"gorgonia.org/gorgonia"
+
+	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/graph/op"
+	"github.com/asdlc/asdlc/runtime/kernel"
+)
+
+// Program is a lowered model.
+type Program struct {
+	Main     *Body
+	Model    *graph.Model // the inlined and typed copy that was lowered
+	Registry *kernel.Registry
+	Pool     *kernel.Pool // workers of the kernels; may be nil
+
+	nextID uint32
+}
+
+// Body is a lowered graph: the main one, or one nested in an If, Loop or Scan node.
+type Body struct {
+	Expr  *gorgonia.ExprGraph
+	Graph *graph.Graph
+	// Inputs are the nodes of the graph's inputs, in order.
+	Inputs []*gorgonia.Node
+	// Captures are the values of enclosing graphs that the body uses, and the nodes that stand for them in it.
+	Captures     []*graph.Value
+	CaptureNodes []*gorgonia.Node
+	// CaptureArgs gives, for each capture, the child of the owning node that feeds it.
+	CaptureArgs []int
+	// Inits are the nodes of the initializers, with a bound Value.
+	Inits []*gorgonia.Node
+	// Outputs are the nodes of the graph's outputs, in order; an output may be an input or a capture.
+	Outputs []*gorgonia.Node
+	// OutputNames are the names of the outputs in the model before inlining.
+	OutputNames []string
+
+	nodes map[*graph.Value]*gorgonia.Node
+}
+
+// NodeOf is the Gorgonia node of a value of the body's graph, or of a capture; nil if there is none.
+func (b *Body) NodeOf(v *graph.Value) *gorgonia.Node { return b.nodes[v] }
+
+// Lower copies m, inlines calls of functions that have no native kernel, infers types, and builds the Gorgonia graph.
+// All operators without a kernel are reported at once, as graph.ErrUnsupported.
+func Lower(m *graph.Model, reg *kernel.Registry, pool *kernel.Pool) (*Program, error) {
+	var names []string
+	for _, o := range m.Graph.Outputs() {
+		names = append(names, o.Name)
+	}
+	m = graph.Clone(m)
+	if err := inlineCalls(m, reg); err != nil {
+		return nil, err
+	}
+	if err := checkKernels(m, reg); err != nil {
+		return nil, err
+	}
+	if err := op.InferGraph(m); err != nil {
+		return nil, err
+	}
+	p := &Program{Model: m, Registry: reg, Pool: pool}
+	main, err := p.body(m.Graph, nil)
+	if err != nil {
+		return nil, err
+	}
+	main.OutputNames = names
+	p.Main = main
+	return p, nil
+}
+
+// checkKernels lists the nodes whose operator nothing can run.
+func checkKernels(m *graph.Model, reg *kernel.Registry) error {
+	var missing []error
+	for n := range m.Graph.All() {
+		if IsControl(n) || reg.Has(n.Domain, n.Op) {
+			continue
+		}
+		missing = append(missing, n.Errorf(graph.ErrUnsupported, "no kernel for operator %s; `asdlc ops` lists those that run", opName(n)))
+	}
+	return errors.Join(missing...)
+}
+
+func opName(n *graph.Node) string {
+	if n.Domain == "" {
+		return n.Op
+	}
+	return n.Domain + "." + n.Op
+}
+
+// IsControl reports whether n runs nested graphs: If, Loop or Scan.
+func IsControl(n *graph.Node) bool {
+	if n.Domain != "" {
+		return false
+	}
+	switch n.Op {
+	case "If", "Loop", "Scan":
+		return true
+	}
+	return false
+}
+
+// body lowers g; captures are the outer values that it uses.
+func (p *Program) body(g *graph.Graph, captures []*graph.Value) (*Body, error) {
+	b := &Body{Expr: gorgonia.NewGraph(gorgonia.WithGraphName(g.Name)), Graph: g, Captures: captures, nodes: map[*graph.Value]*gorgonia.Node{}}
+	for _, v := range g.Inputs() {
+		b.Inputs = append(b.Inputs, b.input(v))
+	}
+	for _, v := range captures {
+		b.CaptureNodes = append(b.CaptureNodes, b.input(v))
+	}
+	for _, v := range g.Initializers() {
+		if v.IsInput() {
+			continue
+		}
+		n := b.input(v)
+		if err := gorgonia.UnsafeLet(n, Value{kernel.FromConst(v.Const())}); err != nil {
+			return nil, fmt.Errorf("initializer %q: %w", v.Name, err)
+		}
+		b.Inits = append(b.Inits, n)
+	}
+	for n := range g.Nodes() {
+		if err := p.node(b, n); err != nil {
+			return nil, err
+		}
+	}
+	for _, v := range g.Outputs() {
+		n, ok := b.nodes[v]
+		if !ok {
+			return nil, fmt.Errorf("%w: output %q of graph %q is defined nowhere", graph.ErrInvalid, v.Name, g.Name)
+		}
+		b.Outputs = append(b.Outputs, n)
+		b.OutputNames = append(b.OutputNames, v.Name)
+	}
+	return b, nil
+}
+
+// input makes an input node for a value.
+func (b *Body) input(v *graph.Value) *gorgonia.Node {
+	n := gorgonia.NewUniqueNode(nodeOptions(b.Expr, v.Type, gorgonia.WithName(v.Name))...)
+	b.nodes[v] = n
+	return n
+}
+
+func nodeOptions(g *gorgonia.ExprGraph, t graph.Type, more ...gorgonia.NodeConsOpt) []gorgonia.NodeConsOpt {
+	opts := []gorgonia.NodeConsOpt{gorgonia.In(g), gorgonia.WithType(nodeType(t))}
+	if t.Rank() != 0 {
+		opts = append(opts, gorgonia.WithShape(nodeShape(t)...))
+	}
+	return append(opts, more...)
+}
+
+// node lowers n into b.
+func (p *Program) node(b *Body, n *graph.Node) error {
+	p.nextID++
+	o := &Op{Node: n, Opset: int(p.Model.Opsets[n.Domain]), prog: p, id: p.nextID}
+	var children gorgonia.Nodes
+	var types []hm.Type
+	add := func(v *graph.Value) (int, error) {
+		c, ok := b.nodes[v]
+		if !ok {
+			return 0, n.Errorf(graph.ErrInvalid, "uses %q, which is not defined before it", v.Name)
+		}
+		children = append(children, c)
+		types = append(types, c.Type())
+		return len(children) - 1, nil
+	}
+	for _, v := range n.Inputs() {
+		arg := -1
+		if v != nil {
+			var err error
+			if arg, err = add(v); err != nil {
+				return err
+			}
+		}
+		o.Args = append(o.Args, arg)
+	}
+	if err := p.nested(o, add); err != nil {
+		return err
+	}
+	o.arity = len(children)
+	return b.result(p, o, children, types)
+}
+
+// nested lowers the graphs of o's node; add makes a captured value a child.
+func (p *Program) nested(o *Op, add func(*graph.Value) (int, error)) error {
+	args := map[*graph.Value]int{}
+	for _, sub := range o.Node.Graphs() {
+		captures := freeValues(sub)
+		body, err := p.body(sub, captures)
+		if err != nil {
+			return err
+		}
+		for _, v := range captures {
+			arg, ok := args[v]
+			if !ok {
+				if arg, err = add(v); err != nil {
+					return err
+				}
+				args[v] = arg
+			}
+			body.CaptureArgs = append(body.CaptureArgs, arg)
+		}
+		o.Bodies = append(o.Bodies, body)
+	}
+	return nil
+}
+
+// result adds the node of o, and selects for several outputs.
+func (b *Body) result(p *Program, o *Op, children gorgonia.Nodes, types []hm.Type) error {
+	outs := o.Node.Outputs()
+	if !o.tuple() && outs[0] != nil {
+		o.result = outs[0].Type
+		t := nodeType(o.result)
+		o.typ = hm.NewFnType(append(types, t)...)
+		b.nodes[outs[0]] = gorgonia.NewUniqueNode(nodeOptions(b.Expr, o.result,
+			gorgonia.WithOp(o), gorgonia.WithChildren(children), gorgonia.WithName(outs[0].Name))...)
+		return nil
+	}
+	o.typ = hm.NewFnType(append(types, tupleType)...)
+	tuple := gorgonia.NewUniqueNode(gorgonia.In(b.Expr), gorgonia.WithType(tupleType), gorgonia.WithOp(o),
+		gorgonia.WithChildren(children), gorgonia.WithName(o.Node.String()))
+	for i, v := range outs {
+		if v == nil {
+			continue
+		}
+		p.nextID++
+		s := &Select{Index: i, id: p.nextID, typ: v.Type}
+		b.nodes[v] = gorgonia.NewUniqueNode(nodeOptions(b.Expr, v.Type, gorgonia.WithOp(s),
+			gorgonia.WithChildren(gorgonia.Nodes{tuple}), gorgonia.WithName(v.Name))...)
+	}
+	return nil
+}
+
+// freeValues lists the values of enclosing graphs that g, or a graph nested in it, uses; in order of first use.
+func freeValues(g *graph.Graph) []*graph.Value {
+	var free []*graph.Value
+	seen := map[*graph.Value]bool{}
+	inside := map[*graph.Graph]bool{g: true}
+	note := func(v *graph.Value) {
+		if v != nil && !inside[v.Graph()] && !seen[v] {
+			seen[v] = true
+			free = append(free, v)
+		}
+	}
+	for n := range g.All() {
+		for _, sub := range n.Graphs() {
+			inside[sub] = true
+		}
+	}
+	for n := range g.All() {
+		for _, v := range n.Inputs() {
+			note(v)
+		}
+		for _, sub := range n.Graphs() {
+			for _, v := range sub.Outputs() {
+				note(v)
+			}
+		}
+	}
+	for _, v := range g.Outputs() {
+		note(v)
+	}
+	return free
+}

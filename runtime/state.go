@@ -1,0 +1,118 @@
+package runtime
+
+import (
+	"encoding/json"
+	"fmt"
+
+	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/runtime/kernel"
+	"github.com/asdlc/asdlc/runtime/lower"
+	"github.com/asdlc/asdlc/runtime/vm"
+)
+
+// StateInfo is one entry of the metadata property asdl.state of a step graph.
+type StateInfo struct {
+	In   string `json:"in"`   // the input that reads the state
+	Out  string `json:"out"`  // the output with its next value
+	Kind string `json:"kind"` // param, buffer, optimizer, curvature, counter
+	Of   string `json:"of"`   // the parameter or layer that it belongs to
+}
+
+type state struct{ StateInfo }
+
+// stateEntries reads the list of states of a step graph; a model without the property has none.
+func stateEntries(m *graph.Model) ([]StateInfo, error) {
+	text, ok := m.Metadata["asdl.state"]
+	if !ok {
+		return nil, nil
+	}
+	var entries []StateInfo
+	if err := json.Unmarshal([]byte(text), &entries); err != nil {
+		return nil, fmt.Errorf("%w: metadata property asdl.state: %w", graph.ErrInvalid, err)
+	}
+	return entries, nil
+}
+
+// readStates pairs state inputs with the outputs that hold their next values.
+func (s *Session) readStates() ([]vm.StatePair, error) {
+	entries, err := stateEntries(s.model)
+	if err != nil {
+		return nil, err
+	}
+	var pairs []vm.StatePair
+	for i, e := range entries {
+		in := s.byName[e.In]
+		out, ok := s.outs[e.Out]
+		if in == nil || !ok {
+			return nil, fmt.Errorf("%w: metadata property asdl.state names %q and %q, which are not an input and an output of the model",
+				graph.ErrInvalid, e.In, e.Out)
+		}
+		if in.state >= 0 {
+			return nil, fmt.Errorf("%w: metadata property asdl.state lists %q twice", graph.ErrInvalid, e.In)
+		}
+		in.state = i
+		s.states = append(s.states, &state{e})
+		pairs = append(pairs, vm.StatePair{In: in.index, Out: out})
+	}
+	return pairs, nil
+}
+
+// States lists the states of a step graph.
+func (s *Session) States() []StateInfo {
+	infos := make([]StateInfo, len(s.states))
+	for i, st := range s.states {
+		infos[i] = st.StateInfo
+	}
+	return infos
+}
+
+// SetState copies t into the state of that name.
+func (s *Session) SetState(name string, t *kernel.Tensor) error {
+	in := s.byName[name]
+	if in == nil || in.state < 0 {
+		return located(s.model, fmt.Errorf("%w: no state %q", ErrFeed, name))
+	}
+	return s.Bind(name, t)
+}
+
+// State copies the current value of the state of that name, by its input's name.
+func (s *Session) State(name string) (*kernel.Tensor, error) {
+	in := s.byName[name]
+	if in == nil || in.state < 0 {
+		return nil, located(s.model, fmt.Errorf("%w: no state %q", ErrFeed, name))
+	}
+	t := s.vm.State(in.state)
+	if t == nil {
+		return nil, located(s.model, fmt.Errorf("%w: state %q has no value yet", ErrFeed, name))
+	}
+	return lower.Copy(t), nil
+}
+
+// LoadInit runs an initialisation model (NAME.init.onnx), which has no inputs, and takes its outputs as the values of
+// the states and the defaults of the other inputs of the same names.
+func (s *Session) LoadInit(init *graph.Model) error {
+	if n := len(init.Graph.Inputs()); n > 0 {
+		return located(init, fmt.Errorf("%w: an initialisation model has no inputs, this one has %d", graph.ErrInvalid, n))
+	}
+	opts := s.opts
+	opts.Outputs = nil
+	run, err := NewSession(init, opts)
+	if err != nil {
+		return err
+	}
+	defer func() { _ = run.Close() }()
+	values, err := run.Run(nil, nil)
+	if err != nil {
+		return err
+	}
+	for _, name := range run.names {
+		in := s.byName[name]
+		if in == nil {
+			return located(init, fmt.Errorf("%w: gives a value for %q, but the step graph has no such input", ErrFeed, name))
+		}
+		if err := s.setDefault(in, values[name]); err != nil {
+			return located(init, err)
+		}
+	}
+	return nil
+}

@@ -1,4 +1,10 @@
 package kernel
 
+import "github.com/asdlc/asdlc/graph"
+
 // linalgTable holds the matrix functions of the domain asdl.
-var linalgTable = []Row{}
+var linalgTable = []Row{
+	{Domain: graph.Asdl, Op: "CholeskyInverse", Elems: floats, Note: "portable", Make: byFloat(makeCholeskyInverse[float32], makeCholeskyInverse[float64])},
+	{Domain: graph.Asdl, Op: "InverseRoot", Elems: floats, Note: "portable", Make: byFloat(makeInverseRoot[float32], makeInverseRoot[float64])},
+	{Domain: graph.Asdl, Op: "PowerIteration", Elems: floats, Note: "portable", Make: byFloat(makePowerIteration[float32], makePowerIteration[float64])},
+}

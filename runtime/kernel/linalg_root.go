@@ -1,0 +1,184 @@
+package kernel
+
+import (
+	"math"
+
+	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/runtime/kernel/amd64"
+)
+
+// inverseRoot is asdl.InverseRoot(A[n,n]) -> X[n,n], A^(-1/p) of a symmetric positive definite matrix by the coupled Newton
+// iteration (Iannazzo 2006; Guo and Higham 2006, "A Schur-Newton method for the matrix pth root and its inverse"):
+//
+//	z = (1+p)/(2 |A|_F),  X = z^(1/p) I,  M = zA
+//	T = (1+1/p) I - M/p,  X <- XT,  M <- T^p M
+//
+// until max|M-I| <= tol, or iterations are used up, or the error grows by more than 1.2, when the X before is kept.
+// An A that is zero or not finite gives NaN.
+type inverseRoot[T amd64.Float] struct {
+	pool         *Pool
+	n, p         int
+	tol          float64
+	iterations   int
+	x, m, t      []T
+	nextX, nextM []T
+	power, spare []T
+	ws           []byte
+}
+
+// rootBuffers is the number of matrices that inverseRoot works on.
+const rootBuffers = 7
+
+func makeInverseRoot[T amd64.Float](c *Call) (Run, error) {
+	n, err := c.square()
+	if err != nil {
+		return nil, err
+	}
+	r := &inverseRoot[T]{
+		pool: c.Pool, n: n, p: int(c.Node.Int("p", 0)), tol: float64(c.Node.Float("tol", 1e-6)),
+		iterations: int(c.Node.Int("iterations", 100)),
+	}
+	if r.p < 1 {
+		return nil, c.Errorf(graph.ErrInvalid, "attribute p=%d, want a positive number", r.p)
+	}
+	buffers, ws := c.Scratch(rootBuffers*sizeOf[T]()*n*n), c.Scratch(GemmWorkspace[T](c.Pool, n, n, n))
+	return func(in, out []*Tensor) error {
+		b := ScratchOf[T](buffers)
+		for i, m := range []*[]T{&r.x, &r.m, &r.t, &r.nextX, &r.nextM, &r.power, &r.spare} {
+			*m = b[i*n*n : (i+1)*n*n]
+		}
+		r.ws = ws.Raw
+		r.solve(Data[T](in[0]), Data[T](out[0]))
+		return nil
+	}, nil
+}
+
+func (r *inverseRoot[T]) solve(a, out []T) {
+	z := float64(1+r.p) / (2 * math.Sqrt(squaresAbout(a, 0)))
+	if math.IsNaN(z) || math.IsInf(z, 0) || z == 0 {
+		setAll(out, T(math.NaN()))
+		return
+	}
+	clear(r.x)
+	for i := range r.n {
+		r.x[i*r.n+i] = T(math.Pow(z, 1/float64(r.p)))
+	}
+	for i, v := range a {
+		r.m[i] = T(z) * v
+	}
+	e := r.distance(r.m)
+	for k := 0; k < r.iterations && e > r.tol; k++ {
+		r.step()
+		next := r.distance(r.nextM)
+		if !(next <= 1.2*e) {
+			break
+		}
+		r.x, r.nextX, r.m, r.nextM, e = r.nextX, r.x, r.nextM, r.m, next
+	}
+	copy(out, r.x)
+}
+
+// distance is max|M-I|; NaN if an element is NaN.
+func (r *inverseRoot[T]) distance(m []T) float64 {
+	worst := T(0)
+	for i := range r.n {
+		row := m[i*r.n : (i+1)*r.n]
+		diagonal := row[i]
+		row[i]--
+		for _, v := range row {
+			if v < 0 {
+				v = -v
+			}
+			if v > worst || v != v {
+				worst = v
+			}
+		}
+		row[i] = diagonal
+	}
+	return float64(worst)
+}
+
+// step computes the next X and M.
+func (r *inverseRoot[T]) step() {
+	n, inv := r.n, T(1/float64(r.p))
+	for i, v := range r.m {
+		r.t[i] = -v * inv
+	}
+	for i := range n {
+		r.t[i*n+i] += 1 + inv
+	}
+	r.multiply(r.nextX, r.x, r.t)
+	r.multiply(r.nextM, r.raised(), r.m)
+}
+
+// raised is T^p by repeated squaring, in one of two buffers that take turns.
+func (r *inverseRoot[T]) raised() []T {
+	power, next, spare := r.t, r.power, r.spare
+	for bit := topBit(r.p) >> 1; bit > 0; bit >>= 1 {
+		r.multiply(next, power, power)
+		power, next, spare = next, spare, next
+		if r.p&bit != 0 {
+			r.multiply(next, power, r.t)
+			power, next, spare = next, spare, next
+		}
+	}
+	return power
+}
+
+func topBit(p int) int {
+	bit := 1
+	for bit<<1 <= p {
+		bit <<= 1
+	}
+	return bit
+}
+
+func (r *inverseRoot[T]) multiply(c, a, b []T) {
+	Gemm(r.pool, false, false, r.n, r.n, r.n, 1, a, r.n, b, r.n, 0, c, r.n, r.ws)
+}
+
+// makePowerIteration is asdl.PowerIteration(A[n,n], v[n]) -> lambda[], the greatest eigenvalue of a symmetric positive
+// semi-definite matrix from start vector v: v <- v/|v|, u = Av, lambda = v.u, v <- u, until lambda moves by no more than
+// tol or iterations are used up.
+func makePowerIteration[T amd64.Float](c *Call) (Run, error) {
+	n, err := c.square()
+	if err != nil {
+		return nil, err
+	}
+	if err := c.needs(2); err != nil {
+		return nil, err
+	}
+	if err := c.sameElem(0); err != nil {
+		return nil, err
+	}
+	if err := c.vector(n, 1); err != nil {
+		return nil, err
+	}
+	tol, iterations := float64(c.Node.Float("tol", 1e-6)), int(c.Node.Int("iterations", 100))
+	buffers, ws := c.Scratch(2*sizeOf[T]()*n), c.Scratch(GemmWorkspace[T](c.Pool, n, 1, n))
+	pool := c.Pool
+	return func(in, out []*Tensor) error {
+		a, b := Data[T](in[0]), ScratchOf[T](buffers)
+		v, u := b[:n], b[n:]
+		copy(v, Data[T](in[1]))
+		lambda := 0.0
+		for range iterations {
+			norm := T(math.Sqrt(squaresAbout(v, 0)))
+			for i := range v {
+				v[i] /= norm
+			}
+			Gemm(pool, false, false, n, 1, n, 1, a, n, v, 1, 0, u, 1, ws.Raw)
+			next := 0.0
+			for i, e := range v {
+				next += float64(e) * float64(u[i])
+			}
+			moved := math.Abs(next - lambda)
+			lambda, v, u = next, u, v
+			if !(moved > tol) {
+				break
+			}
+		}
+		Data[T](out[0])[0] = T(lambda)
+		return nil
+	}, nil
+}

@@ -216,12 +216,12 @@ func (b *Body) result(p *Program, o *Op, children gorgonia.Nodes, types []hm.Typ
 	if !o.tuple() && outs[0] != nil {
 		o.result = outs[0].Type
 		t := nodeType(o.result)
-		o.typ = hm.NewFnType(append(types, t)...)
+		o.typ = fnType(types, t)
 		b.nodes[outs[0]] = gorgonia.NewUniqueNode(nodeOptions(b.Expr, o.result,
 			gorgonia.WithOp(o), gorgonia.WithChildren(children), gorgonia.WithName(outs[0].Name))...)
 		return nil
 	}
-	o.typ = hm.NewFnType(append(types, tupleType)...)
+	o.typ = fnType(types, tupleType)
 	tuple := gorgonia.NewUniqueNode(gorgonia.In(b.Expr), gorgonia.WithType(tupleType), gorgonia.WithOp(o),
 		gorgonia.WithChildren(children), gorgonia.WithName(o.Node.String()))
 	for i, v := range outs {
@@ -234,6 +234,14 @@ func (b *Body) result(p *Program, o *Op, children gorgonia.Nodes, types []hm.Typ
 			gorgonia.WithChildren(gorgonia.Nodes{tuple}), gorgonia.WithName(v.Name))...)
 	}
 	return nil
+}
+
+// fnType is the type of a function of the given arguments; without any it is the result's.
+func fnType(args []hm.Type, result hm.Type) hm.Type {
+	if len(args) == 0 {
+		return result
+	}
+	return hm.NewFnType(append(args, result)...)
 }
 
 // freeValues lists the values of enclosing graphs that g, or a graph nested in it, uses; in order of first use.

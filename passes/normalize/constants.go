@@ -33,13 +33,13 @@ func constants(_ *pass.Ctx, m *graph.Model) error {
 			return err
 		}
 		v := n.Out(0)
-		output := v.IsOutput()
-		w := constant(n.Graph(), n, v.Name, t)
-		replace(v, w)
-		if !output {
-			init := graph.Untagged(w)
-			rename(v, init)
-			if init != w {
+		if v.IsOutput() {
+			replace(v, n.Graph().AddInitializer(v.Name, t))
+		} else {
+			w := constant(n.Graph(), n, v.Name, t)
+			v.ReplaceUses(w)
+			rename(v, graph.Untagged(w))
+			if w.Def() != nil {
 				m.Opsets[graph.Asdl] = 1
 			}
 		}

@@ -43,8 +43,8 @@ func rename(v, w *graph.Value) {
 	w.Rename(name)
 }
 
-// constant adds an initializer in place of a value of the file. One that has several floating-point elements is marked
-// as no parameter, which later passes could not tell from its use.
+// constant adds an initializer that is constant in the file. One of several floating-point elements is marked as no
+// parameter, which the pass layers could not tell from its use; that pass removes the mark.
 func constant(g *graph.Graph, at *graph.Node, name string, t *graph.Tensor) *graph.Value {
 	v := g.AddInitializer(name, t)
 	if !t.Elem.IsFloat() || t.Len() <= 1 {

@@ -1,0 +1,71 @@
+package layers
+
+import (
+	"math"
+	"regexp"
+	"strings"
+
+	"github.com/asdlc/asdlc/graph"
+)
+
+// look is a row: how an initializer that is an operand of arithmetic looks when it is no parameter.
+type look struct {
+	Reason string
+	Is     func(v *graph.Value) bool
+}
+
+var looks = []look{
+	{"a single number without the name of a parameter", func(v *graph.Value) bool {
+		return v.Const().Len() <= 1 && !parameterName.MatchString(v.Name)
+	}},
+	{"its name is that of a buffer", func(v *graph.Value) bool { return bufferName.MatchString(v.Name) }},
+	{"a mask of large numbers", func(v *graph.Value) bool {
+		return holds(v, func(x float64) bool { return math.IsNaN(x) || math.Abs(x) >= 1e4 })
+	}},
+	{"a mask of zeros and ones", func(v *graph.Value) bool {
+		zero, one := func(x float64) bool { return x == 0 }, func(x float64) bool { return x == 1 }
+		return len(v.Const().Shape) >= 2 && holds(v, zero) && holds(v, one) && !holds(v, func(x float64) bool { return x != 0 && x != 1 })
+	}},
+}
+
+// parameterName matches what exporters call parameters: the last part of a path of names.
+var parameterName = regexp.MustCompile(`(?i)(^|[._/])(weight|bias|gamma|beta|kernel|logit_scale|logit_bias)(:0)?$|[._/](scale|alpha|slope|temperature|[wb])(:0)?$`)
+
+// bufferName matches what libraries call tensors that they keep but do not train.
+var bufferName = regexp.MustCompile(`(?i)(^|[._/])(mean|std|running_mean|running_var|moving_mean|moving_variance|inv_freq|(\w+_)?mask)(:0)?$`)
+
+// anonymous matches names that an exporter made up.
+var anonymous = regexp.MustCompile(`^onnx::|^\d+$|_output_\d+|const_fold|ConstantFolding|^[Cc]onst`)
+
+// looksConstant is the reason why v, an operand, is no parameter, or "".
+func looksConstant(v *graph.Value) string {
+	for _, l := range looks {
+		if l.Is(v) {
+			return l.Reason
+		}
+	}
+	return ""
+}
+
+func holds(v *graph.Value, is func(float64) bool) bool {
+	data, _ := v.Const().Float64s()
+	for _, x := range data {
+		if is(x) {
+			return true
+		}
+	}
+	return false
+}
+
+// suffixes of parameter names that layer names do not have.
+var suffixes = []string{".weight", "_weight", "/weight", ".kernel", "/kernel", ".W", "_W", ".bias", "_bias", "/bias", ".gamma", "/gamma", ".scale"}
+
+// stem is the layer's part of a parameter's name.
+func stem(name string) string {
+	for _, s := range suffixes {
+		if t, ok := strings.CutSuffix(name, s); ok && t != "" {
+			return t
+		}
+	}
+	return name
+}

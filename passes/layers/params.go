@@ -1,0 +1,108 @@
+package layers
+
+import (
+	"fmt"
+	"slices"
+
+	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/passes/pass"
+)
+
+// found is an initializer that gets a Param tag, or a constant that the user might have taken for one.
+type found struct {
+	init   *graph.Value
+	kind   string // "param", "buffer" or "constant"
+	reason string // why a constant is one
+}
+
+// discover lists the parameters and buffers among the initializers of g: those of floating-point type from which a
+// path of differentiable inputs leads to a floating-point output of the graph. fixed are constants of the file.
+func discover(g *graph.Graph, fixed map[*graph.Value]bool) []found {
+	live := liveValues(g)
+	var all []found
+	for _, v := range g.Initializers() {
+		if !v.IsInitializer() || !v.Type.Elem.IsFloat() {
+			continue
+		}
+		if f := classify(v, live, fixed[v]); f.kind != "" {
+			all = append(all, f)
+		}
+	}
+	return all
+}
+
+// classify decides by the uses of v: one that makes it a parameter suffices.
+func classify(v *graph.Value, live map[*graph.Node]bool, fixed bool) found {
+	f := found{init: v}
+	for _, u := range v.Uses() {
+		r := roleOf(u.Node, u.Index)
+		if r == buffer {
+			f.kind = "buffer"
+			continue
+		}
+		if !live[u.Node] || r == constant {
+			continue
+		}
+		switch {
+		case r == weight && (!fixed || len(v.Const().Shape) >= 2), r == affine && !fixed:
+			return found{v, "param", ""}
+		case fixed:
+			continue
+		}
+		if reason := looksConstant(v); reason == "" {
+			return found{v, "param", ""}
+		} else if v.Const().Len() > 1 && f.kind == "" {
+			f.kind, f.reason = "constant", reason
+		}
+	}
+	return f
+}
+
+// liveValues lists the nodes of g and its nested graphs from which a differentiable path leads to an output.
+func liveValues(g *graph.Graph) map[*graph.Node]bool {
+	wanted := map[*graph.Value]bool{}
+	live := map[*graph.Node]bool{}
+	for _, v := range g.Outputs() {
+		wanted[v] = v.Type.Elem.IsFloat()
+	}
+	for n := range g.Backward() {
+		if !slices.ContainsFunc(n.Outputs(), func(v *graph.Value) bool { return v != nil && wanted[v] }) {
+			continue
+		}
+		live[n] = true
+		for i, v := range n.Inputs() {
+			if v != nil && v.Type.Elem.IsFloat() && roleOf(n, i) != constant {
+				wanted[v] = true
+			}
+		}
+		for _, sub := range n.Graphs() {
+			for inner := range sub.All() {
+				live[inner] = true
+				for _, v := range inner.Inputs() {
+					if v != nil && v.Type.Elem.IsFloat() {
+						wanted[v] = true
+					}
+				}
+			}
+			for _, v := range sub.Outputs() {
+				wanted[v] = true
+			}
+		}
+	}
+	return live
+}
+
+// tagParams puts a Param tag behind each parameter and buffer; all users use the tag.
+func tagParams(c *pass.Ctx, g *graph.Graph, all []found) {
+	first := g.First()
+	for _, f := range all {
+		if f.kind == "constant" {
+			c.Note(fmt.Sprintf("%s (%s) is kept constant: %s", f.init, f.init.Type, f.reason))
+			continue
+		}
+		tag := g.InsertNode(first, graph.Asdl, graph.TagParam, nil, []string{f.init.Name + "/param"}, graph.S("kind", f.kind))
+		tag.Out(0).Type = f.init.Type
+		f.init.ReplaceUses(tag.Out(0))
+		tag.SetInputs(f.init)
+	}
+}

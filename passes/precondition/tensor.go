@@ -256,7 +256,7 @@ func (e *engine) inverseRoot(b *op.Builder, m *graph.Value, p int) (root, damped
 	if tol == 0 {
 		tol = 1e-6
 	}
-	return call(b, newtonRootFunction(p), damped, graph.I("iterations", int64(max(1, s.Iterations))), graph.F("tolerance", float32(tol))), damped
+	return call(b, newtonRootFunction(p), damped, graph.I("p", int64(p)), graph.I("iterations", int64(max(1, s.Iterations))), graph.F("tol", float32(tol))), damped
 }
 
 // eigenSide is the largest side for which kernel auto takes the eigendecomposition.
@@ -277,7 +277,7 @@ func (e *engine) largest(b *op.Builder, m *graph.Value) *graph.Value {
 		graph.I("draw", 0), graph.I("dtype", int64(e.elem)))
 	e.starts++
 	start := b.Sub(b.Scale(u, 2), b.Float(e.elem, 1))
-	return b.Call("PowerIteration", 1, []*graph.Value{m, start}, graph.I("iterations", 100), graph.F("tolerance", 1e-6))[0]
+	return b.Call("PowerIteration", 1, []*graph.Value{m, start}, graph.I("iterations", 100), graph.F("tol", 1e-6))[0]
 }
 
 // vectorBlock treats tensors of one dimension (or with a single side): AdaGrad's diagonal with the same accumulation,

@@ -3,6 +3,7 @@ package kernel
 import (
 	"fmt"
 	"sort"
+	"strings"
 
 	"github.com/asdlc/asdlc/graph"
 )
@@ -147,14 +148,20 @@ func (row *Row) serves(c *Call) bool {
 }
 
 // Has reports whether any kernel of the operator exists.
-func (r *Registry) Has(domain, op string) bool { return len(r.rows[key{domain, op}]) > 0 }
+func (r *Registry) Has(domain, op string) bool { return len(r.Rows(domain, op)) > 0 }
 
-// Rows lists the kernels of an operator by falling rank.
-func (r *Registry) Rows(domain, op string) []*Row { return r.rows[key{domain, op}] }
+// Rows lists the kernels of an operator by falling rank. asdlc's own functions are numbered where their bodies differ
+// (CholeskyInverse3 recurses three times); one kernel under the plain name serves them all.
+func (r *Registry) Rows(domain, op string) []*Row {
+	if domain == graph.Asdl {
+		op = strings.TrimRight(op, "0123456789")
+	}
+	return r.rows[key{domain, op}]
+}
 
 // Make prepares a call with the best row that accepts it. No row is graph.ErrUnsupported.
 func (r *Registry) Make(c *Call) (*Row, Run, error) {
-	for _, row := range r.rows[key{c.Node.Domain, c.Node.Op}] {
+	for _, row := range r.Rows(c.Node.Domain, c.Node.Op) {
 		if !row.serves(c) {
 			continue
 		}

@@ -1,0 +1,194 @@
+package main
+
+import (
+	"fmt"
+	"strconv"
+	"strings"
+
+	"github.com/spf13/cobra"
+
+	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/graph/onnx"
+	"github.com/asdlc/asdlc/runtime"
+	"github.com/asdlc/asdlc/runtime/data"
+	"github.com/asdlc/asdlc/runtime/kernel"
+)
+
+func newRun(e *env) *cobra.Command {
+	var init, feeds, out, dtype string
+	var steps, threads int
+	var every, force bool
+	c := &cobra.Command{
+		Use:   "run STEP.onnx [--init INIT.onnx] --feeds FEEDS.npz [--steps N] -o OUT.npz",
+		Short: "Run a step graph, or any model, on arrays",
+		Long: `Run a step graph, or any supported ONNX model, on arrays.
+
+FEEDS.npz holds an array for each input name; NAME@k is for step k alone (from 0). State is carried from step to
+step. OUT.npz gets the outputs of the last step, with --every those of every step as NAME@k.`,
+		Args: cobra.ExactArgs(1),
+		RunE: func(_ *cobra.Command, args []string) error {
+			if steps < 1 {
+				return usagef("--steps %d: want at least 1", steps)
+			}
+			if dtype != "" && dtype != "float32" && dtype != "float64" {
+				return usagef("--dtype %s: want float32 or float64", dtype)
+			}
+			if out == "" {
+				return usagef("-o OUT.npz is required")
+			}
+			if err := checkAbsent(out, force); err != nil {
+				return err
+			}
+			r, err := openRun(args[0], init, runtime.Options{Float64: dtype == "float64", Threads: threads})
+			if err != nil {
+				return err
+			}
+			defer r.close()
+			arrays := map[string]*data.Array{}
+			if feeds != "" {
+				if arrays, err = data.ReadNPZ(feeds); err != nil {
+					return err
+				}
+			}
+			results, err := r.steps(arrays, steps, every)
+			if err != nil {
+				return fmt.Errorf("%s: %w", args[0], err)
+			}
+			if err := data.WriteNPZ(out, results); err != nil {
+				return err
+			}
+			fmt.Fprintf(e.stdout, "%d steps, %d arrays written to %s\n", steps, len(results), out)
+			return nil
+		},
+	}
+	fs := c.Flags()
+	fs.StringVar(&init, "init", "", "model that gives the initial state (default STEP.init.onnx where it exists)")
+	fs.StringVar(&feeds, "feeds", "", "arrays to feed")
+	fs.IntVar(&steps, "steps", 1, "number of steps")
+	fs.BoolVar(&every, "every", false, "write the outputs of every step, as NAME@k")
+	fs.StringVarP(&out, "output", "o", "", "arrays to write")
+	fs.StringVar(&dtype, "dtype", "", "float64 runs a float32 graph in float64")
+	fs.IntVar(&threads, "threads", 0, "number of threads (default: one a CPU)")
+	fs.BoolVarP(&force, "force", "f", false, "overwrite an existing file")
+	return c
+}
+
+// runner runs a model step by step on arrays.
+type runner struct {
+	session *runtime.Session
+}
+
+func openRun(path, initPath string, opts runtime.Options) (*runner, error) {
+	m, err := onnx.Read(path)
+	if err != nil {
+		return nil, err
+	}
+	s, err := runtime.NewSession(m, opts)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	if initPath == "" && m.Metadata["asdl.contract"] != "" {
+		initPath = defaultInit(path)
+	}
+	if initPath != "" {
+		im, err := onnx.Read(initPath)
+		if err != nil {
+			return nil, err
+		}
+		if err := s.LoadInit(im); err != nil {
+			return nil, fmt.Errorf("%s: %w", initPath, err)
+		}
+	}
+	return &runner{s}, nil
+}
+
+// defaultInit is the initialisation model beside a step graph, if it is there.
+func defaultInit(step string) string {
+	path := strings.TrimSuffix(step, ".onnx") + ".init.onnx"
+	if checkAbsent(path, false) != nil {
+		return path
+	}
+	return ""
+}
+
+func (r *runner) close() { _ = r.session.Close() }
+
+// steps runs n steps; results holds the outputs of the last one, or of all as NAME@k.
+func (r *runner) steps(arrays map[string]*data.Array, n int, every bool) (map[string]*data.Array, error) {
+	constant := map[string]*kernel.Tensor{}
+	at := map[int]map[string]*kernel.Tensor{}
+	for name, a := range arrays {
+		t, err := toTensor(a)
+		if err != nil {
+			return nil, fmt.Errorf("array %s: %w", name, err)
+		}
+		base, k, ok := stepName(name)
+		t = floatTo(t, r.elem(base))
+		if ok {
+			if at[k] == nil {
+				at[k] = map[string]*kernel.Tensor{}
+			}
+			at[k][base] = t
+		} else {
+			constant[name] = t
+		}
+	}
+	results := map[string]*data.Array{}
+	for k := range n {
+		feeds := map[string]*kernel.Tensor{}
+		for name, t := range constant {
+			if k == 0 || !r.isState(name) {
+				feeds[name] = t
+			}
+		}
+		for name, t := range at[k] {
+			feeds[name] = t
+		}
+		outs, err := r.session.Run(feeds, nil)
+		if err != nil {
+			return nil, fmt.Errorf("step %d: %w", k, err)
+		}
+		if !every && k < n-1 {
+			continue
+		}
+		for name, t := range outs {
+			if every {
+				name = fmt.Sprintf("%s@%d", name, k)
+			}
+			results[name] = fromTensor(t)
+		}
+	}
+	return results, nil
+}
+
+// elem is the element type of the input of that name; Undefined if there is none.
+func (r *runner) elem(name string) graph.Elem {
+	for _, p := range r.session.Inputs() {
+		if p.Name == name {
+			return p.Type.Elem
+		}
+	}
+	return graph.Undefined
+}
+
+func (r *runner) isState(name string) bool {
+	for _, s := range r.session.States() {
+		if s.In == name {
+			return true
+		}
+	}
+	return false
+}
+
+// stepName splits NAME@k.
+func stepName(name string) (base string, k int, ok bool) {
+	i := strings.LastIndexByte(name, '@')
+	if i < 0 {
+		return name, 0, false
+	}
+	k, err := strconv.Atoi(name[i+1:])
+	if err != nil || k < 0 {
+		return name, 0, false
+	}
+	return name[:i], k, true
+}

@@ -1,0 +1,179 @@
+package precondition
+
+import (
+	"fmt"
+	"math"
+	"math/rand/v2"
+	"strings"
+	"testing"
+
+	"gonum.org/v1/gonum/mat"
+
+	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/graph/op"
+	"github.com/asdlc/asdlc/runtime"
+	"github.com/asdlc/asdlc/runtime/kernel"
+)
+
+// solverModel is a model whose one node calls a solver function on A.
+func solverModel(t *testing.T, e graph.Elem, n int64, name string, attrs ...graph.Attr) *graph.Model {
+	t.Helper()
+	text := library(n, map[int]bool{2: true, 4: true, 6: true, 8: true})
+	src := fmt.Sprintf("<ir_version: 8, opset_import: [\"\" : 17, \"asdl\" : 1]>\nlib () => () {}\n%s", strings.ReplaceAll(text, "OPSET", "17"))
+	m, err := graph.Parse(src)
+	if err != nil {
+		t.Fatal(err)
+	}
+	a := m.Graph.AddInput("A", graph.StaticType(e, n, n))
+	b := op.NewBuilder(m, m.Graph)
+	m.Graph.AddOutput(call(b, name, a, attrs...))
+	if b.Err() != nil {
+		t.Fatal(b.Err())
+	}
+	return m
+}
+
+// spd is U diag(w) U^T for a random orthogonal U.
+func spd(rng *rand.Rand, w []float64) *mat.Dense {
+	n := len(w)
+	g := mat.NewDense(n, n, nil)
+	for i := range n {
+		for j := range n {
+			g.Set(i, j, rng.NormFloat64())
+		}
+	}
+	var qr mat.QR
+	qr.Factorize(g)
+	var u mat.Dense
+	qr.QTo(&u)
+	var a, out mat.Dense
+	a.Mul(&u, mat.NewDiagDense(n, w))
+	out.Mul(&a, u.T())
+	return &out
+}
+
+func spectrum(n int, condition float64) []float64 {
+	w := make([]float64, n)
+	for i := range w {
+		w[i] = math.Pow(condition, -float64(i)/math.Max(1, float64(n-1)))
+	}
+	return w
+}
+
+// power is a^exponent through gonum's eigendecomposition.
+func power(a *mat.Dense, exponent float64) *mat.Dense {
+	n, _ := a.Dims()
+	sym := mat.NewSymDense(n, nil)
+	for i := range n {
+		for j := i; j < n; j++ {
+			sym.SetSym(i, j, (a.At(i, j)+a.At(j, i))/2)
+		}
+	}
+	var eig mat.EigenSym
+	eig.Factorize(sym, true)
+	var v, s, out mat.Dense
+	eig.VectorsTo(&v)
+	w := eig.Values(nil)
+	for i := range w {
+		w[i] = math.Pow(w[i], exponent)
+	}
+	s.Mul(&v, mat.NewDiagDense(n, w))
+	out.Mul(&s, v.T())
+	return &out
+}
+
+func solve(t *testing.T, m *graph.Model, native bool, a *mat.Dense) *mat.Dense {
+	t.Helper()
+	tables := kernel.Portable()
+	if !native {
+		for i := range tables {
+			var rows []kernel.Row
+			for _, r := range tables[i] {
+				if r.Domain != graph.Asdl {
+					rows = append(rows, r)
+				}
+			}
+			tables[i] = rows
+		}
+	}
+	reg, err := kernel.NewRegistry(tables...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	s, err := runtime.NewSession(m, runtime.Options{Registry: reg})
+	if err != nil {
+		t.Fatal(err)
+	}
+	defer s.Close()
+	n, _ := a.Dims()
+	out, err := s.Run(map[string]*kernel.Tensor{"A": kernel.Of(a.RawMatrix().Data, n, n)}, nil)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, x := range out {
+		return mat.NewDense(n, n, append([]float64{}, kernel.Data[float64](x)...))
+	}
+	return nil
+}
+
+func relative(x, want *mat.Dense) float64 {
+	var d mat.Dense
+	d.Sub(x, want)
+	return mat.Norm(&d, 2) / mat.Norm(want, 2)
+}
+
+// The bodies of the solver functions in standard operators, and their native kernels, give the power of the matrix that
+// gonum's eigendecomposition gives: sizes around the edges of the recursion, conditions up to 1e6.
+func TestSolvers(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 2))
+	root := func(p int64) []graph.Attr {
+		return []graph.Attr{graph.I("p", p), graph.I("iterations", 100), graph.F("tol", 1e-10)}
+	}
+	for _, tc := range []struct {
+		name     func(n int64) string
+		exponent float64
+		attrs    []graph.Attr
+		sizes    []int
+		tol      float64
+	}{
+		{inverseFunction, -1, nil, []int{1, 2, 3, 31, 32, 33, 65, 100}, 1e-9},
+		{func(int64) string { return newtonRootFunction(2) }, -0.5, root(2), []int{1, 2, 5, 33}, 1e-6},
+		{func(int64) string { return newtonRootFunction(4) }, -0.25, root(4), []int{1, 3, 16, 33}, 1e-6},
+		{func(int64) string { return newtonRootFunction(6) }, -1. / 6, root(6), []int{7}, 1e-6},
+		{func(int64) string { return newtonRootFunction(8) }, -0.125, root(8), []int{9}, 1e-6},
+		{func(int64) string { return eigenRootFunction(2) }, -0.5, nil, []int{1, 2, 3, 8, 17}, 1e-9},
+		{func(int64) string { return eigenRootFunction(4) }, -0.25, nil, []int{4, 9, 16}, 1e-9},
+	} {
+		for _, n := range tc.sizes {
+			name := tc.name(int64(n))
+			m := solverModel(t, graph.Float64, int64(n), name, tc.attrs...)
+			for _, condition := range []float64{10, 1e4} {
+				a := spd(rng, spectrum(n, condition))
+				want := power(a, tc.exponent)
+				for _, native := range []bool{false, true} {
+					if e := relative(solve(t, m, native, a), want); !(e < tc.tol*math.Sqrt(condition)) {
+						t.Errorf("%s, side %d, condition %g, native %v: relative error %g", name, n, condition, native, e)
+					}
+				}
+			}
+		}
+	}
+}
+
+// A matrix that is not positive definite gives an inverse that is not finite, which the graph's guard then discards.
+func TestInverseOfIndefinite(t *testing.T) {
+	for _, n := range []int{2, 40} {
+		a := mat.NewDense(n, n, nil)
+		for i := range n {
+			a.Set(i, i, 1)
+		}
+		a.Set(n-1, n-1, -1)
+		m := solverModel(t, graph.Float64, int64(n), inverseFunction(int64(n)))
+		for _, native := range []bool{false, true} {
+			x := solve(t, m, native, a)
+			if sum := mat.Sum(x); !math.IsNaN(sum) && !math.IsInf(sum, 0) {
+				t.Errorf("side %d, native %v: sum of the inverse is %g, want not finite", n, native, sum)
+			}
+		}
+	}
+}

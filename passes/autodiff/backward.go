@@ -34,7 +34,7 @@ func (w *walk) pullback(b *op.Builder, ys, seeds, xs []*graph.Value, bounded boo
 			continue
 		}
 		for i, g := range s.rule.VJP(w.call(b, s, d)) {
-			if s.want[i] {
+			if i < len(s.want) && s.want[i] {
 				acc.add(s.deps[i], g)
 			}
 		}

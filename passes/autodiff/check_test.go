@@ -380,7 +380,7 @@ func (s *spec) runOpen(t *testing.T) {
 func (s *spec) runSingle(t *testing.T) {
 	double := s.problem(t)
 	single := double.copy()
-	text := strings.NewReplacer("double", "float").Replace(s.text())
+	text := strings.NewReplacer("double", "float", "to: int = 11", "to: int = 1").Replace(s.text())
 	single.model = graphtest.MustParse(t, text)
 	if err := op.InferGraph(single.model); err != nil {
 		t.Fatal(err)

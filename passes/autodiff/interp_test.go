@@ -64,6 +64,9 @@ func (e *interp) node(n *graph.Node) error {
 		return e.loop(n)
 	case n.Is("", "Scan"):
 		return e.scan(n)
+	case n.Is("", "NonZero"):
+		e.nonZero(n)
+		return nil
 	case e.model.Function(n.Domain, n.Op) != nil:
 		return e.call(n)
 	}
@@ -133,6 +136,17 @@ func ints(shape []int64) []int {
 		out[i] = int(n)
 	}
 	return out
+}
+
+// nonZero evaluates NonZero, whose output shape depends on the data, for a condition of one dimension.
+func (e *interp) nonZero(n *graph.Node) {
+	var at []int64
+	for i, on := range kernel.Data[bool](e.values[n.In(0)]) {
+		if on {
+			at = append(at, int64(i))
+		}
+	}
+	e.values[n.Out(0)] = kernel.Of(at, 1, len(at))
 }
 
 func subgraph(n *graph.Node, name string) *graph.Graph {

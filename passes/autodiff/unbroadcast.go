@@ -50,30 +50,28 @@ func mayBeOne(d, to graph.Dim) bool {
 
 // foldSum is unbroadcast by run-time shapes.
 func (c *Call) foldSum(g, like *graph.Value, lead int) *graph.Value {
-	var shape []*graph.Value
+	var shape []piece
 	var summed []int64
-	sum := func(d *graph.Value) {
-		summed = append(summed, int64(len(shape)))
-		shape = append(shape, d)
-	}
 	for i, to := range g.Type.Dims {
-		dim := c.DimOf(g, i)
-		switch {
-		case i < lead:
-			sum(dim)
-		case mayBeOne(like.Type.Dims[i-lead], to):
-			d := c.DimOf(like, i-lead)
-			sum(c.Div(dim, c.Op("Max", []*graph.Value{d, c.Ints(1)})))
-			shape = append(shape, d)
-		case like.Type.Dims[i-lead] == graph.Known(1) && to != graph.Known(1):
-			sum(dim)
-			shape = append(shape, c.Ints(1))
-		default:
-			shape = append(shape, dim)
+		dim := c.dimPiece(g, i)
+		if i >= lead && mayBeOne(like.Type.Dims[i-lead], to) {
+			d := c.dimPiece(like, i-lead)
+			atLeastOne := c.Op("Max", []*graph.Value{c.tensor(d), c.Ints(1)})
+			summed = append(summed, int64(len(shape)))
+			shape = append(shape, piece{v: c.Div(c.tensor(dim), atLeastOne)}, d)
+			continue
 		}
+		if i < lead || like.Type.Dims[i-lead] == graph.Known(1) && to != graph.Known(1) {
+			summed = append(summed, int64(len(shape)))
+			shape = append(shape, dim)
+			if i >= lead {
+				shape = append(shape, num(1))
+			}
+			continue
+		}
+		shape = append(shape, dim)
 	}
-	folded := c.reshapeZero(g, c.Concat(0, shape...))
-	return c.reshapeZero(c.Sum(folded, summed...), c.Shape(like))
+	return c.Sum(c.reshapeZero(g, c.shape(shape...)), summed...)
 }
 
 // reshapeZero reshapes to a shape tensor in which 0 means 0.

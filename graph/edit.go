@@ -2,6 +2,7 @@ package graph
 
 import (
 	"fmt"
+	"slices"
 	"sort"
 )
 
@@ -204,14 +205,7 @@ func (n *Node) Remove() {
 // discard removes n without looking at its outputs' uses.
 func (n *Node) discard() {
 	for _, sub := range n.Graphs() {
-		sub.SetOutputs()
-		for inner := range sub.Backward() {
-			inner.discard()
-		}
-		for _, v := range append(append([]*Value{}, sub.inputs...), sub.inits...) {
-			sub.names.release(v.Name)
-			v.graph = nil
-		}
+		n.discardNested(sub)
 	}
 	for i, in := range n.inputs {
 		if in != nil {
@@ -227,6 +221,22 @@ func (n *Node) discard() {
 	g := n.graph
 	g.unlink(n)
 	n.graph = nil
+}
+
+// discardNested removes all that a nested graph of n holds, unless the graph has been given to another node.
+func (n *Node) discardNested(sub *Graph) {
+	if sub.owner != n {
+		return
+	}
+	sub.SetOutputs()
+	for inner := range sub.Backward() {
+		inner.discard()
+	}
+	for _, v := range append(append([]*Value{}, sub.inputs...), sub.inits...) {
+		sub.names.release(v.Name)
+		v.graph = nil
+	}
+	sub.inputs, sub.inits, sub.owner = nil, nil, nil
 }
 
 // SetInput makes v (or nil) input i of n. Trailing missing inputs are cut off.
@@ -276,8 +286,12 @@ func (v *Value) dropUse(n *Node, i int) {
 	panic(fmt.Sprintf("BUG: %s does not list its use by %s", v, n))
 }
 
-// SetAttr sets or replaces an attribute.
+// SetAttr sets or replaces an attribute. A nested graph that is replaced is removed with all it holds, unless it has
+// been given to another node before.
 func (n *Node) SetAttr(a Attr) {
+	if old, ok := n.Attr(a.Name); ok {
+		n.dropGraphs(old, a)
+	}
 	i := sort.Search(len(n.attrs), func(i int) bool { return n.attrs[i].Name >= a.Name })
 	if i == len(n.attrs) || n.attrs[i].Name != a.Name {
 		n.attrs = append(n.attrs, Attr{})
@@ -292,10 +306,20 @@ func (n *Node) SetAttr(a Attr) {
 	}
 }
 
-// RemoveAttr removes the attribute of that name, if present.
+// dropGraphs discards the nested graphs of old that are not in a.
+func (n *Node) dropGraphs(old, a Attr) {
+	for _, sub := range append([]*Graph{old.G}, old.Graphs...) {
+		if sub != nil && sub != a.G && !slices.Contains(a.Graphs, sub) {
+			n.discardNested(sub)
+		}
+	}
+}
+
+// RemoveAttr removes the attribute of that name, if present; its nested graphs as in SetAttr.
 func (n *Node) RemoveAttr(name string) {
 	for i, a := range n.attrs {
 		if a.Name == name {
+			n.dropGraphs(a, Attr{})
 			n.attrs = append(n.attrs[:i], n.attrs[i+1:]...)
 			return
 		}

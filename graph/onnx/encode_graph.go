@@ -198,9 +198,10 @@ func (e *encoder) attr(a graph.Attr) (*pb.AttributeProto, error) {
 	return p, err
 }
 
+// valueInfo tells the type of v. A shape without an element type is left out: readers take it for an error.
 func valueInfo(v *graph.Value, name string) *pb.ValueInfoProto {
 	p := &pb.ValueInfoProto{Name: &name}
-	if v.Type.Elem == graph.Undefined && !v.Type.Ranked {
+	if v.Type.Elem == graph.Undefined {
 		return p
 	}
 	elem := int32(v.Type.Elem)

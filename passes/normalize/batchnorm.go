@@ -54,7 +54,7 @@ func freeze(n *graph.Node) error {
 		if v == nil {
 			continue
 		}
-		replace(v, n.In(i+2))
+		pass.Replace(v, n.In(i+2))
 		n.DropOutput(i)
 	}
 	return nil

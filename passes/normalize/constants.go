@@ -16,7 +16,7 @@ func defaults(c *pass.Ctx, m *graph.Model) error {
 		}
 		w := m.Graph.AddInitializer(v.Name, v.Const())
 		v.ReplaceUses(w)
-		rename(v, w)
+		pass.TakeName(v, w)
 		m.Graph.RemoveValue(v)
 	}
 	return nil
@@ -34,11 +34,11 @@ func constants(_ *pass.Ctx, m *graph.Model) error {
 		}
 		v := n.Out(0)
 		if v.IsOutput() {
-			replace(v, n.Graph().AddInitializer(v.Name, t))
+			pass.Replace(v, n.Graph().AddInitializer(v.Name, t))
 		} else {
 			w := constant(n.Graph(), n, v.Name, t)
 			v.ReplaceUses(w)
-			rename(v, graph.Untagged(w))
+			pass.TakeName(v, graph.Untagged(w))
 			if w.Def() != nil {
 				m.Opsets[graph.Asdl] = 1
 			}
@@ -79,10 +79,22 @@ func hoist(_ *pass.Ctx, m *graph.Model) error {
 				}
 				w := m.Graph.AddInitializer(v.Name, v.Const())
 				v.ReplaceUses(w)
-				rename(v, w)
+				pass.TakeName(v, w)
 				sub.RemoveValue(v)
 			}
 		}
 	}
 	return nil
+}
+
+// constant adds an initializer that is constant in the file. One of several floating-point elements is marked as no
+// parameter, which the pass layers could not tell from its use; that pass removes the mark.
+func constant(g *graph.Graph, at *graph.Node, name string, t *graph.Tensor) *graph.Value {
+	v := g.AddInitializer(name, t)
+	if !t.Elem.IsFloat() || t.Len() <= 1 {
+		return v
+	}
+	mark := g.InsertNode(at, graph.Asdl, graph.TagParam, []*graph.Value{v}, []string{name + "/constant"}, graph.S("kind", "constant"))
+	mark.Out(0).Type = v.Type
+	return mark.Out(0)
 }

@@ -14,7 +14,7 @@ func dropout(_ *pass.Ctx, m *graph.Model) error {
 		if mask := n.Out(1); mask != nil && (len(mask.Uses()) > 0 || mask.IsOutput()) {
 			keepAll(n, mask)
 		}
-		replace(n.Out(0), n.In(0))
+		pass.Replace(n.Out(0), n.In(0))
 		n.Remove()
 	}
 	return nil
@@ -44,5 +44,5 @@ func keepAll(n *graph.Node, mask *graph.Value) {
 	g := n.Graph()
 	shape := g.InsertNode(n, "", "Shape", []*graph.Value{n.In(0)}, []string{mask.Name + "/shape"}).Out(0)
 	ones := g.InsertNode(n, "", "ConstantOfShape", []*graph.Value{shape}, []string{mask.Name + "/ones"}, graph.T("value", graph.TensorOf([]bool{true}, 1)))
-	replace(mask, ones.Out(0))
+	pass.Replace(mask, ones.Out(0))
 }

@@ -21,18 +21,18 @@ func identities(c *pass.Ctx, m *graph.Model) error {
 		if merged(src, v) {
 			own := src.Graph().AddInitializer(v.Name, src.Const())
 			v.ReplaceUses(own)
-			rename(v, own)
+			pass.TakeName(v, own)
 			n.Remove()
 			split++
 			continue
 		}
-		if keepsOutput(v, src) {
+		if !pass.TakesName(v, src) {
 			for _, u := range slices.Clone(v.Uses()) {
 				u.Node.SetInput(u.Index, src)
 			}
 			continue
 		}
-		replace(v, src)
+		pass.Replace(v, src)
 		n.Remove()
 	}
 	if split > 0 {
@@ -53,10 +53,10 @@ func merged(src, v *graph.Value) bool {
 // casts removes casts of values to the type that they have.
 func casts(_ *pass.Ctx, m *graph.Model) error {
 	for n := range m.Graph.All() {
-		if !n.Is("", "Cast") || n.In(0).Type.Elem != graph.Elem(n.Int("to", 0)) || keepsOutput(n.Out(0), n.In(0)) {
+		if !n.Is("", "Cast") || n.In(0).Type.Elem != graph.Elem(n.Int("to", 0)) || !pass.TakesName(n.Out(0), n.In(0)) {
 			continue
 		}
-		replace(n.Out(0), n.In(0))
+		pass.Replace(n.Out(0), n.In(0))
 		n.Remove()
 	}
 	return nil

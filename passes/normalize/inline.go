@@ -81,9 +81,9 @@ func inlineCall(c *pass.Ctx, m *graph.Model, f *graph.Function, call *graph.Node
 			continue
 		}
 		w, output := outs[i], v.IsOutput()
-		replace(v, w)
+		pass.Replace(v, w)
 		if !output && !named[w] && own[w.Def()] {
-			rename(v, w)
+			pass.TakeName(v, w)
 			named[w] = true
 		}
 	}

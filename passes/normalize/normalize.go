@@ -55,35 +55,15 @@ func Run(c *pass.Ctx, m *graph.Model) error {
 
 func inferTypes(_ *pass.Ctx, m *graph.Model) error { return op.InferGraph(m) }
 
-// sweep removes nodes and initializers that nothing uses.
-func sweep(_ *pass.Ctx, m *graph.Model) error {
-	sweepGraph(m.Graph)
+// fold replaces values that inference knows by constants.
+func fold(_ *pass.Ctx, m *graph.Model) error {
+	pass.Fold(m)
+	pass.Sweep(m.Graph, nil)
 	return nil
 }
 
-func sweepGraph(g *graph.Graph) {
-	for n := range g.Backward() {
-		if !used(n) {
-			n.Remove()
-			continue
-		}
-		for _, sub := range n.Graphs() {
-			sweepGraph(sub)
-		}
-	}
-	for _, v := range append([]*graph.Value{}, g.Initializers()...) {
-		if v.IsInitializer() && len(v.Uses()) == 0 && !v.IsOutput() {
-			g.RemoveValue(v)
-		}
-	}
-}
-
-// used reports whether any output of n has a use. The declarations and statements of the domain asdl count as used.
-func used(n *graph.Node) bool {
-	for _, o := range n.Outputs() {
-		if o != nil && (len(o.Uses()) > 0 || o.IsOutput()) {
-			return true
-		}
-	}
-	return false
+// sweep removes what nothing uses.
+func sweep(_ *pass.Ctx, m *graph.Model) error {
+	pass.Sweep(m.Graph, nil)
+	return nil
 }

@@ -145,7 +145,7 @@ func flattened(_ *pass.Ctx, n *graph.Node) error {
 	replaced.Type = y.Type
 	y.Type = graph.Type{}
 	y.ReplaceUses(replaced)
-	rename(y, replaced)
+	pass.TakeName(y, replaced)
 	back.SetInputs(y, shape)
 	return nil
 }

@@ -12,7 +12,7 @@ var resizeAttrs = []AttrSpec{
 }
 
 func resizeIn() []Param {
-	return []Param{one("X", "T", numElem), opt("roi", "", floatElem), opt("scales", "", floatElem), opt("sizes", "", int64Elem)}
+	return []Param{one("X", "T", anyElem), opt("roi", "", floatElem), opt("scales", "", floatElem), opt("sizes", "", int64Elem)}
 }
 
 // inferResize: the output has the given sizes, or floor(size * scale).

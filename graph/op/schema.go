@@ -11,7 +11,7 @@ import (
 )
 
 // Schema is an operator from one opset version on, until a row of the same name with a higher version.
-// Versions that differ only in admitted element types or wording share a row.
+// Versions that differ only in admitted element types or wording may share a row, which then admits the types of all.
 type Schema struct {
 	Domain, Name string
 	Since        int
@@ -89,6 +89,8 @@ const (
 	unsigned  Elems = 1<<graph.Uint8 | 1<<graph.Uint16 | 1<<graph.Uint32 | 1<<graph.Uint64
 	intElem         = signed | unsigned
 	numElem         = intElem | floatElem
+	byteElem  Elems = 1<<graph.Int8 | 1<<graph.Uint8
+	fixedElem       = numElem | boolElem // all but strings
 	wideElem        = floatElem | 1<<graph.Int32 | 1<<graph.Int64 | 1<<graph.Uint32 | 1<<graph.Uint64
 	anyElem         = numElem | boolElem | 1<<graph.String
 )

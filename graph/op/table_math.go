@@ -4,7 +4,7 @@ import "github.com/asdlc/asdlc/graph"
 
 // tables are all rows, by family.
 var tables = [...][]Schema{
-	mathTable, bitTable, nnTable, normTable, lossTable, tensorTable, shapeTable, indexTable, reduceTable, controlTable, rngTable, asdlTable,
+	mathTable, bitTable, nnTable, normTable, lossTable, tensorTable, shapeTable, indexTable, reduceTable, controlTable, rngTable, fusedTable, asdlTable,
 }
 
 // unaryIn and unaryOut are the parameters of operators that keep the type of their only input.
@@ -29,7 +29,7 @@ var mathTable = []Schema{
 	},
 	{Name: "Pow", Since: 7, Inputs: binaryIn(floatElem), Outputs: unaryOut(floatElem), Infer: binary(nil), Doc: "A to the power B"},
 	{
-		Name: "Pow", Since: 12, Inputs: []Param{one("X", "T", wideElem), one("Y", "", numElem)}, Outputs: unaryOut(wideElem),
+		Name: "Pow", Since: 12, Inputs: []Param{one("X", "T", floatElem|indexElem), one("Y", "", numElem)}, Outputs: unaryOut(floatElem | indexElem),
 		Infer: binary(nil), Doc: "X to the power Y, of X's type",
 	},
 	{Name: "PRelu", Since: 7, Inputs: []Param{one("X", "T", wideElem), one("slope", "T", wideElem)}, Outputs: unaryOut(wideElem), Infer: inferPRelu, Doc: "X, times slope where negative"},
@@ -64,6 +64,7 @@ var mathTable = []Schema{
 	{Name: "Log", Since: 6, Inputs: unaryIn(floatElem), Outputs: unaryOut(floatElem), Infer: sameShape, Doc: "natural logarithm"},
 	{Name: "Reciprocal", Since: 6, Inputs: unaryIn(floatElem), Outputs: unaryOut(floatElem), Infer: sameShape, Doc: "1 / X"},
 	{Name: "Erf", Since: 9, Inputs: unaryIn(numElem), Outputs: unaryOut(numElem), Infer: sameShape, Doc: "error function"},
+	{Name: "Erf", Since: 13, Inputs: unaryIn(floatElem), Outputs: unaryOut(floatElem), Infer: sameShape, Doc: "error function"},
 	{Name: "Sin", Since: 7, Inputs: unaryIn(floatElem), Outputs: unaryOut(floatElem), Infer: sameShape, Doc: "sine"},
 	{Name: "Cos", Since: 7, Inputs: unaryIn(floatElem), Outputs: unaryOut(floatElem), Infer: sameShape, Doc: "cosine"},
 	{Name: "Tan", Since: 7, Inputs: unaryIn(floatElem), Outputs: unaryOut(floatElem), Infer: sameShape, Doc: "tangent"},

@@ -13,14 +13,14 @@ var (
 	}
 	ceilAttrs = append([]AttrSpec{attrInt("ceil_mode", 0)}, poolAttrs...)
 	dilAttrs  = append([]AttrSpec{may("dilations", graph.AttrInts)}, ceilAttrs...)
-	pooled    = []Param{one("Y", "T", numElem), opt("Indices", "", int64Elem)}
+	pooled    = []Param{one("Y", "T", floatElem|byteElem), opt("Indices", "", int64Elem)}
 	gemmAttrs = []AttrSpec{attrFloat("alpha", 1), attrFloat("beta", 1), attrInt("transA", 0), attrInt("transB", 0)}
 	rnnAttrs  = []AttrSpec{
-		may("activation_alpha", graph.AttrFloats), may("activation_beta", graph.AttrFloats), may("activations", graph.AttrStrings),
-		may("clip", graph.AttrFloat), attrStr("direction", "forward"), may("hidden_size", graph.AttrInt),
+		may("activation_alpha", graph.AttrFloats), may("activation_beta", graph.AttrFloats), may("clip", graph.AttrFloat), attrStr("direction", "forward"), may("hidden_size", graph.AttrInt),
 	}
-	lstmAttrs = append([]AttrSpec{attrInt("input_forget", 0)}, rnnAttrs...)
-	gruAttrs  = append([]AttrSpec{attrInt("linear_before_reset", 0)}, rnnAttrs...)
+	tanhAttrs = append([]AttrSpec{{Name: "activations", Kind: graph.AttrStrings, Default: graph.Ss("activations", "Tanh", "Tanh")}}, rnnAttrs...)
+	lstmAttrs = append([]AttrSpec{may("activations", graph.AttrStrings), attrInt("input_forget", 0)}, rnnAttrs...)
+	gruAttrs  = append([]AttrSpec{may("activations", graph.AttrStrings), attrInt("linear_before_reset", 0)}, rnnAttrs...)
 	layout    = attrInt("layout", 0)
 )
 
@@ -55,7 +55,7 @@ var nnTable = []Schema{
 	},
 	{Name: "MaxPool", Since: 1, Inputs: unaryIn(floatElem), Outputs: unaryOut(floatElem), Attrs: poolAttrs, Infer: inferPool, Doc: "maximum over windows"},
 	{Name: "MaxPool", Since: 8, Inputs: unaryIn(floatElem), Outputs: pooled, Attrs: append([]AttrSpec{attrInt("storage_order", 0)}, poolAttrs...), Infer: inferPool, Doc: "maximum over windows, and its index"},
-	{Name: "MaxPool", Since: 10, Inputs: unaryIn(numElem), Outputs: pooled, Attrs: append([]AttrSpec{attrInt("storage_order", 0)}, dilAttrs...), Infer: inferPool, Doc: "maximum over windows, and its index"},
+	{Name: "MaxPool", Since: 10, Inputs: unaryIn(floatElem | byteElem), Outputs: pooled, Attrs: append([]AttrSpec{attrInt("storage_order", 0)}, dilAttrs...), Infer: inferPool, Doc: "maximum over windows, and its index"},
 	{Name: "AveragePool", Since: 7, Inputs: unaryIn(floatElem), Outputs: unaryOut(floatElem), Attrs: append([]AttrSpec{attrInt("count_include_pad", 0)}, poolAttrs...), Infer: inferPool, Doc: "mean over windows"},
 	{Name: "AveragePool", Since: 10, Inputs: unaryIn(floatElem), Outputs: unaryOut(floatElem), Attrs: append([]AttrSpec{attrInt("count_include_pad", 0)}, ceilAttrs...), Infer: inferPool, Doc: "mean over windows"},
 	{Name: "AveragePool", Since: 19, Inputs: unaryIn(floatElem), Outputs: unaryOut(floatElem), Attrs: append([]AttrSpec{attrInt("count_include_pad", 0)}, dilAttrs...), Infer: inferPool, Doc: "mean over windows"},
@@ -65,8 +65,8 @@ var nnTable = []Schema{
 	{Name: "GlobalMaxPool", Since: 1, Inputs: unaryIn(floatElem), Outputs: unaryOut(floatElem), Infer: inferGlobalPool, Doc: "maximum over all positions"},
 	{Name: "GlobalLpPool", Since: 2, Inputs: unaryIn(floatElem), Outputs: unaryOut(floatElem), Attrs: []AttrSpec{attrInt("p", 2)}, Infer: inferGlobalPool, Doc: "p-norm over all positions"},
 
-	{Name: "RNN", Since: 7, Inputs: rnnIn(), Outputs: rnnOut(), Attrs: rnnAttrs, Infer: inferRNN(1), Doc: "simple recurrent layer"},
-	{Name: "RNN", Since: 14, Inputs: rnnIn(), Outputs: rnnOut(), Attrs: append([]AttrSpec{layout}, rnnAttrs...), Infer: inferRNN(1), Doc: "simple recurrent layer"},
+	{Name: "RNN", Since: 7, Inputs: rnnIn(), Outputs: rnnOut(), Attrs: tanhAttrs, Infer: inferRNN(1), Doc: "simple recurrent layer"},
+	{Name: "RNN", Since: 14, Inputs: rnnIn(), Outputs: rnnOut(), Attrs: append([]AttrSpec{layout}, tanhAttrs...), Infer: inferRNN(1), Doc: "simple recurrent layer"},
 	{Name: "GRU", Since: 7, Inputs: rnnIn(), Outputs: rnnOut(), Attrs: gruAttrs, Infer: inferRNN(3), Doc: "gated recurrent layer"},
 	{Name: "GRU", Since: 14, Inputs: rnnIn(), Outputs: rnnOut(), Attrs: append([]AttrSpec{layout}, gruAttrs...), Infer: inferRNN(3), Doc: "gated recurrent layer"},
 	{
@@ -78,19 +78,19 @@ var nnTable = []Schema{
 		Attrs: append([]AttrSpec{layout}, lstmAttrs...), Infer: inferRNN(4), Doc: "long short-term memory layer",
 	},
 	{
-		Name: "Resize", Since: 10, Inputs: []Param{one("X", "T", numElem), one("scales", "", floatElem)}, Outputs: unaryOut(numElem),
+		Name: "Resize", Since: 10, Inputs: []Param{one("X", "T", anyElem), one("scales", "", floatElem)}, Outputs: unaryOut(anyElem),
 		Attrs: []AttrSpec{attrStr("mode", "nearest")}, Infer: inferResize, Doc: "interpolation to another size",
 	},
 	{
-		Name: "Resize", Since: 11, Inputs: []Param{one("X", "T", numElem), one("roi", "", floatElem), one("scales", "", floatElem), opt("sizes", "", int64Elem)}, Outputs: unaryOut(numElem),
+		Name: "Resize", Since: 11, Inputs: []Param{one("X", "T", anyElem), one("roi", "", floatElem), one("scales", "", floatElem), opt("sizes", "", int64Elem)}, Outputs: unaryOut(anyElem),
 		Attrs: resizeAttrs, Infer: inferResize, Doc: "interpolation to another size",
 	},
 	{
-		Name: "Resize", Since: 13, Inputs: resizeIn(), Outputs: unaryOut(numElem),
+		Name: "Resize", Since: 13, Inputs: resizeIn(), Outputs: unaryOut(anyElem),
 		Attrs: resizeAttrs, Infer: inferResize, Doc: "interpolation to another size",
 	},
 	{
-		Name: "Resize", Since: 18, Inputs: resizeIn(), Outputs: unaryOut(numElem),
+		Name: "Resize", Since: 18, Inputs: resizeIn(), Outputs: unaryOut(anyElem),
 		Attrs: append([]AttrSpec{attrInt("antialias", 0), may("axes", graph.AttrInts), attrStr("keep_aspect_ratio_policy", "stretch")}, resizeAttrs...),
 		Infer: inferResize, Doc: "interpolation to another size",
 	},

@@ -64,7 +64,7 @@ var normTable = []Schema{
 	},
 	{
 		Name: "MeanVarianceNormalization", Since: 9, Inputs: unaryIn(floatElem), Outputs: unaryOut(floatElem),
-		Attrs: []AttrSpec{may("axes", graph.AttrInts)}, Infer: sameShape, Doc: "(X - mean) / standard deviation over axes",
+		Attrs: []AttrSpec{{Name: "axes", Kind: graph.AttrInts, Default: graph.Is("axes", 0, 2, 3)}}, Infer: inferMeanVariance, Doc: "(X - mean) / standard deviation over axes",
 	},
 	{Name: "Softmax", Since: 1, Inputs: unaryIn(floatElem), Outputs: unaryOut(floatElem), Attrs: []AttrSpec{attrInt("axis", 1)}, Infer: inferFlatAxisOp, Doc: "softmax over all axes from axis on"},
 	{Name: "Softmax", Since: 13, Inputs: unaryIn(floatElem), Outputs: unaryOut(floatElem), Attrs: []AttrSpec{attrInt("axis", -1)}, Infer: inferAxisOp, Doc: "softmax along an axis"},
@@ -195,6 +195,16 @@ func inferGroupNorm(c *Context) error {
 	}
 	for i := 1; i < 3; i++ {
 		if err := c.checkBias(i, size); err != nil {
+			return err
+		}
+	}
+	return sameShape(c)
+}
+
+func inferMeanVariance(c *Context) error {
+	if dims, ok := c.Dims(0); ok {
+		axes, _ := c.Ints("axes")
+		if _, err := c.axisSet("axes", axes, len(dims)); err != nil {
 			return err
 		}
 	}

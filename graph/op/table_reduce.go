@@ -9,6 +9,9 @@ func reduceAxesIn(types Elems) []Param {
 	return []Param{one("data", "T", types), opt("axes", "", int64Elem)}
 }
 
+// maxElem are the element types that can be compared in a reduction.
+const maxElem = wideElem | byteElem
+
 var (
 	reduceAttrs     = []AttrSpec{may("axes", graph.AttrInts), attrInt("keepdims", 1)}
 	reduceAxesAttrs = []AttrSpec{attrInt("keepdims", 1), attrInt("noop_with_empty_axes", 0)}
@@ -22,10 +25,12 @@ var reduceTable = []Schema{
 	{Name: "ReduceSum", Since: 13, Inputs: reduceAxesIn(wideElem), Outputs: unaryOut(wideElem), Attrs: reduceAxesAttrs, Infer: inferReduce, Doc: "sum over axes"},
 	{Name: "ReduceMean", Since: 1, Inputs: reduceIn(wideElem), Outputs: unaryOut(wideElem), Attrs: reduceAttrs, Infer: inferReduce, Doc: "mean over axes"},
 	{Name: "ReduceMean", Since: 18, Inputs: reduceAxesIn(wideElem), Outputs: unaryOut(wideElem), Attrs: reduceAxesAttrs, Infer: inferReduce, Doc: "mean over axes"},
-	{Name: "ReduceMax", Since: 1, Inputs: reduceIn(numElem), Outputs: unaryOut(numElem), Attrs: reduceAttrs, Infer: inferReduce, Doc: "maximum over axes"},
-	{Name: "ReduceMax", Since: 18, Inputs: reduceAxesIn(numElem | boolElem), Outputs: unaryOut(numElem | boolElem), Attrs: reduceAxesAttrs, Infer: inferReduce, Doc: "maximum over axes"},
-	{Name: "ReduceMin", Since: 1, Inputs: reduceIn(numElem), Outputs: unaryOut(numElem), Attrs: reduceAttrs, Infer: inferReduce, Doc: "minimum over axes"},
-	{Name: "ReduceMin", Since: 18, Inputs: reduceAxesIn(numElem | boolElem), Outputs: unaryOut(numElem | boolElem), Attrs: reduceAxesAttrs, Infer: inferReduce, Doc: "minimum over axes"},
+	{Name: "ReduceMax", Since: 1, Inputs: reduceIn(maxElem), Outputs: unaryOut(maxElem), Attrs: reduceAttrs, Infer: inferReduce, Doc: "maximum over axes"},
+	{Name: "ReduceMax", Since: 18, Inputs: reduceAxesIn(maxElem), Outputs: unaryOut(maxElem), Attrs: reduceAxesAttrs, Infer: inferReduce, Doc: "maximum over axes"},
+	{Name: "ReduceMax", Since: 20, Inputs: reduceAxesIn(maxElem | boolElem), Outputs: unaryOut(maxElem | boolElem), Attrs: reduceAxesAttrs, Infer: inferReduce, Doc: "maximum over axes"},
+	{Name: "ReduceMin", Since: 1, Inputs: reduceIn(maxElem), Outputs: unaryOut(maxElem), Attrs: reduceAttrs, Infer: inferReduce, Doc: "minimum over axes"},
+	{Name: "ReduceMin", Since: 18, Inputs: reduceAxesIn(maxElem), Outputs: unaryOut(maxElem), Attrs: reduceAxesAttrs, Infer: inferReduce, Doc: "minimum over axes"},
+	{Name: "ReduceMin", Since: 20, Inputs: reduceAxesIn(maxElem | boolElem), Outputs: unaryOut(maxElem | boolElem), Attrs: reduceAxesAttrs, Infer: inferReduce, Doc: "minimum over axes"},
 	{Name: "ReduceProd", Since: 1, Inputs: reduceIn(wideElem), Outputs: unaryOut(wideElem), Attrs: reduceAttrs, Infer: inferReduce, Doc: "product over axes"},
 	{Name: "ReduceProd", Since: 18, Inputs: reduceAxesIn(wideElem), Outputs: unaryOut(wideElem), Attrs: reduceAxesAttrs, Infer: inferReduce, Doc: "product over axes"},
 	{Name: "ReduceL1", Since: 1, Inputs: reduceIn(wideElem), Outputs: unaryOut(wideElem), Attrs: reduceAttrs, Infer: inferReduce, Doc: "sum of absolute values over axes"},

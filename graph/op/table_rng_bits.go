@@ -15,30 +15,30 @@ var bitTable = []Schema{
 }
 
 var (
-	uniformAttrs = []AttrSpec{may("dtype", graph.AttrInt), attrFloat("high", 1), attrFloat("low", 0), may("seed", graph.AttrFloat)}
-	normalAttrs  = []AttrSpec{may("dtype", graph.AttrInt), attrFloat("mean", 0), attrFloat("scale", 1), may("seed", graph.AttrFloat)}
+	uniformAttrs = []AttrSpec{attrFloat("high", 1), attrFloat("low", 0), may("seed", graph.AttrFloat)}
+	normalAttrs  = []AttrSpec{attrFloat("mean", 0), attrFloat("scale", 1), may("seed", graph.AttrFloat)}
 )
 
 // rngTable has the random operators. They are read, never written: no runtime gives them a state that can be resumed.
 var rngTable = []Schema{
 	{
 		Name: "RandomUniform", Since: 1, Outputs: []Param{one("output", "", floatElem)}, Infer: inferRandom, Doc: "uniform random numbers",
-		Attrs: append([]AttrSpec{need("shape", graph.AttrInts)}, uniformAttrs...),
+		Attrs: append([]AttrSpec{attrInt("dtype", int64(graph.Float32)), need("shape", graph.AttrInts)}, uniformAttrs...),
 	},
 	{
 		Name: "RandomNormal", Since: 1, Outputs: []Param{one("output", "", floatElem)}, Infer: inferRandom, Doc: "normal random numbers",
-		Attrs: append([]AttrSpec{need("shape", graph.AttrInts)}, normalAttrs...),
+		Attrs: append([]AttrSpec{attrInt("dtype", int64(graph.Float32)), need("shape", graph.AttrInts)}, normalAttrs...),
 	},
 	{
 		Name: "RandomUniformLike", Since: 1, Inputs: []Param{one("input", "", anyElem)}, Outputs: []Param{one("output", "", floatElem)},
-		Attrs: uniformAttrs, Infer: inferRandomLike, Doc: "uniform random numbers in the shape of a tensor",
+		Attrs: append([]AttrSpec{may("dtype", graph.AttrInt)}, uniformAttrs...), Infer: inferRandomLike, Doc: "uniform random numbers in the shape of a tensor",
 	},
 	{
 		Name: "RandomNormalLike", Since: 1, Inputs: []Param{one("input", "", anyElem)}, Outputs: []Param{one("output", "", floatElem)},
-		Attrs: normalAttrs, Infer: inferRandomLike, Doc: "normal random numbers in the shape of a tensor",
+		Attrs: append([]AttrSpec{may("dtype", graph.AttrInt)}, normalAttrs...), Infer: inferRandomLike, Doc: "normal random numbers in the shape of a tensor",
 	},
 	{
-		Name: "Bernoulli", Since: 15, Inputs: []Param{one("input", "", floatElem)}, Outputs: []Param{one("output", "", anyElem)},
+		Name: "Bernoulli", Since: 15, Inputs: []Param{one("input", "", floatElem)}, Outputs: []Param{one("output", "", fixedElem)},
 		Attrs: []AttrSpec{may("dtype", graph.AttrInt), may("seed", graph.AttrFloat)}, Infer: inferRandomLike, Doc: "1 with the given probabilities, else 0",
 	},
 	{
@@ -56,11 +56,8 @@ func inferBitShift(c *Context) error {
 }
 
 func inferRandom(c *Context) error {
-	c.setElem(0, graph.Float32)
-	if a, ok := c.Attr("dtype"); ok {
-		if err := c.castTo("dtype", a.I); err != nil {
-			return err
-		}
+	if err := c.castTo("dtype", c.Int("dtype")); err != nil {
+		return err
 	}
 	shape, _ := c.Ints("shape")
 	c.Set(0, knownDims(shape)...)

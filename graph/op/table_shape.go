@@ -26,7 +26,7 @@ var shapeTable = []Schema{
 		Infer: inferConstant, Doc: "a constant tensor",
 	},
 	{
-		Name: "ConstantOfShape", Since: 9, Inputs: []Param{one("input", "", int64Elem)}, Outputs: []Param{one("output", "", anyElem)},
+		Name: "ConstantOfShape", Since: 9, Inputs: []Param{one("input", "", int64Elem)}, Outputs: []Param{one("output", "", fixedElem)},
 		Attrs: []AttrSpec{may("value", graph.AttrTensor)}, Infer: inferConstantOfShape, Doc: "a tensor of the given shape, filled with one value",
 	},
 	{
@@ -34,7 +34,7 @@ var shapeTable = []Schema{
 		Outputs: unaryOut(numElem), Infer: inferRange, Doc: "start, start+delta, ... below limit",
 	},
 	{
-		Name: "EyeLike", Since: 9, Inputs: []Param{one("input", "", anyElem)}, Outputs: []Param{one("output", "", anyElem)},
+		Name: "EyeLike", Since: 9, Inputs: []Param{one("input", "", fixedElem)}, Outputs: []Param{one("output", "", fixedElem)},
 		Attrs: []AttrSpec{may("dtype", graph.AttrInt), attrInt("k", 0)}, Infer: inferEyeLike, Doc: "ones on a diagonal, in the shape of a matrix",
 	},
 	{Name: "Identity", Since: 1, Inputs: dataIn(anyElem), Outputs: unaryOut(anyElem), Infer: identity, Doc: "its input"},

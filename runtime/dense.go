@@ -70,3 +70,18 @@ func ToDense(t *kernel.Tensor) (*tensor.Dense, error) {
 	copy(d.Raw, t.Raw)
 	return d, nil
 }
+
+// ViewDense is FromDense without a copy where d is contiguous: the result shares its memory.
+func ViewDense(d *tensor.Dense) (*kernel.Tensor, error) {
+	e := lower.ElemOf(d.Dtype())
+	if !e.Valid() || d.RequiresIterator() || d.DataOrder().IsColMajor() {
+		return FromDense(d)
+	}
+	t := &kernel.Tensor{Elem: e, Shape: append([]int{}, d.Shape()...)}
+	n := t.Len() * e.Size()
+	if len(d.Raw) < n {
+		return nil, fmt.Errorf("a tensor of shape %v holds %d bytes, want %d", d.Shape(), len(d.Raw), n)
+	}
+	t.Raw = d.Raw[:n:n]
+	return t, nil
+}

@@ -21,7 +21,7 @@ func Parse(src string) (*Model, error) { return ParseWith(src, ParseOptions{}) }
 
 // ParseWith is Parse with options.
 func ParseWith(src string, opts ParseOptions) (*Model, error) {
-	p := &parser{scan: scanner{src: src}, opts: opts}
+	p := &parser{scan: scanner{src: src}, opts: opts, parents: map[*Graph]*Graph{}}
 	p.advance()
 	m := p.model()
 	if p.err != nil {
@@ -42,6 +42,7 @@ type parser struct {
 	err     error
 	depth   int
 	holders map[string]*Value // of the root graph being read: who has which name
+	parents map[*Graph]*Graph // the graph around each nested one; the owner is known only later
 }
 
 func (p *parser) advance() {

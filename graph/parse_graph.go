@@ -23,10 +23,10 @@ func (s *scope) find(name string) *Value {
 	return nil
 }
 
-// surrounds reports whether g is the graph of s or one around it.
-func (s *scope) surrounds(g *Graph) bool {
-	for ; s != nil; s = s.outer {
-		if s.graph == g {
+// inside reports whether inner lies within g.
+func (p *parser) inside(inner, g *Graph) bool {
+	for inner = p.parents[inner]; inner != nil; inner = p.parents[inner] {
+		if inner == g {
 			return true
 		}
 	}
@@ -77,7 +77,7 @@ func (p *parser) unusedTypes(s *scope) {
 	}
 }
 
-// claim makes sure that name can be defined in s. If a graph that does not surround s has it, the value there gets another.
+// claim makes sure that name can be defined in s. If a value in a graph within s has it, that one gets another.
 func (p *parser) claim(s *scope, name string, pos int) {
 	if name == "" {
 		p.fail(pos, "expected a name that is not empty")
@@ -87,7 +87,7 @@ func (p *parser) claim(s *scope, name string, pos int) {
 		p.fail(pos, "value %s is defined twice", quote(name))
 		return
 	}
-	if holder := p.holders[name]; holder != nil && !s.surrounds(holder.graph) {
+	if holder := p.holders[name]; holder != nil && p.inside(holder.graph, s.graph) {
 		delete(p.holders, name)
 		holder.Rename(name + "_1")
 		p.holders[holder.Name] = holder

@@ -87,12 +87,12 @@ func (p *parser) attrValue(name string, s *scope) Attr {
 			p.fail(pos, "attribute %s needs its kind: %s: int = @%s", name, name, a.Ref)
 		}
 	case p.accept("["):
+		if a.Kind != AttrUndefined && a.Kind.item() == AttrUndefined {
+			p.fail(pos, "attribute %s is a list, but its kind is %s", name, a.Kind)
+		}
 		p.items("]", func() { p.listItem(&a, s) })
 		if a.Kind == AttrUndefined {
 			p.fail(pos, "an empty list needs its kind: %s: ints = []", name)
-		}
-		if a.Kind.item() == AttrUndefined {
-			p.fail(pos, "attribute %s is a list, but its kind is %s", name, a.Kind)
 		}
 	default:
 		if a.Kind == AttrUndefined {
@@ -201,6 +201,7 @@ func (p *parser) nested(s *scope) *Graph {
 	doc := p.tok.doc
 	sub := s.graph.NewNested(p.name("the name of a graph"))
 	sub.Doc = doc
+	p.parents[sub] = s.graph
 	p.graph(sub, s)
 	p.depth--
 	return sub

@@ -90,12 +90,12 @@ func (c *Context) checkAttrs() error {
 			return c.fail("attribute %q is not known since version %d of the operator; want one of %s",
 				a.Name, c.schema.Since, attrNames(c.schema.Attrs))
 		case a.Kind != spec.Kind:
-			return c.fail("attribute %q has kind %s, want %s", a.Name, kindName(a.Kind), kindName(spec.Kind))
+			return c.fail("attribute %q has kind %s, want %s", a.Name, a.Kind, spec.Kind)
 		}
 	}
 	for _, spec := range c.schema.Attrs {
 		if _, ok := c.Node.Attr(spec.Name); spec.Required && !ok {
-			return c.fail("attribute %q (%s) is missing", spec.Name, kindName(spec.Kind))
+			return c.fail("attribute %q (%s) is missing", spec.Name, spec.Kind)
 		}
 	}
 	return nil
@@ -107,18 +107,6 @@ func attrNames(specs []AttrSpec) string {
 		names[i] = s.Name
 	}
 	return "(" + strings.Join(names, ", ") + ")"
-}
-
-func kindName(k graph.AttrKind) string {
-	names := [...]string{
-		graph.AttrFloat: "float", graph.AttrInt: "int", graph.AttrString: "string", graph.AttrTensor: "tensor",
-		graph.AttrGraph: "graph", graph.AttrFloats: "floats", graph.AttrInts: "ints", graph.AttrStrings: "strings",
-		graph.AttrGraphs: "graphs",
-	}
-	if int(k) < len(names) && names[k] != "" {
-		return names[k]
-	}
-	return "undefined"
 }
 
 // maxExpr bounds the length of a symbolic dimension; longer ones become unknown, so that hostile graphs cannot

@@ -30,7 +30,7 @@ func InferGraph(m *graph.Model) error {
 
 // InferCall sets ctx.Out from ctx.In. It leaves the graph as it is. The runtime uses it with concrete arguments.
 func InferCall(ctx *Context) error {
-	e := &env{walk: (*env).graph}
+	e := &env{walk: (*env).graph, opsets: map[string]int64{ctx.Node.Domain: int64(ctx.Opset)}}
 	if ctx.Model != nil {
 		e = newEnv(ctx.Model, ctx.Node.Graph())
 	}

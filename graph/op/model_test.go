@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/graph/graphtest"
 	"github.com/asdlc/asdlc/graph/onnx"
 	"github.com/asdlc/asdlc/graph/op"
 )
@@ -13,7 +14,7 @@ import (
 // TestModels infers the exported networks with a symbolic batch. Every tensor must get a type and a rank, and every
 // dimension must be known or an expression of the batch.
 func TestModels(t *testing.T) {
-	dir := shared(t, "onnx-models")
+	dir := graphtest.Shared(t, "onnx-models")
 	files, err := filepath.Glob(filepath.Join(dir, "*.onnx"))
 	if err != nil || len(files) == 0 {
 		t.Fatal("no models", err)

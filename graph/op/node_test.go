@@ -8,7 +8,6 @@ import (
 	"io"
 	"os"
 	"path"
-	"path/filepath"
 	"slices"
 	"sort"
 	"strings"
@@ -17,36 +16,15 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/graph/graphtest"
 	"github.com/asdlc/asdlc/graph/onnx"
 	"github.com/asdlc/asdlc/graph/op"
 )
 
-// shared is a file of the shared test data, or skips the test.
-func shared(t *testing.T, name string) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for ; ; dir = filepath.Dir(dir) {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			break
-		}
-		if dir == filepath.Dir(dir) {
-			t.Fatal("no go.mod above the test")
-		}
-	}
-	file := filepath.Join(dir, "..", "shared", name)
-	if _, err := os.Stat(file); err != nil {
-		t.Skipf("%s absent", name)
-	}
-	return file
-}
-
 // nodeTests reads the archive of ONNX backend node tests: the files of each test by their names in it.
 func nodeTests(t *testing.T) map[string]map[string][]byte {
 	t.Helper()
-	f, err := os.Open(shared(t, "onnx-node-tests-1.22.0.tar.gz"))
+	f, err := os.Open(graphtest.Shared(t, "onnx-node-tests-1.22.0.tar.gz"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -53,6 +53,12 @@ func inferResize(c *Context) error {
 func (c *Context) resized(out, x []graph.Dim, axes []int, scalesAt int) error {
 	sizes := c.Content(3)
 	scales, known := c.floats(scalesAt)
+	if a, ok := c.Attr("scales"); ok {
+		scales, known = nil, true
+		for _, f := range a.Floats {
+			scales = append(scales, float64(f))
+		}
+	}
 	switch {
 	case c.Has(3) && sizes == nil:
 	case c.Has(3):

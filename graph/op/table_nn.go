@@ -78,6 +78,14 @@ var nnTable = []Schema{
 		Attrs: append([]AttrSpec{layout}, lstmAttrs...), Infer: inferRNN(4), Doc: "long short-term memory layer",
 	},
 	{
+		Name: "Upsample", Since: 7, Inputs: unaryIn(anyElem), Outputs: unaryOut(anyElem),
+		Attrs: []AttrSpec{attrStr("mode", "nearest"), need("scales", graph.AttrFloats)}, Infer: inferResize, Doc: "interpolation to another size",
+	},
+	{
+		Name: "Upsample", Since: 9, Inputs: []Param{one("X", "T", anyElem), one("scales", "", floatElem)}, Outputs: unaryOut(anyElem),
+		Attrs: []AttrSpec{attrStr("mode", "nearest")}, Infer: inferResize, Doc: "interpolation to another size; replaced by Resize with opset 10",
+	},
+	{
 		Name: "Resize", Since: 10, Inputs: []Param{one("X", "T", anyElem), one("scales", "", floatElem)}, Outputs: unaryOut(anyElem),
 		Attrs: []AttrSpec{attrStr("mode", "nearest")}, Infer: inferResize, Doc: "interpolation to another size",
 	},

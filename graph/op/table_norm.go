@@ -39,7 +39,7 @@ var normTable = []Schema{
 		Attrs:   []AttrSpec{attrInt("axis", -1), attrFloat("epsilon", 1e-5), attrInt("stash_type", 1)}, Infer: inferLayerNorm, Doc: "normalisation over the last axes",
 	},
 	{
-		Name: "RMSNormalization", Since: 23, Inputs: []Param{one("X", "T", floatElem), one("scale", "", floatElem)}, Outputs: unaryOut(floatElem),
+		Name: "RMSNormalization", Since: 23, Inputs: []Param{one("X", "", floatElem), one("scale", "T", floatElem)}, Outputs: unaryOut(floatElem),
 		Attrs: []AttrSpec{attrInt("axis", -1), attrFloat("epsilon", 1e-5), attrInt("stash_type", 1)}, Infer: inferLayerNorm, Doc: "division by the root mean square over the last axes",
 	},
 	{
@@ -127,9 +127,6 @@ func inferLayerNorm(c *Context) error {
 				return c.fail("stash_type is %d, which is no floating-point type", s)
 			}
 		}
-	}
-	if c.schema.Name == "RMSNormalization" {
-		c.setElem(0, c.Type(1).Elem)
 	}
 	if !ranked {
 		return nil

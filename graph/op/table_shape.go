@@ -34,6 +34,10 @@ var shapeTable = []Schema{
 		Outputs: unaryOut(numElem), Infer: inferRange, Doc: "start, start+delta, ... below limit",
 	},
 	{
+		Name: "Range", Since: 27, Inputs: []Param{one("start", "T", numElem), one("limit", "T", numElem), one("delta", "T", numElem)},
+		Outputs: unaryOut(numElem), Attrs: []AttrSpec{attrInt("stash_type", 1)}, Infer: inferRange, Doc: "start, start+delta, ... below limit",
+	},
+	{
 		Name: "EyeLike", Since: 9, Inputs: []Param{one("input", "", fixedElem)}, Outputs: []Param{one("output", "", fixedElem)},
 		Attrs: []AttrSpec{may("dtype", graph.AttrInt), attrInt("k", 0)}, Infer: inferEyeLike, Doc: "ones on a diagonal, in the shape of a matrix",
 	},
@@ -141,7 +145,7 @@ func inferConstant(c *Context) error {
 			c.setContent(0, knownDims(a.Ints))
 		}
 	default:
-		return c.errorf(graph.ErrUnsupported, "a constant of %s", kindName(a.Kind))
+		return c.errorf(graph.ErrUnsupported, "a constant of %s", a.Kind)
 	}
 	return nil
 }

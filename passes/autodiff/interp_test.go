@@ -19,6 +19,7 @@ type interp struct {
 // evaluate runs the model on inputs by name and returns its outputs by name.
 func evaluate(t testing.TB, m *graph.Model, feeds map[string]*kernel.Tensor) map[string]*kernel.Tensor {
 	t.Helper()
+	m = withoutCalls(t, m)
 	r, err := kernel.NewRegistry(kernel.Portable()...)
 	if err != nil {
 		t.Fatal(err)
@@ -37,6 +38,30 @@ func evaluate(t testing.TB, m *graph.Model, feeds map[string]*kernel.Tensor) map
 		outs[v.Name] = e.values[v]
 	}
 	return outs
+}
+
+// withoutCalls is a copy of m with the calls of model-local functions replaced by their bodies.
+func withoutCalls(t testing.TB, m *graph.Model) *graph.Model {
+	t.Helper()
+	if len(m.Functions) == 0 {
+		return m
+	}
+	m = graph.Clone(m)
+	for n := range m.Graph.Nodes() {
+		if f := m.Function(n.Domain, n.Op); f != nil {
+			b := op.NewBuilder(m, m.Graph)
+			b.At = n
+			outs, err := graph.Inline(b.Builder, f, n)
+			if err != nil || b.Err() != nil {
+				t.Fatal(err, b.Err())
+			}
+			for i, o := range n.Outputs() {
+				o.ReplaceUses(outs[i])
+			}
+			n.Remove()
+		}
+	}
+	return m
 }
 
 func (e *interp) graph(g *graph.Graph) error {
@@ -67,8 +92,6 @@ func (e *interp) node(n *graph.Node) error {
 	case n.Is("", "NonZero"):
 		e.nonZero(n)
 		return nil
-	case e.model.Function(n.Domain, n.Op) != nil:
-		return e.call(n)
 	}
 	call := &kernel.Call{Node: n, Opset: int(e.model.Opsets[n.Domain])}
 	ctx := &op.Context{Node: n, Opset: call.Opset, Model: e.model}
@@ -268,21 +291,6 @@ func (e *interp) scan(n *graph.Node) error {
 	}
 	for k, parts := range results {
 		e.set(n.Out(states+k), stack(parts, body.Outputs()[states+k].Type))
-	}
-	return nil
-}
-
-// call evaluates a model-local function.
-func (e *interp) call(n *graph.Node) error {
-	f := e.model.Function(n.Domain, n.Op)
-	for i, v := range f.Body.Inputs() {
-		e.values[v] = e.values[n.In(i)]
-	}
-	if err := e.graph(f.Body); err != nil {
-		return err
-	}
-	for i, v := range f.Body.Outputs() {
-		e.set(n.Out(i), e.values[v])
 	}
 	return nil
 }

@@ -6,7 +6,7 @@ import (
 	"github.com/asdlc/asdlc/graph"
 )
 
-// einsum is an equation taken apart: one string of distinct dimension labels per operand, with the ellipsis spelled out
+// einsum is an equation taken apart: one string of dimension labels per operand, with the ellipsis spelled out
 // in labels of its own.
 type einsum struct {
 	in  []string
@@ -37,10 +37,6 @@ func (c *Call) parseEinsum() (einsum, bool) {
 	for i, s := range e.in {
 		own := c.In(i).Type.Rank() - (len(s) - 3)
 		e.in[i] = strings.Replace(s, "...", free[max(0, wide-own):], 1)
-		if hasRepeats(e.in[i]) {
-			c.unsupported("the diagonal that %q takes has no derivative rule; write it as a product with an identity matrix", s)
-			return e, false
-		}
 	}
 	if explicit {
 		e.out = strings.Replace(out, "...", free, 1)
@@ -61,13 +57,45 @@ func unusedLabels(equation string, n int) string {
 	return sb.String()
 }
 
-func hasRepeats(s string) bool {
-	for i, r := range s {
-		if strings.ContainsRune(s[:i], r) {
-			return true
+// diagonals tells whether an operand has a label twice, which takes its diagonal.
+func (e einsum) diagonals() bool {
+	for _, s := range e.in {
+		for i, r := range s {
+			if strings.ContainsRune(s[:i], r) {
+				return true
+			}
 		}
 	}
 	return false
+}
+
+// offDiagonal writes an equation with diagonals as one without: the second occurrence of a label gets a new label, and
+// an identity matrix over the two joins the operands.
+func offDiagonal(c *Call) []*graph.Value {
+	e, ok := c.parseEinsum()
+	if !ok {
+		return nil
+	}
+	operands := append([]*graph.Value{}, c.N.Inputs()...)
+	terms := append([]string{}, e.in...)
+	used := strings.Join(e.in, "") + e.out
+	for i, s := range e.in {
+		labels := []byte(s)
+		for k := range labels {
+			if strings.IndexByte(s, labels[k]) == k {
+				continue
+			}
+			fresh := unusedLabels(used, 1)
+			used += fresh
+			size := c.dimPiece(operands[i], k)
+			square := c.Full(c.shape(size, size), operands[i].Type.Elem, 0)
+			operands = append(operands, c.Op("EyeLike", []*graph.Value{square}))
+			terms = append(terms, string(labels[k])+fresh)
+			labels[k] = fresh[0]
+		}
+		terms[i] = string(labels)
+	}
+	return []*graph.Value{c.Op("Einsum", operands, graph.S("equation", strings.Join(terms, ",")+"->"+e.out))}
 }
 
 // onceLabels is the letters that occur exactly once, in alphabetical order: the output that an equation without "->" means.
@@ -87,6 +115,9 @@ func vjpEinsum(c *Call) []*graph.Value {
 	e, ok := c.parseEinsum()
 	if !ok {
 		return nil
+	}
+	if e.diagonals() {
+		return pullOf(offDiagonal)(c)
 	}
 	ct := make([]*graph.Value, len(e.in))
 	for i, labels := range e.in {

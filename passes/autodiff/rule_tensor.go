@@ -25,7 +25,8 @@ func tensorRules() []Rule {
 		{Op: "CumSum", Kind: Linear, Diff: only0, VJP: vjpCumSum},
 	}
 	rows = append(rows, gatherRules()...)
-	return append(rows, zeroRows("", "Constant", "ConstantOfShape", "EyeLike", "NonZero", "Range", "Shape", "Size")...)
+	return append(rows, zeroRows("", "Constant", "ConstantOfShape", "EyeLike", "NonZero", "Range", "Shape", "Size",
+		"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial")...)
 }
 
 func passOn(c *Call) []*graph.Value { return c.D[:1] }

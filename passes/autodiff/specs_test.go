@@ -87,6 +87,8 @@ var specs = []spec{
 	{op: "Einsum", name: "batch", sig: "(double[2,2,3] x, double[3,2] y) => (z)", body: `z = Einsum<equation: string = "...ij, jk -> ...ik">(x, y)`},
 	{op: "Einsum", name: "three", sig: "(double[2,3] x, double[3] y, double[2,4] w) => (z)", body: `z = Einsum<equation: string = "ij,j,ik->k">(x, y, w)`},
 	{op: "Einsum", name: "sum", sig: "(double[2,3] x) => (z)", body: `z = Einsum<equation: string = "ij->j">(x)`},
+	{op: "Einsum", name: "diagonal", sig: "(double[3,3,2] x, double[3] y) => (z)", body: `z = Einsum<equation: string = "iij,i->j">(x, y)`, fixed: "x"},
+	{op: "Einsum", name: "trace", sig: "(double[3,3] x) => (z)", body: `y = Einsum<equation: string = "ii">(x) z = Mul(y, y)`},
 	{op: "Einsum", name: "implicit", sig: "(double[2,3] x, double[3,4] y) => (z)", body: `z = Einsum<equation: string = "bj,ja">(x, y)`},
 
 	// normalisation

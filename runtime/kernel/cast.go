@@ -161,9 +161,13 @@ const block = 256
 
 func fromHalf(decode func(uint16) float32, to graph.Elem) caster {
 	rest, size := casterOf(graph.Float32, to), to.Size()
+	if rest == nil {
+		return nil
+	}
+	buffers := &freeList[[block]float32]{}
 	return func(dst, src []byte) {
-		var buf [block]float32
-		raw := unsafe.Slice((*byte)(unsafe.Pointer(&buf[0])), 4*block)
+		buf := buffers.get()
+		raw := unsafe.Slice((*byte)(unsafe.Pointer(buf)), 4*block)
 		for half := view[uint16](src); len(half) > 0; {
 			n := min(block, len(half))
 			for i, h := range half[:n] {
@@ -172,6 +176,7 @@ func fromHalf(decode func(uint16) float32, to graph.Elem) caster {
 			rest(dst[:n*size], raw[:4*n])
 			half, dst = half[n:], dst[n*size:]
 		}
+		buffers.put(buf)
 	}
 }
 

@@ -1,76 +1,184 @@
 package kernel_test
 
 import (
+	"errors"
 	"fmt"
 	"math"
 	"slices"
 
+	"google.golang.org/protobuf/encoding/protowire"
+
 	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/graph/onnx"
+	"github.com/asdlc/asdlc/graph/op"
 	"github.com/asdlc/asdlc/runtime/kernel"
 )
 
-// evaluate runs the nodes of a model in order. Shapes of a single node's outputs are those of the expected outputs.
-func evaluate(m *graph.Model, feeds map[*graph.Value]*kernel.Tensor, want []*kernel.Tensor, registry *kernel.Registry, pool *kernel.Pool) ([]*kernel.Tensor, error) {
-	if m.Graph.Len() != 1 {
-		return nil, fmt.Errorf("%w: graphs", errNotCovered)
-	}
-	values := map[*graph.Value]*kernel.Tensor{}
-	for v, t := range feeds {
-		values[v] = t
-	}
-	for i, v := range m.Graph.Outputs() {
-		values[v] = kernel.New(want[i].Elem, want[i].Shape...)
-	}
-	n := m.Graph.First()
-	if !registry.Has(n.Domain, n.Op) {
-		return nil, fmt.Errorf("%w: %s", errNotCovered, n.Op)
-	}
-	call := &kernel.Call{Node: n, Opset: m.Opset(), Pool: pool}
-	in, out := make([]*kernel.Tensor, len(n.Inputs())), make([]*kernel.Tensor, len(n.Outputs()))
-	for i, v := range n.Inputs() {
-		if v != nil {
-			in[i] = values[v]
+// evaluator runs a model node by node: infer the output shapes from the actual inputs, prepare the kernel, run it.
+type evaluator struct {
+	model    *graph.Model
+	registry *kernel.Registry
+	pool     *kernel.Pool
+	values   map[*graph.Value]*kernel.Tensor
+	known    bool                        // kernels are told the inputs as constants
+	want     map[*graph.Value]graph.Type // types of outputs, for those that depend on data
+}
+
+func (e *evaluator) graph(g *graph.Graph) error {
+	for _, v := range g.Initializers() {
+		if e.values[v] == nil {
+			e.values[v] = kernel.FromConst(v.Const())
 		}
-		call.In = append(call.In, specOf(in[i]))
+	}
+	for n := range g.Nodes() {
+		if err := e.node(n); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+func (e *evaluator) node(n *graph.Node) error {
+	if n.Is("", "If") {
+		return e.branch(n)
+	}
+	if _, typed := op.Lookup(n.Domain, n.Op, int(e.model.Opsets[n.Domain])); !typed || !e.registry.Has(n.Domain, n.Op) {
+		return fmt.Errorf("%w: %s", errNotCovered, n.Op)
+	}
+	call := &kernel.Call{Node: n, Opset: int(e.model.Opsets[n.Domain]), Pool: e.pool}
+	var in, out []*kernel.Tensor
+	for _, v := range n.Inputs() {
+		t := e.values[v]
+		in = append(in, t)
+		call.In = append(call.In, e.spec(t))
+	}
+	types, err := e.infer(n, in, call.Opset)
+	if err != nil {
+		return err
 	}
 	for i, v := range n.Outputs() {
-		if v != nil {
-			out[i] = values[v]
+		if v == nil {
+			out, call.Out = append(out, nil), append(call.Out, kernel.Spec{})
+			continue
 		}
-		call.Out = append(call.Out, specOf(out[i]))
+		shape, static := types[i].Static()
+		if want, ok := e.want[v]; ok && !static {
+			shape, static = want.Static()
+		}
+		if !static {
+			return fmt.Errorf("%w: %s, whose output shape is %s", errNotCovered, n, types[i])
+		}
+		t := kernel.New(types[i].Elem, intsOf(shape)...)
+		out, call.Out = append(out, t), append(call.Out, kernel.Spec{Present: true, Elem: t.Elem, Shape: t.Shape})
+		e.values[v] = t
 	}
-	_, run, err := registry.Make(call)
+	row, run, err := e.registry.Make(call)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	for _, s := range call.Scratches {
 		s.Raw = kernel.Aligned(s.Size)
 	}
+	for _, t := range out { // what a kernel leaves unwritten must not look right
+		if t != nil {
+			for i := range t.Raw {
+				t.Raw[i] = 0x5a
+			}
+		}
+	}
 	if err := run(in, out); err != nil {
-		return nil, err
+		return fmt.Errorf("%s kernel: %w", row.Note, err)
 	}
-	var got []*kernel.Tensor
-	for _, v := range m.Graph.Outputs() {
-		got = append(got, values[v])
-	}
-	return got, nil
+	return nil
 }
 
-func specOf(t *kernel.Tensor) kernel.Spec {
+func (e *evaluator) spec(t *kernel.Tensor) kernel.Spec {
 	if t == nil {
 		return kernel.Spec{}
 	}
-	return kernel.Spec{Present: true, Elem: t.Elem, Shape: t.Shape}
+	s := kernel.Spec{Present: true, Elem: t.Elem, Shape: t.Shape}
+	if e.known {
+		s.Const = t
+	}
+	return s
 }
 
-// Tolerances of the official runner.
-const (
-	relTol = 1e-3
-	absTol = 1e-7
+func (e *evaluator) infer(n *graph.Node, in []*kernel.Tensor, opset int) ([]graph.Type, error) {
+	ctx := &op.Context{Node: n, Opset: opset, Model: e.model}
+	for _, t := range in {
+		arg := op.Arg{}
+		if t != nil {
+			c := t.Const()
+			arg = op.Arg{Present: true, Type: c.Type(), Const: c}
+		}
+		ctx.In = append(ctx.In, arg)
+	}
+	if err := op.InferCall(ctx); err != nil {
+		return nil, err
+	}
+	types := make([]graph.Type, len(ctx.Out))
+	for i, a := range ctx.Out {
+		types[i] = a.Type
+	}
+	return types, nil
+}
+
+// branch runs the graph of an If that the condition selects.
+func (e *evaluator) branch(n *graph.Node) error {
+	name := "else_branch"
+	if kernel.Data[bool](e.values[n.In(0)])[0] {
+		name = "then_branch"
+	}
+	a, _ := n.Attr(name)
+	if err := e.graph(a.G); err != nil {
+		return err
+	}
+	for i, v := range a.G.Outputs() {
+		e.values[n.Out(i)] = e.values[v]
+	}
+	return nil
+}
+
+func intsOf(list []int64) []int {
+	ints := make([]int, len(list))
+	for i, n := range list {
+		ints[i] = int(n)
+	}
+	return ints
+}
+
+// decodeTensor reads a serialized TensorProto, as the initializer of a model around it.
+func decodeTensor(pb []byte) (*kernel.Tensor, error) {
+	const modelIR, modelGraph, modelOpset, graphName, graphInit, tensorName = 1, 7, 8, 2, 5, 8
+	message := func(b []byte, field protowire.Number, v []byte) []byte {
+		return protowire.AppendBytes(protowire.AppendTag(b, field, protowire.BytesType), v)
+	}
+	init := message(slices.Clone(pb), tensorName, []byte("value")) // the last name counts
+	m := protowire.AppendVarint(protowire.AppendTag(nil, modelIR, protowire.VarintType), 8)
+	m = message(m, modelGraph, message(message(nil, graphName, []byte("g")), graphInit, init))
+	m = message(m, modelOpset, protowire.AppendVarint(protowire.AppendTag(nil, 2, protowire.VarintType), 17))
+	model, err := onnx.Decode(m, onnx.DecodeOptions{})
+	if err != nil {
+		return nil, err
+	}
+	inits := model.Graph.Initializers()
+	if len(inits) != 1 {
+		return nil, errors.New("no tensor")
+	}
+	return kernel.FromConst(inits[0].Const()), nil
+}
+
+// tolerance of a comparison: |got-want| <= abs + rel*|want|.
+type tolerance struct{ rel, abs float64 }
+
+// The official runner's tolerance, and ours.
+var (
+	official = tolerance{1e-3, 1e-7}
+	tight    = tolerance{1e-5, 1e-7}
 )
 
 // compareTensors checks type, shape and values; NaN equals NaN.
-func compareTensors(got, want *kernel.Tensor) error {
+func compareTensors(got, want *kernel.Tensor, tol tolerance) error {
 	if got.Elem != want.Elem || !slices.Equal(got.Shape, want.Shape) {
 		return fmt.Errorf("got %s, want %s", got, want)
 	}
@@ -79,7 +187,7 @@ func compareTensors(got, want *kernel.Tensor) error {
 		if g[i] == w[i] || g[i] != g[i] && w[i] != w[i] {
 			continue
 		}
-		if !(math.Abs(g[i]-w[i]) <= absTol+relTol*math.Abs(w[i])) || math.IsInf(w[i], 0) {
+		if !(math.Abs(g[i]-w[i]) <= tol.abs+tol.rel*math.Abs(w[i])) || math.IsInf(w[i], 0) {
 			return fmt.Errorf("element %d is %v, want %v", i, g[i], w[i])
 		}
 	}

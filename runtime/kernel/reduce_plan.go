@@ -12,6 +12,7 @@ type reducer[T numeric, A any] struct {
 	row    func(acc A, x []T) A // folds a contiguous run
 	cols   func(acc []A, x []T) // folds x[i] into acc[i]
 	merge  func(a, b A) A       // joins the folds of two parts
+	short  func(acc, x []T)     // if set, adds x[i] to acc[i] for a few rows, whose sum cols folds then
 	finish func(acc A, count int) T
 }
 
@@ -21,6 +22,12 @@ const columns = 128
 // parts bounds the number of parts in which one long fold is cut, so that several workers share it. The cut depends
 // on the shape only: the result is the same for any number of workers.
 const parts = 32
+
+// columnBuffer is the working memory of one loop over tasks.
+type columnBuffer[T, A any] struct {
+	acc   [columns]A
+	short [columns]T
+}
 
 // reduction folds input 0 along axes. The source is walked twice: over the kept axes, and for each of their positions
 // over the reduced ones. If the last axis is reduced, a position is one output and rows are folded; else a position
@@ -33,6 +40,7 @@ type reduction[T numeric, A any] struct {
 	blocks  int // of columns in inner
 	parts   int
 	partial []A // [parts][outputs], if parts > 1
+	buffers freeList[columnBuffer[T, A]]
 	src     []T
 	dst     []T
 }
@@ -87,6 +95,8 @@ func (r *reduction[T, A]) run(pool *Pool, body func(lo, hi int)) {
 
 // body does the tasks lo <= t < hi; a task is a part of a block of columns of a kept position.
 func (r *reduction[T, A]) body(lo, hi int) {
+	buf := r.buffers.get()
+	defer r.buffers.put(buf)
 	perPosition := r.blocks * r.parts
 	for lo < hi {
 		position := lo / perPosition
@@ -95,13 +105,13 @@ func (r *reduction[T, A]) body(lo, hi int) {
 			end = min(hi, (position+1)*perPosition)
 			at := r.kept.from(position, position+1)
 			for t := lo; t < end; t++ {
-				r.task(position, at.off[0], t%perPosition/r.parts, t%r.parts)
+				r.task(buf, position, at.off[0], t%perPosition/r.parts, t%r.parts)
 			}
 		} else {
 			step := r.kept.inner(0)
 			for at := r.kept.from(lo, hi); at.n > 0; at.next() {
 				for j := range at.n {
-					r.task(at.pos+j, at.off[0]+j*step, 0, 0)
+					r.task(buf, at.pos+j, at.off[0]+j*step, 0, 0)
 				}
 			}
 		}
@@ -109,7 +119,7 @@ func (r *reduction[T, A]) body(lo, hi int) {
 	}
 }
 
-func (r *reduction[T, A]) task(position, base, blk, part int) {
+func (r *reduction[T, A]) task(buf *columnBuffer[T, A], position, base, blk, part int) {
 	n := r.reduced.n
 	from, to := n*part/r.parts, n*(part+1)/r.parts
 	o := position*r.inner + blk*columns
@@ -118,12 +128,11 @@ func (r *reduction[T, A]) task(position, base, blk, part int) {
 		r.put(o, part, acc, n)
 		return
 	}
-	var accs [columns]A
-	acc := accs[:min(columns, r.inner-blk*columns)]
+	acc := buf.acc[:min(columns, r.inner-blk*columns)]
 	for i := range acc {
 		acc[i] = r.zero
 	}
-	r.foldColumns(acc, base+blk*columns, from, to)
+	r.foldColumns(acc, buf.short[:len(acc)], base+blk*columns, from, to)
 	for i, a := range acc {
 		r.put(o+i, part, a, n)
 	}
@@ -158,15 +167,32 @@ func (r *reduction[T, A]) foldRows(base, from, to int) A {
 	return acc
 }
 
-func (r *reduction[T, A]) foldColumns(acc []A, base, from, to int) {
+func (r *reduction[T, A]) foldColumns(acc []A, sum []T, base, from, to int) {
 	w := &r.reduced
 	step := w.inner(0)
+	clear(sum)
+	rows := 0
 	for at := w.from(from, to); at.n > 0; at.next() {
 		i := base + at.off[0]
+		if r.short != nil {
+			for range at.n {
+				r.short(sum, r.src[i:i+len(acc)])
+				i += step
+				if rows++; rows == shortSum {
+					r.cols(acc, sum)
+					clear(sum)
+					rows = 0
+				}
+			}
+			continue
+		}
 		for range at.n {
 			r.cols(acc, r.src[i:i+len(acc)])
 			i += step
 		}
+	}
+	if rows > 0 {
+		r.cols(acc, sum)
 	}
 }
 

@@ -2,8 +2,8 @@ package kernel
 
 import "github.com/asdlc/asdlc/graph"
 
-// transpose permutes the axes; without perm it reverses them.
-func transpose[T graph.Number](c *Call) (Run, error) {
+// transposition permutes the axes; without perm it reverses them.
+func transposition[T graph.Number](c *Call) (Run, error) {
 	shape := c.In[0].Shape
 	perm := c.Node.IntList("perm")
 	if _, given := c.Node.Attr("perm"); !given {
@@ -215,7 +215,7 @@ func (s *slicer[T]) position(in []*Tensor) error {
 
 func permuteRows() []Row {
 	return []Row{
-		bySize("Transpose", 0, transpose[uint8], transpose[uint16], transpose[uint32], transpose[uint64]),
+		bySize("Transpose", 0, transposition[uint8], transposition[uint16], transposition[uint32], transposition[uint64]),
 		bySize("DepthToSpace", 0, depthToSpace[uint8], depthToSpace[uint16], depthToSpace[uint32], depthToSpace[uint64]),
 		bySize("SpaceToDepth", 0, spaceToDepth[uint8], spaceToDepth[uint16], spaceToDepth[uint32], spaceToDepth[uint64]),
 		bySize("Expand", 0, expand[uint8], expand[uint16], expand[uint32], expand[uint64]),

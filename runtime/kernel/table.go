@@ -7,6 +7,9 @@ func Portable() [][]Row {
 	return [][]Row{mathTable(), logicTable(), castRows(), reduceTable(), orderTable(), bitsTable(), shapeTable(), nnTable, linalgTable}
 }
 
+// Default lists the tables that the runtime uses: the portable ones, and those on the vector kernels of the processor.
+func Default() [][]Row { return append(Portable(), vectorTable()) }
+
 // mathTable are the element-wise operators on numbers.
 func mathTable() []Row {
 	return slices.Concat(

@@ -30,7 +30,7 @@ func InferGraph(m *graph.Model) error {
 
 // InferCall sets ctx.Out from ctx.In. It leaves the graph as it is. The runtime uses it with concrete arguments.
 func InferCall(ctx *Context) error {
-	e := &env{walk: (*env).graph, opsets: map[string]int64{ctx.Node.Domain: int64(ctx.Opset)}}
+	e := &env{work: new(int), walk: (*env).graph, opsets: map[string]int64{ctx.Node.Domain: int64(ctx.Opset)}}
 	if ctx.Model != nil {
 		e = newEnv(ctx.Model, ctx.Node.Graph())
 	}
@@ -48,6 +48,7 @@ type env struct {
 	consts  map[*graph.Value]*graph.Tensor // constants passed to formal inputs
 	scope   string
 	depth   int
+	work    *int             // nodes inferred so far
 	pure    bool             // leave nested graphs as they were
 	merge   bool             // types already there are declarations to respect
 	memo    map[string][]Arg // results of function calls
@@ -60,7 +61,7 @@ type env struct {
 }
 
 func newEnv(m *graph.Model, g *graph.Graph) *env {
-	e := &env{model: m, opsets: m.Opsets, memo: map[string][]Arg{}, seen: map[string]bool{}, walk: (*env).graph}
+	e := &env{model: m, opsets: m.Opsets, memo: map[string][]Arg{}, seen: map[string]bool{}, work: new(int), walk: (*env).graph}
 	for g != nil && g.Parent() != nil {
 		g = g.Parent()
 	}
@@ -78,7 +79,7 @@ func newEnv(m *graph.Model, g *graph.Graph) *env {
 // graph infers the nodes of g in order.
 func (e *env) graph(g *graph.Graph) error {
 	for _, v := range g.Initializers() {
-		if t := e.constOf(v); t != nil && len(t.Shape) <= 1 && t.Len() <= maxContent {
+		if t := e.constOf(v); t != nil && !t.Elem.IsFloat() && len(t.Shape) <= 1 && t.Len() <= maxContent {
 			v.Content = tensorContent(t)
 		}
 	}
@@ -104,6 +105,9 @@ func (e *env) report(err error) {
 
 // node infers one node.
 func (e *env) node(n *graph.Node) error {
+	if *e.work++; *e.work > maxWork {
+		return nodeError(n, 0, graph.ErrUnsupported, "loops nest too deep: type inference gives up after %d nodes", maxWork)
+	}
 	c := &Context{Node: n, Model: e.model, env: e}
 	opset, ok := e.opsets[n.Domain]
 	if !ok {
@@ -206,6 +210,9 @@ func (e *env) function(n *graph.Node) *graph.Function {
 
 const maxCallDepth = 100
 
+// maxWork bounds the nodes inferred for one request, since each Loop around a node may double the work.
+const maxWork = 1 << 20
+
 // enter infers a call of f by inferring its body with the types of the arguments; the body is left as it was.
 func (e *env) enter(c *Context, f *graph.Function) error {
 	body := f.Body
@@ -218,7 +225,7 @@ func (e *env) enter(c *Context, f *graph.Function) error {
 	}
 	inner := &env{
 		model: e.model, opsets: f.Opsets, frame: e.frameOf(c, f), consts: map[*graph.Value]*graph.Tensor{},
-		scope: joinScope(e.scope, c.Node), depth: e.depth + 1, memo: e.memo, missing: e.missing, seen: e.seen, walk: e.walk,
+		scope: joinScope(e.scope, c.Node), depth: e.depth + 1, memo: e.memo, missing: e.missing, seen: e.seen, work: e.work, walk: e.walk,
 	}
 	if len(f.Opsets) == 0 {
 		inner.opsets = e.opsets
@@ -350,7 +357,7 @@ func (e *env) argOf(v *graph.Value) Arg {
 }
 
 // constOf is the constant value of v, or nil: of an initializer that callers cannot override, of a Constant node, or
-// of one of these behind an Identity or a tag.
+// of one of these behind an Identity.
 func (e *env) constOf(v *graph.Value) *graph.Tensor {
 	for range 8 {
 		if t := v.Const(); t != nil {
@@ -369,7 +376,7 @@ func (e *env) constOf(v *graph.Value) *graph.Tensor {
 		case n.Is("", "Constant"):
 			a, _ := n.Attr("value")
 			return a.T
-		case n.Is("", "Identity"), n.IsTag():
+		case n.Is("", "Identity"):
 			if v = n.In(0); v == nil {
 				return nil
 			}

@@ -139,6 +139,38 @@ func TestRecursiveFunction(t *testing.T) {
 	}
 }
 
+// TestNestedLoops: a Loop whose types settle only after several rounds, around such a Loop, and so on: inference must
+// not multiply the rounds without end.
+func TestNestedLoops(t *testing.T) {
+	body := ""
+	for i := range 12 {
+		outer := "x"
+		if i < 11 {
+			outer = fmt.Sprintf("c%d", i+1)
+		}
+		body = fmt.Sprintf(`p%[1]d, q%[1]d, r%[1]d, s%[1]d = Loop (n, k, one, %[2]s, %[2]s, %[2]s) <body: graph = body%[1]d (i%[1]d, k%[1]d, a%[1]d, b%[1]d, d%[1]d, c%[1]d)
+			=> (l%[1]d, e%[1]d, f%[1]d, g%[1]d, h%[1]d) {
+				%[3]s
+				l%[1]d = Identity(k%[1]d) e%[1]d = Identity(a%[1]d) f%[1]d = Identity(a%[1]d) g%[1]d = Identity(b%[1]d) h%[1]d = Identity(d%[1]d)
+			}>`, i, outer, body)
+	}
+	m := mustParse(t, `<ir_version: 9, opset_import: ["" : 17]> g (float[4] x, float[1] one, int64 n, bool k) => (p11) { `+body+` }`)
+	if err := op.InferGraph(m); !errors.Is(err, graph.ErrUnsupported) || !strings.Contains(err.Error(), "nest too deep") {
+		t.Error(err)
+	}
+}
+
+// TestParam: training changes a parameter, so that nothing follows from its initial value.
+func TestParam(t *testing.T) {
+	m := graph.NewModel(17)
+	m.Opsets[graph.Asdl] = 1
+	b := op.NewBuilder(m, m.Graph)
+	w := b.Tag(graph.TagParam, []*graph.Value{b.Const("w", graph.TensorOf([]float32{0, 1}, 2))})
+	if y := b.Mul(w, w); b.Err() != nil || y.Content != nil || y.Type.String() != "float[2]" {
+		t.Errorf("%v: content %v of %s", b.Err(), y.Content, y.Type)
+	}
+}
+
 // TestMissing: all unknown operators are reported, with where they are, and what does not depend on them is typed.
 func TestMissing(t *testing.T) {
 	m := mustParse(t, `<ir_version: 9, opset_import: ["" : 17, "local" : 1, "com.acme" : 1]>

@@ -9,8 +9,9 @@ func values(name string) []Param {
 }
 
 // asdlTable has the tag operators; graph/tags.go tells what they mean. Tags may have attributes beyond those listed.
+// A Param passes on no content: training changes it.
 var asdlTable = []Schema{
-	{Domain: graph.Asdl, Name: graph.TagParam, Since: 1, Inputs: tagIn(), Outputs: tagOut(), Infer: identity, Doc: "an initializer that training changes"},
+	{Domain: graph.Asdl, Name: graph.TagParam, Since: 1, Inputs: tagIn(), Outputs: tagOut(), Infer: sameShape, Doc: "an initializer that training changes"},
 	{Domain: graph.Asdl, Name: graph.TagLayer, Since: 1, Inputs: tagIn(), Outputs: tagOut(), Infer: identity, Doc: "the output of a layer with parameters"},
 	{Domain: graph.Asdl, Name: graph.TagLoss, Since: 1, Inputs: tagIn(), Outputs: tagOut(), Infer: identity, Doc: "the training loss"},
 	{Domain: graph.Asdl, Name: graph.TagGrad, Since: 1, Inputs: tagIn(), Outputs: tagOut(), Infer: identity, Doc: "the gradient of a parameter"},

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"runtime"
+	"slices"
 	"testing"
 	"time"
 	"unsafe"
@@ -39,22 +40,21 @@ func benchGemm[T amd64.Float](b *testing.B) {
 				z, ws := make([]T, n*n), make([]byte, GemmWorkspace[T](p, n, n, n))
 				clock, release := clockFor(workers)
 				defer release()
-				best := time.Hour
+				var times []time.Duration
 				for b.Loop() {
 					start := clock()
 					Gemm(p, false, false, n, n, n, 1, x, n, y, n, 0, z, n, ws)
-					best = min(best, clock()-start)
+					times = append(times, clock()-start)
 				}
 				flops := 2 * float64(n) * float64(n) * float64(n)
-				b.ReportMetric(gflops(flops, best), "GFLOP/s(best)")
-				b.ReportMetric(gflops(flops, b.Elapsed()/time.Duration(b.N)), "GFLOP/s")
+				b.ReportMetric(gflops(flops, undisturbed(times)), "GFLOP/s")
 			})
 		}
 	}
 }
 
 // BenchmarkGemmVersusOpenBLAS alternates the two libraries in one loop, so that both meet the same machine, and reports
-// the best rate of each. The four forms are the transposes of the row-major operands.
+// the rate of each. With two workers OpenBLAS is favoured: its idle thread keeps a processor busy during our turn. The four forms are the transposes of the row-major operands.
 func BenchmarkGemmVersusOpenBLAS(b *testing.B) {
 	theirs := openBLAS(b)
 	for _, form := range []string{"NN", "TN", "NT", "TT"} {
@@ -162,10 +162,10 @@ func BenchmarkGemv(b *testing.B) {
 	}
 }
 
-// alternation keeps the best times of two functions that are run in turn.
+// alternation times two functions that are run in turn.
 type alternation struct {
 	clock        func() time.Duration
-	ours, theirs time.Duration
+	ours, theirs []time.Duration
 }
 
 // threadClock is the processor time of the calling thread: it does not count what other processes take.
@@ -196,19 +196,21 @@ func (a *alternation) run(ours, theirs func()) {
 	ours()
 	middle := a.clock()
 	theirs()
-	end := a.clock()
-	if d := middle - begin; a.ours == 0 || d < a.ours {
-		a.ours = d
-	}
-	if d := end - middle; a.theirs == 0 || d < a.theirs {
-		a.theirs = d
-	}
+	a.ours, a.theirs = append(a.ours, middle-begin), append(a.theirs, a.clock()-middle)
 }
 
 func (a *alternation) report(b *testing.B, flops float64) {
-	b.ReportMetric(gflops(flops, a.ours), "GFLOP/s")
-	b.ReportMetric(gflops(flops, a.theirs), "OpenBLAS-GFLOP/s")
-	b.ReportMetric(float64(a.theirs)/float64(a.ours), "ratio")
+	ours, theirs := undisturbed(a.ours), undisturbed(a.theirs)
+	b.ReportMetric(gflops(flops, ours), "GFLOP/s")
+	b.ReportMetric(gflops(flops, theirs), "OpenBLAS-GFLOP/s")
+	b.ReportMetric(float64(theirs)/float64(ours), "ratio")
+}
+
+// undisturbed is the first decile: what the code takes when nothing else interferes. The minimum would be a clock's
+// glitch on a virtual machine.
+func undisturbed(times []time.Duration) time.Duration {
+	slices.Sort(times)
+	return times[len(times)/10]
 }
 
 // blas is OpenBLAS, called through its Fortran interface, whose arguments are all pointers.

@@ -39,6 +39,7 @@ var steps = []step{
 	{"types", inferTypes},
 	{"casts", casts},
 	{"fold", fold},
+	{"patterns", patterns},
 	{"sweep", sweep},
 	{"types", inferTypes},
 }

@@ -1,11 +1,95 @@
 package vm
 
-import "sort"
+import (
+	"cmp"
+	"slices"
+	"sort"
+)
 
 // align is the alignment of buffers in bytes: a cache line, and a vector register.
 const align = 64
 
 func roundUp(n int) int { return (n + align - 1) &^ (align - 1) }
+
+// life is a block of memory that is needed from step def to step last. Sizes are multiples of align.
+type life struct{ def, last, size, off int }
+
+// A layout that passes the bound by more than 1/slack is tried again by the slower method, up to so many blocks.
+const (
+	slack      = 64
+	slowBlocks = 6000
+)
+
+// layout gives every block an offset, such that blocks that live at the same time do not overlap. Size is the memory
+// used in all; bound is the largest sum of sizes at one step, below which no layout can go.
+func layout(lives []life, steps int) (size, bound int) {
+	size, bound = bestFit(lives, steps)
+	if size <= bound+bound/slack || len(lives) > slowBlocks {
+		return size, bound
+	}
+	other := slices.Clone(lives)
+	if s := largestFirst(other); s < size {
+		copy(lives, other)
+		size = s
+	}
+	return size, bound
+}
+
+// bestFit goes through the steps and takes the free block that fits best, as an allocator would.
+func bestFit(lives []life, steps int) (size, bound int) {
+	var a arena
+	live := 0
+	born, dying := make([][]int, steps+1), make([][]int, steps+1)
+	for i, l := range lives {
+		born[l.def] = append(born[l.def], i)
+		dying[l.last] = append(dying[l.last], i)
+	}
+	for step := range born {
+		for _, i := range born[step] {
+			lives[i].off = a.take(lives[i].size)
+			live += lives[i].size
+		}
+		bound = max(bound, live)
+		for _, i := range dying[step] {
+			a.give(lives[i].off, lives[i].size)
+			live -= lives[i].size
+		}
+	}
+	return a.size, bound
+}
+
+// largestFirst places blocks by falling size, each in the smallest gap between those it meets in time (Pisarchyk and
+// Lee 2020, arXiv:2001.03288, greedy by size).
+func largestFirst(lives []life) (size int) {
+	order := make([]int, len(lives))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(lives[b].size, lives[a].size) })
+	var placed []int // by offset
+	for _, i := range order {
+		l := &lives[i]
+		best, bestGap, end := -1, 0, 0
+		for _, k := range placed {
+			other := &lives[k]
+			if other.last < l.def || other.def > l.last {
+				continue
+			}
+			if gap := other.off - end; gap >= l.size && (best < 0 || gap < bestGap) {
+				best, bestGap = end, gap
+			}
+			end = max(end, other.off+other.size)
+		}
+		if best < 0 {
+			best = end
+		}
+		l.off = best
+		size = max(size, best+l.size)
+		at := sort.Search(len(placed), func(k int) bool { return lives[placed[k]].off > best })
+		placed = slices.Insert(placed, at, i)
+	}
+	return size
+}
 
 // arena hands out offsets: the free block that fits best, else new space at the end.
 type arena struct {
@@ -17,7 +101,6 @@ type block struct{ off, size int }
 
 // take reserves size bytes and returns their offset.
 func (a *arena) take(size int) int {
-	size = roundUp(size)
 	if size == 0 {
 		return 0
 	}
@@ -35,7 +118,7 @@ func (a *arena) take(size int) int {
 	b.off += size
 	b.size -= size
 	if b.size == 0 {
-		a.free = append(a.free[:best], a.free[best+1:]...)
+		a.free = slices.Delete(a.free, best, best+1)
 	}
 	return off
 }
@@ -53,7 +136,6 @@ func (a *arena) grow(size int) int {
 
 // give returns size bytes at off.
 func (a *arena) give(off, size int) {
-	size = roundUp(size)
 	if size == 0 {
 		return
 	}
@@ -63,14 +145,12 @@ func (a *arena) give(off, size int) {
 	switch {
 	case joinsPrev && joinsNext:
 		a.free[i-1].size += size + a.free[i].size
-		a.free = append(a.free[:i], a.free[i+1:]...)
+		a.free = slices.Delete(a.free, i, i+1)
 	case joinsPrev:
 		a.free[i-1].size += size
 	case joinsNext:
 		a.free[i].off, a.free[i].size = off, a.free[i].size+size
 	default:
-		a.free = append(a.free, block{})
-		copy(a.free[i+1:], a.free[i:])
-		a.free[i] = block{off, size}
+		a.free = slices.Insert(a.free, i, block{off, size})
 	}
 }

@@ -243,59 +243,52 @@ func (p *planner) kernel(d *draft) error {
 	return err
 }
 
-// allocate places buffers, scratch and regions in the arena, step by step.
+// allocate places buffers, scratch and the regions of nested plans in the arena.
 func (p *planner) allocate(out *plan) {
-	var a arena
-	live := 0
-	born, dying := make([][]int, len(p.drafts)+1), make([][]int, len(p.drafts)+1)
+	var lives []life
+	var bufs []int
 	for b := range p.bufs {
 		if buf := &p.bufs[b]; buf.kind == inArena && buf.size > 0 && buf.def >= 0 {
-			born[buf.def] = append(born[buf.def], b)
-			dying[buf.last] = append(dying[buf.last], b)
+			lives = append(lives, life{def: buf.def, last: buf.last, size: roundUp(buf.size)})
+			bufs = append(bufs, b)
 		}
 	}
 	for i := range p.drafts {
-		d := &p.drafts[i]
-		for _, b := range born[i] {
-			p.bufs[b].off = a.take(p.bufs[b].size)
-			live += roundUp(p.bufs[b].size)
-		}
-		temps := d.temporaries()
-		total := 0
-		for k := range temps {
-			temps[k].off = a.take(temps[k].size)
-			total += roundUp(temps[k].size)
-		}
-		out.peak = max(out.peak, live+total)
-		d.placeTemporaries(out, temps)
-		for _, t := range temps {
-			a.give(t.off, t.size)
-		}
-		for _, b := range dying[i] {
-			a.give(p.bufs[b].off, p.bufs[b].size)
-			live -= roundUp(p.bufs[b].size)
+		for _, size := range p.drafts[i].temporaries() {
+			lives = append(lives, life{def: i, last: i, size: roundUp(size)})
 		}
 	}
-	out.size = a.size
+	out.size, out.peak = layout(lives, len(p.drafts))
+	for i, b := range bufs {
+		p.bufs[b].off = lives[i].off
+	}
+	at := len(bufs)
+	for i := range p.drafts {
+		d := &p.drafts[i]
+		n := len(d.temporaries())
+		d.placeTemporaries(out, lives[at:at+n])
+		at += n
+	}
 }
 
-// temporaries are the blocks that a step needs while it runs: each scratch, and one for its nested plans.
-func (d *draft) temporaries() []block {
-	var blocks []block
+// temporaries are the sizes of the blocks that a step needs while it runs: each scratch, and one for its nested plans,
+// of which one works at a time.
+func (d *draft) temporaries() []int {
+	var sizes []int
 	for _, s := range d.scratches {
-		blocks = append(blocks, block{size: s.Size})
+		sizes = append(sizes, s.Size)
 	}
 	if len(d.regions) > 0 || d.extra > 0 {
-		size := 0
+		region := 0
 		for _, r := range d.regions {
-			size = max(size, r.size)
+			region = max(region, r.size)
 		}
-		blocks = append(blocks, block{size: d.extra + size})
+		sizes = append(sizes, d.extra+region)
 	}
-	return blocks
+	return sizes
 }
 
-func (d *draft) placeTemporaries(out *plan, blocks []block) {
+func (d *draft) placeTemporaries(out *plan, blocks []life) {
 	for k, s := range d.scratches {
 		out.scratch = append(out.scratch, scratchPlace{s, blocks[k].off})
 	}

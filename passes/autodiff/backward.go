@@ -28,6 +28,9 @@ func (w *walk) pullback(b *op.Builder, ys, seeds, xs []*graph.Value, bounded boo
 			if o != nil && !stop[o] {
 				d[i] = acc.total(o)
 				any = any || d[i] != nil
+				if !bounded {
+					w.name(b, d[i], o)
+				}
 			}
 		}
 		if !any {
@@ -42,6 +45,9 @@ func (w *walk) pullback(b *op.Builder, ys, seeds, xs []*graph.Value, bounded boo
 	dx := make([]*graph.Value, len(xs))
 	for i, x := range xs {
 		dx[i] = acc.total(x)
+		if !bounded {
+			w.name(b, dx[i], x)
+		}
 	}
 	return dx
 }

@@ -165,7 +165,7 @@ func (p *problem) gradient(tag string) *problem {
 		o.Type = xs[i].Type
 	}
 	g.SetOutputs(n.Outputs()...)
-	q.named(names)
+	q.expand()
 	return q
 }
 
@@ -191,22 +191,8 @@ func (p *problem) tangent(tag string) *problem {
 		o.Type = ys[i].Type
 	}
 	g.SetOutputs(n.Outputs()...)
-	q.named(names)
+	q.expand()
 	return q
-}
-
-// named expands, and gives the outputs names of their own.
-func (p *problem) named(names []string) {
-	p.t.Helper()
-	p.expand()
-	g := p.model.Graph
-	outs := slices.Clone(g.Outputs())
-	for i, o := range outs {
-		id := g.AddNode("", "Identity", []*graph.Value{o}, []string{names[i]}).Out(0)
-		id.Type = o.Type
-		outs[i] = id
-	}
-	g.SetOutputs(outs...)
 }
 
 func (p *problem) copy() *problem {

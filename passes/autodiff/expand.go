@@ -66,10 +66,16 @@ func parseRequest(n *graph.Node, seedsPerX bool) (request, error) {
 	return r, nil
 }
 
-func newBuilder(m *graph.Model, at *graph.Node, prefix string) *op.Builder {
-	b := op.NewBuilder(m, at.Graph())
+// begin prepares the expansion of the request at.
+func begin(m *graph.Model, at *graph.Node, prefix string, rules table) (*op.Builder, *walk) {
+	b, w := op.NewBuilder(m, at.Graph()), newWalk(m, rules)
 	b.At, b.Prefix = at, prefix
-	return b
+	infer := b.Infer
+	b.Infer = func(n *graph.Node) error {
+		w.unnamed[n] = true
+		return infer(n)
+	}
+	return b, w
 }
 
 func expandGradient(c *pass.Ctx, m *graph.Model, n *graph.Node, rules table) error {
@@ -77,7 +83,7 @@ func expandGradient(c *pass.Ctx, m *graph.Model, n *graph.Node, rules table) err
 	if err != nil {
 		return err
 	}
-	b, w := newBuilder(m, n, "grad/"), newWalk(m, rules)
+	b, w := begin(m, n, "grad/", rules)
 	seeds := make([]*graph.Value, len(r.ys))
 	for i, y := range r.ys {
 		if seeds[i] = r.seeds[i]; seeds[i] == nil {
@@ -102,7 +108,7 @@ func expandTangent(m *graph.Model, n *graph.Node, rules table) error {
 	if err != nil {
 		return err
 	}
-	b, w := newBuilder(m, n, "tan/"), newWalk(m, rules)
+	b, w := begin(m, n, "tan/", rules)
 	dy := w.pushforward(b, r.ys, r.xs, r.seeds, false)
 	for i, y := range r.ys {
 		if dy[i] == nil && n.Out(i) != nil {
@@ -121,17 +127,22 @@ func finish(b *op.Builder, w *walk, n *graph.Node, results []*graph.Value) error
 		return err
 	}
 	b.Scope = n.Scope
+	names := map[*graph.Value]string{} // graph outputs keep their names
 	for i, o := range n.Outputs() {
 		if o == nil {
 			continue
 		}
 		v := results[i]
-		if o.IsOutput() && (v.Def() == nil || v.Graph() != n.Graph()) {
+		if o.IsOutput() {
 			v = b.Identity(v)
+			names[v] = o.Name
 		}
 		o.ReplaceUses(v)
 	}
 	n.Remove()
+	for v, name := range names {
+		v.Rename(name)
+	}
 	return nil
 }
 

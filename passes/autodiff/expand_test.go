@@ -66,9 +66,11 @@ func TestRequests(t *testing.T) {
 			y = Mul(x, x)  dx = asdl.Gradient <ys: int = 1> (y, , x) }`, [][]float64{{1, -3}}},
 		{"two ys", `f (double[2] x) => (dx) <double[2] s = {3, 4}> {
 			y = Mul(x, x)  z = Neg(x)  dx = asdl.Gradient <ys: int = 2> (y, z, , s, x) }`, [][]float64{{-2, -7}}},
-		{"an x behind an x", `f (double[2] x) => (dh, dx) {
+		{
+			"an x behind an x", `f (double[2] x) => (dh, dx) {
 			h = Mul(x, x)  y = Mul(h, x)  dh, dx = asdl.Gradient <ys: int = 1> (y, , h, x) }`,
-			[][]float64{{0.5, -1.5}, {0.75, 6.75}}},
+			[][]float64{{0.5, -1.5}, {0.75, 6.75}},
+		},
 		{"y is x", `f (double[2] x) => (dx) { dx = asdl.Gradient <ys: int = 1> (x, , x) }`, [][]float64{{1, 1}}},
 		{"no path", `f (double[2] x) => (dx) <double[2] k = {1, 2}> {
 			y = Exp(k)  dx = asdl.Gradient <ys: int = 1> (y, , x) }`, [][]float64{{0, 0}}},

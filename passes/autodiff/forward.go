@@ -41,6 +41,9 @@ func (w *walk) pushforward(b *op.Builder, ys, xs, ts []*graph.Value, bounded boo
 			}
 			likeOf(t, o)
 			tangent[o] = t
+			if !bounded {
+				w.name(b, t, o)
+			}
 		}
 	}
 	dy := make([]*graph.Value, len(ys))

@@ -21,25 +21,33 @@ type whitened struct {
 	c            *Call
 	axes         []int64
 	centred, inv *graph.Value
-	xhat         *graph.Value
+	normal       *graph.Value // xhat once it is asked for
 }
 
 func (c *Call) whiten(x *graph.Value, eps float64, axes ...int64) *whitened {
 	centred := c.Sub(x, c.mean(x, axes))
 	variance := c.mean(c.Square(centred), axes)
 	inv := c.Unary("Reciprocal", c.Sqrt(c.Add(variance, c.FloatLike(x, eps))))
-	return &whitened{c: c, axes: axes, centred: centred, inv: inv, xhat: c.Mul(centred, inv)}
+	return &whitened{c: c, axes: axes, centred: centred, inv: inv}
 }
 
 func (c *Call) mean(x *graph.Value, axes []int64) *graph.Value {
 	return c.Reduce("ReduceMean", x, true, axes...)
 }
 
+// xhat is the whitened x.
+func (w *whitened) xhat() *graph.Value {
+	if w.normal == nil {
+		w.normal = w.c.Mul(w.centred, w.inv)
+	}
+	return w.normal
+}
+
 // slope multiplies by the Jacobian of xhat in x, which is symmetric: inv * (g - mean(g) - xhat * mean(g*xhat)).
 // Ioffe & Szegedy 2015 (arXiv:1502.03167), section 3.
 func (w *whitened) slope(g *graph.Value) *graph.Value {
 	c := w.c
-	along := c.Mul(w.xhat, c.mean(c.Mul(g, w.xhat), w.axes))
+	along := c.Mul(w.xhat(), c.mean(c.Mul(g, w.xhat()), w.axes))
 	return c.Mul(w.inv, c.Sub(c.Sub(g, c.mean(g, w.axes)), along))
 }
 
@@ -68,16 +76,19 @@ func vjpBatchNorm(c *Call) []*graph.Value {
 	w := c.whiten(x, c.attr("epsilon", 1e-5), axes...)
 	ct := make([]*graph.Value, 5)
 	if g := c.d(0); g != nil {
-		ct[1], ct[2] = c.Sum(c.Mul(g, w.xhat), axes...), c.Sum(g, axes...)
+		// dx = a (g - mean(g) - xhat mean(g xhat)) with a = scale*inv, as one linear form in g and the centred x.
+		sum, along := c.SumKeep(g, axes...), c.Mul(w.inv, c.SumKeep(c.Mul(g, w.centred), axes...))
+		ct[1], ct[2] = c.Reshape(along, -1), c.Reshape(sum, -1)
 		if c.wants(0) {
-			// The means of g and g*xhat follow from the sums that the scale and the bias need.
-			count := c.CountOf(x, x.Type.Elem, ints(axes)...)
-			along := c.Mul(w.xhat, c.perChannel(c.Div(ct[1], count), rank))
-			rest := c.Sub(c.Sub(g, c.perChannel(c.Div(ct[2], count), rank)), along)
-			ct[0] = c.Mul(c.Mul(c.perChannel(c.In(1), rank), w.inv), rest)
+			a := c.Mul(c.perChannel(c.In(1), rank), w.inv)
+			each := c.Div(a, c.CountOf(x, x.Type.Elem, ints(axes)...))
+			dx := c.Sub(c.Mul(g, a), c.Mul(w.centred, c.Mul(each, c.Mul(along, w.inv))))
+			ct[0] = c.Sub(dx, c.Mul(each, sum))
 		}
 	}
-	c.runningGrad(ct, w, rank)
+	if c.d(1) != nil || c.d(2) != nil {
+		c.runningGrad(ct, w, rank)
+	}
 	return ct
 }
 
@@ -128,7 +139,7 @@ func jvpBatchNorm(c *Call) []*graph.Value {
 		terms[0] = c.Mul(w.slope(t), c.perChannel(c.In(1), rank))
 	}
 	if s := c.d(1); s != nil {
-		terms[1] = c.Mul(w.xhat, c.perChannel(s, rank))
+		terms[1] = c.Mul(w.xhat(), c.perChannel(s, rank))
 	}
 	if b := c.d(2); b != nil {
 		terms[2] = c.likeOut(c.perChannel(b, rank))
@@ -184,7 +195,7 @@ func (c *Call) layerNormed() *whitened {
 	}
 	mean, inv := c.extraOutput(1, "mean", stat), c.extraOutput(2, "inv_std", stat)
 	centred := c.Sub(x, mean)
-	return &whitened{c: c, axes: axes, centred: centred, inv: inv, xhat: c.Mul(centred, inv)}
+	return &whitened{c: c, axes: axes, centred: centred, inv: inv}
 }
 
 func vjpLayerNorm(c *Call) []*graph.Value {
@@ -200,7 +211,7 @@ func vjpLayerNorm(c *Call) []*graph.Value {
 			ct[0] = w.slope(c.Mul(g, c.In(1)))
 		}
 		if c.wants(1) {
-			ct[1] = c.unbroadcast(c.Mul(g, w.xhat), c.In(1))
+			ct[1] = c.unbroadcast(c.Mul(g, w.xhat()), c.In(1))
 		}
 		if c.wants(2) {
 			ct[2] = c.unbroadcast(g, c.In(2))
@@ -212,7 +223,7 @@ func vjpLayerNorm(c *Call) []*graph.Value {
 	// mean' = t/D, inv' = -inv^2 xhat t/D
 	var each *graph.Value
 	if gi != nil {
-		each = c.Neg(c.Mul(c.Mul(c.Cast(gi, x.Type.Elem), c.Square(w.inv)), w.xhat))
+		each = c.Neg(c.Mul(c.Mul(c.Cast(gi, x.Type.Elem), c.Square(w.inv)), w.xhat()))
 	}
 	if gm != nil {
 		gm = c.Cast(gm, x.Type.Elem)
@@ -243,10 +254,10 @@ func jvpLayerNorm(c *Call) []*graph.Value {
 			}
 		}
 		stat(1, c.mean(t, w.axes))
-		stat(2, c.Neg(c.Mul(c.Square(w.inv), c.mean(c.Mul(t, w.xhat), w.axes))))
+		stat(2, c.Neg(c.Mul(c.Square(w.inv), c.mean(c.Mul(t, w.xhat()), w.axes))))
 	}
 	if s := c.d(1); s != nil {
-		terms[1] = c.Mul(w.xhat, s)
+		terms[1] = c.Mul(w.xhat(), s)
 	}
 	if b := c.d(2); b != nil {
 		terms[2] = c.likeOut(b)
@@ -266,7 +277,7 @@ func instanceNorm(c *Call) []*graph.Value {
 		return []*graph.Value{c.Add(c.Mul(c.Sub(x, x), c.In(1)), c.In(2))}
 	}
 	w := c.whiten(x, c.attr("epsilon", 1e-5), spatialAxes(rank)...)
-	return []*graph.Value{c.Add(c.Mul(w.xhat, c.perChannel(c.In(1), rank)), c.perChannel(c.In(2), rank))}
+	return []*graph.Value{c.Add(c.Mul(w.xhat(), c.perChannel(c.In(1), rank)), c.perChannel(c.In(2), rank))}
 }
 
 // groupNorm normalises over the channels of a group and the spatial axes (Wu & He 2018, arXiv:1803.08494). Scale and
@@ -280,10 +291,10 @@ func groupNorm(c *Call) []*graph.Value {
 	eps := c.attr("epsilon", 1e-5)
 	w := c.whiten(c.Reshape(x, 0, groups, -1), eps, 2)
 	if c.Opset() < 21 {
-		y := c.Add(c.Mul(w.xhat, c.perChannel(c.In(1), 3)), c.perChannel(c.In(2), 3))
+		y := c.Add(c.Mul(w.xhat(), c.perChannel(c.In(1), 3)), c.perChannel(c.In(2), 3))
 		return []*graph.Value{c.ReshapeTo(y, c.ShapeOf(x))}
 	}
-	xhat := c.ReshapeTo(w.xhat, c.ShapeOf(x))
+	xhat := c.ReshapeTo(w.xhat(), c.ShapeOf(x))
 	return []*graph.Value{c.Add(c.Mul(xhat, c.perChannel(c.In(1), rank)), c.perChannel(c.In(2), rank))}
 }
 

@@ -13,10 +13,19 @@ type walk struct {
 	errs     []error
 	failed   map[*graph.Node]bool
 	captured map[*graph.Node][]*graph.Value
+	unnamed  map[*graph.Node]bool // emitted nodes whose first output has a made-up name
 }
 
 func newWalk(m *graph.Model, rules table) *walk {
-	return &walk{model: m, rules: rules, failed: map[*graph.Node]bool{}, captured: map[*graph.Node][]*graph.Value{}}
+	return &walk{model: m, rules: rules, failed: map[*graph.Node]bool{}, captured: map[*graph.Node][]*graph.Value{}, unnamed: map[*graph.Node]bool{}}
+}
+
+// name calls derivative d, if this walk emitted it, after the value that it is the derivative of.
+func (w *walk) name(b *op.Builder, d, of *graph.Value) {
+	if d != nil && d.Def() != nil && d.DefIndex() == 0 && w.unnamed[d.Def()] {
+		d.Rename(b.Prefix + of.Name)
+		delete(w.unnamed, d.Def())
+	}
 }
 
 // fail records that n cannot be differentiated, once a node.

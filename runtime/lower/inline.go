@@ -1,9 +1,8 @@
 package lower
 
 import (
-	"fmt"
-
 	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/graph/op"
 	"github.com/asdlc/asdlc/runtime/kernel"
 )
 
@@ -22,7 +21,7 @@ func inlineCalls(m *graph.Model, reg *kernel.Registry) error {
 			functions[[2]string{f.Domain, f.Name}] = f
 		}
 	}
-	for _, f := range functions {
+	for _, f := range m.Functions {
 		for domain, version := range f.Opsets {
 			if _, ok := m.Opsets[domain]; !ok {
 				m.Opsets[domain] = version
@@ -59,6 +58,9 @@ func inlineGraph(m *graph.Model, g *graph.Graph, functions map[[2]string]*graph.
 
 // inlineCall replaces call by the body of f and returns the node at which to go on: the first of the body.
 func inlineCall(m *graph.Model, g *graph.Graph, f *graph.Function, call *graph.Node) (*graph.Node, error) {
+	if err := sameMeaning(m, f, call); err != nil {
+		return nil, err
+	}
 	before, after := call.Prev(), call.Next()
 	b := &graph.Builder{Graph: g, Model: m, At: call}
 	outs, err := graph.Inline(b, f, call)
@@ -70,7 +72,7 @@ func inlineCall(m *graph.Model, g *graph.Graph, f *graph.Function, call *graph.N
 			continue
 		}
 		if i >= len(outs) || outs[i] == nil {
-			return nil, call.Errorf(graph.ErrInvalid, "uses output %d, which function %s does not give", i, fmt.Sprintf("%s.%s", f.Domain, f.Name))
+			return nil, call.Errorf(graph.ErrInvalid, "uses output %d, which function %s.%s does not give", i, f.Domain, f.Name)
 		}
 		v.ReplaceUses(outs[i])
 	}
@@ -82,4 +84,24 @@ func inlineCall(m *graph.Model, g *graph.Graph, f *graph.Function, call *graph.N
 		return g.First(), nil
 	}
 	return after, nil
+}
+
+// sameMeaning checks that the standard operators in f's body mean the same in the model's opset as in the function's own.
+func sameMeaning(m *graph.Model, f *graph.Function, call *graph.Node) error {
+	theirs, ours := int(f.Opsets[""]), int(m.Opsets[""])
+	if theirs == 0 || theirs == ours {
+		return nil
+	}
+	for n := range f.Body.All() {
+		if n.Domain != "" {
+			continue
+		}
+		a, _ := op.Lookup("", n.Op, theirs)
+		b, _ := op.Lookup("", n.Op, ours)
+		if a != b {
+			return call.Errorf(graph.ErrUnsupported, "function %s.%s is written for opset %d and the model for %d, between which %s changed; convert the model to one opset",
+				f.Domain, f.Name, theirs, ours, n.Op)
+		}
+	}
+	return nil
 }

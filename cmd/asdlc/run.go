@@ -133,6 +133,10 @@ func (r *runner) steps(arrays map[string]*data.Array, n int, every bool) (map[st
 			constant[name] = t
 		}
 	}
+	var fetch []string
+	for _, p := range r.session.Outputs() {
+		fetch = append(fetch, p.Name)
+	}
 	results := map[string]*data.Array{}
 	for k := range n {
 		feeds := map[string]*kernel.Tensor{}
@@ -144,7 +148,7 @@ func (r *runner) steps(arrays map[string]*data.Array, n int, every bool) (map[st
 		for name, t := range at[k] {
 			feeds[name] = t
 		}
-		outs, err := r.session.Run(feeds, nil)
+		outs, err := r.session.Run(feeds, fetch)
 		if err != nil {
 			return nil, fmt.Errorf("step %d: %w", k, err)
 		}

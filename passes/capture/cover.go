@@ -53,6 +53,9 @@ func refuseNorm(rec method.Record, l pass.Layer) string {
 }
 
 func refuse(rec method.Record, l pass.Layer) string {
+	if rec.Ignores(l.Name) {
+		return "representation.ignore lists it"
+	}
 	for _, f := range forms {
 		if f.Kind == l.Kind {
 			return f.Refuse(rec, l)

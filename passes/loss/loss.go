@@ -109,10 +109,8 @@ func Attach(c *pass.Ctx, m *graph.Model) error {
 	target := m.Graph.AddInput(name, targetType(r, logits.Type, axis))
 	b := op.NewBuilder(m, m.Graph)
 	b.Prefix = "loss/"
-	attrs := tagAttrs(o.Loss, axis)
-	tagged := b.Named(graph.Asdl, graph.TagLoss, nil, nil, attrs...) // settings are read back from a tag
-	s, err := siteOf(b, tagged, logits, target)
-	tagged.Remove()
+	set := settings{row: r, reduction: o.Loss.Reduction, axis: axis, smoothing: o.Loss.LabelSmoothing, ignore: o.Loss.IgnoreIndex}
+	s, err := siteOf(b, set, logits, target)
 	if err != nil {
 		return err
 	}
@@ -120,20 +118,44 @@ func Attach(c *pass.Ctx, m *graph.Model) error {
 	if o.Loss.Reduction == "mean" || o.Loss.Reduction == "rows" {
 		total = b.Div(total, countRows(b, s))
 	}
-	tag := b.Named(graph.Asdl, graph.TagLoss, []*graph.Value{total, logits, target}, []string{"loss"}, attrs...)
+	tag := b.Named(graph.Asdl, graph.TagLoss, []*graph.Value{total, logits, target}, []string{"loss"}, set.attrs()...)
 	m.Graph.AddOutput(tag.Out(0))
 	return b.Err()
 }
 
-func tagAttrs(o pass.LossOptions, axis int) []graph.Attr {
-	attrs := []graph.Attr{graph.S("row", o.Row), graph.S("reduction", o.Reduction), graph.I("axis", int64(axis))}
-	if o.LabelSmoothing != 0 {
-		attrs = append(attrs, graph.F("label_smoothing", float32(o.LabelSmoothing)))
+// settings are what a Loss tag and the requests about it say of the loss.
+type settings struct {
+	row       *row
+	reduction string
+	axis      int // of the classes in the logits
+	smoothing float64
+	ignore    *int64
+}
+
+// attrs writes the settings for a tag.
+func (s settings) attrs() []graph.Attr {
+	attrs := []graph.Attr{graph.S("row", s.row.Name), graph.S("reduction", s.reduction), graph.I("axis", int64(s.axis))}
+	if s.smoothing != 0 {
+		attrs = append(attrs, graph.T("label_smoothing", graph.Scalar(s.smoothing)))
 	}
-	if o.IgnoreIndex != nil {
-		attrs = append(attrs, graph.I("ignore_index", *o.IgnoreIndex))
+	if s.ignore != nil {
+		attrs = append(attrs, graph.I("ignore_index", *s.ignore))
 	}
 	return attrs
+}
+
+// settingsOf reads the settings of a tag.
+func settingsOf(n *graph.Node) (settings, error) {
+	r, err := rowNamed(n.Str("row", ""))
+	s := settings{row: r, reduction: n.Str("reduction", "mean"), axis: int(n.Int("axis", 1))}
+	if a, ok := n.Attr("label_smoothing"); ok {
+		s.smoothing = graph.Data[float64](a.T)[0]
+	}
+	if a, ok := n.Attr("ignore_index"); ok {
+		v := a.I
+		s.ignore = &v
+	}
+	return s, err
 }
 
 func findLogits(m *graph.Model, name string) (*graph.Value, error) {
@@ -192,14 +214,15 @@ func expandOne(c *pass.Ctx, m *graph.Model, n *graph.Node, rec method.Record) er
 	default:
 		return nil
 	}
-	r, err := rowNamed(n.Str("row", ""))
+	set, err := settingsOf(n)
 	if err != nil {
 		return err
 	}
+	r := set.row
 	b := op.NewBuilder(m, n.Graph())
 	b.At, b.Prefix, b.Scope = n, "loss/", n.Scope
 	logits := n.In(0)
-	s, err := siteOf(b, n, logits, n.In(1))
+	s, err := siteOf(b, set, logits, n.In(1))
 	if err != nil {
 		return err
 	}
@@ -225,24 +248,15 @@ func expandOne(c *pass.Ctx, m *graph.Model, n *graph.Node, rec method.Record) er
 }
 
 // siteOf brings logits and target to rows.
-func siteOf(b *op.Builder, tag *graph.Node, logits, target *graph.Value) (site, error) {
-	s := site{smoothing: float64(tag.Float("label_smoothing", 0)), weight: 1}
-	if a, ok := tag.Attr("ignore_index"); ok {
-		v := a.I
-		s.ignore = &v
-	}
-	axis := int(tag.Int("axis", 1))
-	classes := logits.Type.Dims[axis]
-	count, ok := classes.Size()
+func siteOf(b *op.Builder, set settings, logits, target *graph.Value) (site, error) {
+	s := site{smoothing: set.smoothing, ignore: set.ignore, weight: 1}
+	axis, r := set.axis, set.row
+	count, ok := logits.Type.Dims[axis].Size()
 	if !ok {
 		return s, fmt.Errorf("%w: the number of classes of logits %s (type %s) is not known; fix it in the model", graph.ErrUnsupported, logits, logits.Type)
 	}
 	s.z = rowsOf(b, logits, axis, count)
-	r, err := rowNamed(tag.Str("row", ""))
-	if err != nil {
-		return s, err
-	}
-	if !r.Labels && tag.Str("reduction", "mean") == "mean" {
+	if !r.Labels && set.reduction == "mean" {
 		s.weight = 1 / float64(count)
 	}
 	switch {

@@ -3,6 +3,7 @@ package method
 import (
 	"errors"
 	"fmt"
+	"path"
 	"strconv"
 	"strings"
 )
@@ -128,6 +129,11 @@ func Validate(r Record) error {
 	for _, c := range ranges {
 		if v := c.Get(r); !(v >= c.Low && v <= c.High) {
 			errs = append(errs, &SettingError{c.Field, strconv.FormatFloat(v, 'g', -1, 64), fmt.Sprintf("a number from %g to %g", c.Low, c.High)})
+		}
+	}
+	for _, glob := range strings.Split(r.Representation.Ignore, ",") {
+		if _, err := path.Match(glob, ""); err != nil {
+			errs = append(errs, &SettingError{"representation.ignore", strconv.Quote(glob), "globs separated by commas"})
 		}
 	}
 	if strings.Trim(r.Accumulate.Schedule, "01") != "" {

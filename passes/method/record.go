@@ -5,6 +5,11 @@
 //	direction = Apply(Solve(Accumulate(Statistic(Capture))), input)
 package method
 
+import (
+	"path"
+	"strings"
+)
+
 // Record is a method in normal form. The zero value of a field means "does not apply".
 type Record struct {
 	Name           string         `json:"name"`
@@ -44,6 +49,18 @@ type Representation struct {
 	Vectors     string `json:"vectors,omitempty"` // kf_dim, tensors of one dimension: diag or grad
 	MaxSide     int    `json:"max_side,omitempty"`
 	OnExceed    string `json:"on_exceed,omitempty"` // kf_dim, sides above max_side: split (into blocks) or identity (no factor)
+	// Ignore lists layers and parameters that get the fall-back: globs of their names, separated by commas.
+	Ignore string `json:"ignore,omitempty"`
+}
+
+// Ignores reports whether the record leaves a layer or parameter of that name to the fall-back.
+func (r Record) Ignores(name string) bool {
+	for _, glob := range strings.Split(r.Representation.Ignore, ",") {
+		if ok, err := path.Match(glob, name); ok && err == nil {
+			return true
+		}
+	}
+	return false
 }
 
 // Accumulate says how statistics of several steps become one.

@@ -24,6 +24,9 @@ func diagonalBlocks(e *engine, g *graph.Graph) []*block {
 	}
 	var blocks []*block
 	for _, p := range pass.Params(g, "param") {
+		if e.rec.Ignores(p.Name()) {
+			continue
+		}
 		bl := e.elementBlock(p, rule)
 		bl.note = pass.LayerNote{Layer: p.Name(), Kind: "parameter", Params: []string{p.Name()}, Treatment: "diagonal"}
 		blocks = append(blocks, bl)

@@ -15,6 +15,9 @@ import (
 func tensorBlocks(e *engine, g *graph.Graph) []*block {
 	var blocks []*block
 	for _, p := range pass.Params(g, "param") {
+		if e.rec.Ignores(p.Name()) {
+			continue
+		}
 		if bl := e.tensorBlock(p); bl != nil {
 			blocks = append(blocks, bl)
 		}

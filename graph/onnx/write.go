@@ -112,7 +112,6 @@ type pending struct {
 	target    string
 	overwrite bool
 	file      *os.File
-	done      bool
 }
 
 func newPending(target string, overwrite bool) (*pending, error) {

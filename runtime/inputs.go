@@ -59,6 +59,7 @@ func (s *Session) readInputs() {
 		s.inputs = append(s.inputs, in)
 		s.byName[v.Name] = in
 	}
+	s.symbolic()
 }
 
 // embedded takes over the defaults that the model has for its inputs.
@@ -137,36 +138,39 @@ func (s *Session) checkAll() error {
 			return s.missing()
 		}
 	}
-	for i, in := range s.inputs {
-		t := s.value(in)
-		for d, dim := range in.Type.Dims {
-			if !dim.IsSymbolic() {
-				continue
-			}
-			if other, size := s.earlier(i, d, dim); other != nil && size != t.Shape[d] {
-				return fmt.Errorf("%w: input %q has %s = %d (shape %v), input %q has %s = %d", ErrFeed,
-					in.Name, dim, t.Shape[d], t.Shape, other.Name, dim, size)
-			}
+	for _, e := range s.equal {
+		a, b := s.value(e.in).Shape[e.dim], s.value(e.other).Shape[e.otherDim]
+		if a != b {
+			return fmt.Errorf("%w: input %q has %s = %d (shape %v), input %q has %s = %d", ErrFeed,
+				e.in.Name, e.in.Type.Dims[e.dim], a, s.value(e.in).Shape, e.other.Name, e.in.Type.Dims[e.dim], b)
 		}
 	}
 	return nil
 }
 
-// earlier finds a dimension like dim before dimension d of input i, and its size.
-func (s *Session) earlier(i, d int, dim graph.Dim) (*input, int) {
-	for k := 0; k <= i; k++ {
-		in := s.inputs[k]
-		dims := in.Type.Dims
-		if k == i {
-			dims = dims[:d]
-		}
-		for e, other := range dims {
-			if other == dim {
-				return in, s.value(in).Shape[e]
+// sameDim says that two dimensions of inputs have one symbolic size.
+type sameDim struct {
+	in       *input
+	dim      int
+	other    *input
+	otherDim int
+}
+
+// symbolic collects the dimensions that must agree: each with the first of its kind.
+func (s *Session) symbolic() {
+	first := map[graph.Dim]sameDim{}
+	for _, in := range s.inputs {
+		for d, dim := range in.Type.Dims {
+			if !dim.IsSymbolic() {
+				continue
+			}
+			if f, ok := first[dim]; ok {
+				s.equal = append(s.equal, sameDim{in, d, f.in, f.dim})
+			} else {
+				first[dim] = sameDim{in: in, dim: d}
 			}
 		}
 	}
-	return nil, 0
 }
 
 // missing names every input without a value.

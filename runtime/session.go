@@ -38,6 +38,7 @@ type Session struct {
 	pool   *kernel.Pool
 	inputs []*input
 	byName map[string]*input
+	equal  []sameDim // dimensions of inputs that must agree
 	states []*state
 	outs   map[string]int
 	names  []string // of outputs, in order

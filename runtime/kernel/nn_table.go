@@ -29,4 +29,9 @@ var nnTable = []Row{
 
 	{Op: "Softmax", Elems: floats, Note: "portable", Make: byFloat(makeSoftmax[float32](false), makeSoftmax[float64](false))},
 	{Op: "LogSoftmax", Elems: floats, Note: "portable", Make: byFloat(makeSoftmax[float32](true), makeSoftmax[float64](true))},
+
+	{Op: "Dropout", Elems: floats, Note: "portable", Make: byFloat(makeDropout[float32], makeDropout[float64])},
+	{Op: "SoftmaxCrossEntropyLoss", Elems: floats, Note: "portable", Make: byFloat(makeClassLoss[float32](true), makeClassLoss[float64](true))},
+	{Op: "NegativeLogLikelihoodLoss", Elems: floats, Note: "portable", Make: byFloat(makeClassLoss[float32](false), makeClassLoss[float64](false))},
+	{Op: "Einsum", Elems: floats, Note: "portable", Make: byFloat(makeEinsum[float32], makeEinsum[float64])},
 }

@@ -75,16 +75,26 @@ func TestFunctions(t *testing.T) {
 			y = local.twice <axis: int = 1> (x)
 			w = local.twice(z)
 			s = local.shaped(x)
+			c = local.clip(x)
 		}
 		<domain: "local", opset_import: ["" : 17, "local" : 1]>
 		twice <axis: int = 0> (a) => (b) { c = local.join <at: int = @axis> (a)  b = Relu(c) }
 		<domain: "local", opset_import: ["" : 17]>
 		join <at> (a) => (b) { b = Concat <axis: int = @at> (a, a) }
 		<domain: "local", opset_import: ["" : 17]>
-		shaped (a) => (b) { n = Shape(a) b = ConstantOfShape(n) }`)
+		shaped (a) => (b) { n = Shape(a) b = ConstantOfShape(n) }
+		<domain: "local", opset_import: ["" : 17]>
+		clip (a, lo) => (b) { b = Clip(a, lo) }`)
+	// What a body was typed as elsewhere has no say in a call.
+	stale := m.Functions[3].Body.Inputs()[1]
+	stale.Type = graph.StaticType(graph.Float64, 7)
 	if err := op.InferGraph(m); err != nil {
 		t.Fatal(err)
 	}
+	if stale.Type.String() != "double[7]" {
+		t.Errorf("the body was left as %s", stale.Type)
+	}
+	stale.Type = graph.Type{}
 	want := "[float[N,12] double[4,3] float[N,6]]"
 	var got []string
 	for _, v := range m.Graph.Outputs() {

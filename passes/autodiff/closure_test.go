@@ -62,6 +62,16 @@ func TestRulesAreClosed(t *testing.T) {
 	}
 }
 
+// TestRulesAreOfOperators checks the spelling of the rule table.
+func TestRulesAreOfOperators(t *testing.T) {
+	for _, r := range autodiff.Rules() {
+		const newest = 26
+		if _, ok := op.Lookup(r.Domain, r.Op, newest); !ok {
+			t.Errorf("the rule of %s.%s is for no operator", r.Domain, r.Op)
+		}
+	}
+}
+
 // TestTagsHaveRules checks that no tag stops a derivative by an error.
 func TestTagsHaveRules(t *testing.T) {
 	known := map[string]bool{}

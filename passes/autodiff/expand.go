@@ -83,7 +83,7 @@ func expandGradient(c *pass.Ctx, m *graph.Model, n *graph.Node, rules table) err
 	if err != nil {
 		return err
 	}
-	b, w := begin(m, n, "grad/", rules)
+	b, w := begin(m, n, "bwd/", rules)
 	seeds := make([]*graph.Value, len(r.ys))
 	for i, y := range r.ys {
 		if seeds[i] = r.seeds[i]; seeds[i] == nil {
@@ -108,7 +108,7 @@ func expandTangent(m *graph.Model, n *graph.Node, rules table) error {
 	if err != nil {
 		return err
 	}
-	b, w := begin(m, n, "tan/", rules)
+	b, w := begin(m, n, "fwd/", rules)
 	dy := w.pushforward(b, r.ys, r.xs, r.seeds, false)
 	for i, y := range r.ys {
 		if dy[i] == nil && n.Out(i) != nil {

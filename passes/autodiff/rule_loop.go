@@ -1,6 +1,8 @@
 package autodiff
 
 import (
+	"slices"
+
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/graph/op"
 )
@@ -31,6 +33,30 @@ func (l *loop) init(k int) *graph.Value { return l.c.In(2 + k) }
 // stateIn is state k before an iteration, stateOut after it.
 func (l *loop) stateIn(k int) *graph.Value { return l.body.Inputs()[2+k] }
 
+// typeOf is what holds of state k in every iteration.
+func (l *loop) typeOf(k int) graph.Type {
+	if t := l.stateIn(k).Type; t.Ranked {
+		return t
+	}
+	return l.init(k).Type
+}
+
+// keepsShapes reports whether no state is known to change its shape from iteration to iteration: what is known of its
+// first shape would not hold always.
+func (l *loop) keepsShapes() bool {
+	for k := range l.states {
+		first, always := l.init(k).Type, l.stateIn(k).Type
+		for i := range min(len(first.Dims), len(always.Dims)) {
+			if d := first.Dims[i]; !d.IsUnknown() && d != always.Dims[i] {
+				l.c.unsupported("state %s changes its shape from %s to %s; keep its shape, or take it off the path from the parameters",
+					l.stateIn(k), first, always)
+				return false
+			}
+		}
+	}
+	return true
+}
+
 // captured is the position of the first dependency that is an outer value of the body.
 func (l *loop) captured() int { return len(l.c.N.Inputs()) }
 
@@ -38,6 +64,9 @@ func (l *loop) captured() int { return len(l.c.N.Inputs()) }
 // iteration is computed once more from them. The states must keep their shapes.
 func vjpLoop(c *Call) []*graph.Value {
 	l := c.loop()
+	if !l.keepsShapes() {
+		return nil
+	}
 	taken := l.saved(l.body.Inputs()[0]) // 0, 1, ..., T-1
 	states := make([]*graph.Value, l.states)
 	for k := range states {
@@ -56,7 +85,7 @@ func vjpLoop(c *Call) []*graph.Value {
 		carried = append(carried, c.ZerosLike(c.Deps[i]))
 	}
 	trips := c.Squeeze(c.DimOf(taken, 0), 0)
-	results := c.emitLoop("reverse", trips, nil, carried, func(b *op.Builder, iteration *graph.Value, in []*graph.Value) []*graph.Value {
+	results := c.emitLoop("reverse", trips, nil, carried, nil, func(b *op.Builder, iteration *graph.Value, in []*graph.Value) []*graph.Value {
 		at := b.Sub(b.Sub(trips, b.Int(1)), iteration)
 		return l.reverseIteration(b, at, states, in, outer)
 	}, 0)
@@ -133,7 +162,12 @@ func (l *loop) output(i int) *graph.Value {
 func jvpLoop(c *Call) []*graph.Value {
 	l := c.loop()
 	carried := append([]*graph.Value{}, c.N.Inputs()[2:]...)
+	var types []graph.Type
+	for k := range l.states {
+		types = append(types, l.typeOf(k))
+	}
 	for _, k := range l.moving {
+		types = append(types, l.typeOf(k))
 		t := c.d(2 + k)
 		if t == nil {
 			t = c.ZerosLike(l.init(k))
@@ -147,12 +181,13 @@ func jvpLoop(c *Call) []*graph.Value {
 		}
 	}
 	xs, ts := c.moving(l.captured())
-	results := c.emitLoop("forward", c.In(0), c.In(1), carried, func(b *op.Builder, iteration *graph.Value, in []*graph.Value) []*graph.Value {
+	results := c.emitLoop("forward", c.In(0), c.In(1), carried, types, func(b *op.Builder, iteration *graph.Value, in []*graph.Value) []*graph.Value {
 		outs := inline(b, l.body, append([]*graph.Value{iteration, b.Graph.Inputs()[1]}, in[:l.states]...))
 		after := outs[1:]
 		ys := append(pick(after, l.moving), pick(after, scanned)...)
 		tangents := c.walk.pushforward(b, ys, append(pick(in, l.moving), xs...), append(append([]*graph.Value{}, in[l.states:]...), ts...), true)
-		return own(b, append(append([]*graph.Value{outs[0]}, after[:l.states]...), tangents...), append(append([]*graph.Value{outs[0]}, after[:l.states]...), ys...))
+		kept := outs[:1+l.states]
+		return own(b, slices.Concat(kept, tangents), slices.Concat(kept, ys))
 	}, len(scanned))
 	out := make([]*graph.Value, len(c.N.Outputs()))
 	for j, k := range l.moving {
@@ -167,16 +202,21 @@ func jvpLoop(c *Call) []*graph.Value {
 }
 
 // emitLoop emits a Loop. The body function maps the states to (condition?, states..., scanned...); the condition is left
-// out if the loop has none, and then stays as it is.
-func (c *Call) emitLoop(name string, trips, cond *graph.Value, init []*graph.Value,
+// out if the loop has none, and then stays as it is. Types are those that hold of the states in every iteration, nil
+// where they are those of the initial values.
+func (c *Call) emitLoop(name string, trips, cond *graph.Value, init []*graph.Value, types []graph.Type,
 	body func(b *op.Builder, iteration *graph.Value, states []*graph.Value) []*graph.Value, scanned int,
 ) []*graph.Value {
 	b := c.Nested(name)
 	iteration := b.Graph.AddInput(b.Prefix+"iteration", graph.TensorType(graph.Int64))
 	again := b.Graph.AddInput(b.Prefix+"again", graph.TensorType(graph.Bool))
 	var states []*graph.Value
-	for _, v := range init {
-		states = append(states, b.Graph.AddInput(b.Prefix+"state", v.Type))
+	for i, v := range init {
+		t := v.Type
+		if types != nil {
+			t = types[i]
+		}
+		states = append(states, b.Graph.AddInput(b.Prefix+"state", t))
 	}
 	outs := body(b, iteration, states)
 	if len(outs) == len(init)+scanned {

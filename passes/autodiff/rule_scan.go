@@ -22,7 +22,7 @@ func scanLoop(c *Call) []*graph.Value {
 		return int(axis(listed(c.N, "scan_input_axes", k), in[states+k].Type.Rank()))
 	}
 	trips := c.Squeeze(c.DimOf(in[states], axisOf(0)), 0)
-	outs := c.emitLoop("scan", trips, nil, in[:states], func(b *op.Builder, iteration *graph.Value, now []*graph.Value) []*graph.Value {
+	outs := c.emitLoop("scan", trips, nil, in[:states], nil, func(b *op.Builder, iteration *graph.Value, now []*graph.Value) []*graph.Value {
 		back := b.Sub(b.Sub(trips, b.Int(1)), iteration)
 		args := append([]*graph.Value{}, now...)
 		for k := range scanned {

@@ -208,6 +208,24 @@ var specs = []spec{
 	{op: "NegativeLogLikelihoodLoss", sig: "(double[4,3] x) => (z) <int64[4] t = {0, 2, 1, 2}, double[3] w = {0.5, 1, 2}>", body: "z = NegativeLogLikelihoodLoss(x, t, w)"},
 	{op: "NegativeLogLikelihoodLoss", name: "rows", sig: "(double[2,3,2] x) => (z) <int64[2,2] t = {0, 2, 1, 2}>", body: `z = NegativeLogLikelihoodLoss<reduction: string = "none", ignore_index: int = 2>(x, t)`},
 
+	// several at once
+	{
+		op: "Gemm", name: "network", sig: "(double[4,3] x, double[5,3] w, double[5] b, double[2,5] v, double[2] c) => (z) <int64[4] t = {0, 1, 1, 0}>", opset: 20,
+		body: "a = Gemm<transB: int = 1>(x, w, b) h = Gelu(a) y = Gemm<transB: int = 1>(h, v, c) z = SoftmaxCrossEntropyLoss(y, t)",
+	},
+	{
+		op: "Conv", name: "network", sig: "(double[2,1,6,6] x, double[2,1,3,3] w, double[2] s, double[2] b, double[2,2,1,1] u) => (z) <double[2] m = {0, 0}, double[2] v = {1, 1}>",
+		body: `a = Conv<pads: ints = [1,1,1,1]>(x, w) n = BatchNormalization<training_mode: int = 1>(a, s, b, m, v)
+			h = Tanh(n) p = AveragePool<kernel_shape: ints = [2,2], strides: ints = [2,2]>(h) r = Conv(p, u) q = Add(r, p)
+			g = GlobalAveragePool(q) z = Flatten(g)`, fixed: "w u",
+	},
+	{
+		op: "MatMul", name: "attention", sig: "(double[2,3,4] x, double[4,4] q, double[4,4] k, double[4,4] v, double[4] s, double[4] b) => (z)",
+		draw: map[string]string{"q": "small", "k": "small"},
+		body: `n = LayerNormalization(x, s, b) qs = MatMul(n, q) ks = MatMul(n, k) vs = MatMul(n, v) kt = Transpose<perm: ints = [0,2,1]>(ks)
+			e = MatMul(qs, kt) p = Softmax(e) o = MatMul(p, vs) z = Add(x, o)`,
+	},
+
 	// control
 	{op: "If", sig: "(double[3] x, double[3] y) => (z) <bool k = {1}>", body: `z = If (k) <
 		then_branch = yes () => (a) { b = Mul(x, y) a = Mul(b, x) },
@@ -222,6 +240,12 @@ var specs = []spec{
 			k = Add(c, i) f = Cast<to: int = 11>(k) u = Mul(v, f) w = Sin(u) c1 = Add(c, k) again = Less(c1, n) }>`},
 	{op: "Loop", name: "never", sig: "(double[2] x) => (z) <int64 n = {0}>", body: `z = Loop (n, , x) <
 		body = step (int64 i, bool go, double[2] v) => (again, w) { again = Identity(go) w = Mul(v, v) }>`},
+	{op: "Loop", name: "nested", sig: "(double[2] x, double[2] y) => (z) <int64 n = {2}>", body: `z = Loop (n, , x) <
+		body = outer (int64 i, bool go, double[2] v) => (again, w) { again = Identity(go) w = Loop (n, , v) <
+			body = inner (int64 j, bool on, double[2] u) => (more, r) { more = Identity(on) s = Mul(u, y) t = Mul(s, v) r = Sin(t) }> }>`},
+	{op: "If", name: "in a loop", sig: "(double[2] x, double[2] y) => (z) <int64 n = {3}, int64 one = {1}>", body: `z = Loop (n, , x) <
+		body = step (int64 i, bool go, double[2] v) => (again, w) { again = Identity(go) k = Equal(i, one)
+			w = If (k) < then_branch = yes () => (a) { a = Mul(v, y) }, else_branch = no () => (b) { b = Sin(v) }> }>`},
 	{op: "Scan", sig: "(double[2] x, double[3,2] y) => (z, s)", body: `z, s = Scan (x, y) <num_scan_inputs: int = 1,
 		body = step (double[2] v, double[2] e) => (w, r) { u = Mul(v, e) w = Tanh(u) r = Mul(w, e) }>`},
 }

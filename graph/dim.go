@@ -31,6 +31,9 @@ func Sym(name string) Dim {
 	if name == "" || name == "?" {
 		return UnknownDim
 	}
+	if isIdentifier(name) { // the common case
+		return Dim{expr: name}
+	}
 	if p, ok := parsePoly(name); ok {
 		return p.dim()
 	}

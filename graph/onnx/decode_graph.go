@@ -43,7 +43,7 @@ func (d *decoder) graph(p *pb.GraphProto, g *graph.Graph, outer *scope, depth in
 		return unsupported("sparse initializer %q; export it as a dense tensor", p.SparseInitializer[0].GetValues().GetName())
 	}
 	g.Doc = p.GetDocString()
-	sc := &scope{graph: g, values: map[string]*graph.Value{}, outer: outer}
+	sc := &scope{graph: g, values: make(map[string]*graph.Value, len(p.Node)+len(p.Initializer)), outer: outer}
 	if err := d.valueInfo(sc, p.ValueInfo); err != nil {
 		return err
 	}

@@ -88,7 +88,7 @@ func (p *planner) result(slot int) {
 
 // view makes the result of a View kernel share the input's buffer.
 func (p *planner) view(d *draft) bool {
-	if d.row == nil || !d.row.View || len(d.outs) != 1 {
+	if d.row == nil || !d.row.View || len(d.outs) == 0 || slices.ContainsFunc(d.outs[1:], func(slot int) bool { return slot >= 0 }) {
 		return false
 	}
 	b := p.slotBuf[d.ins[0]]

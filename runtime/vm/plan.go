@@ -191,6 +191,7 @@ func newPlan(m *VM, s *shaped, inputs, captures []*kernel.Tensor, wants func(*pl
 	if wants != nil {
 		p.wants = wants(p)
 		p.sourceCopies()
+		p.delay()
 	}
 	p.lifetimes()
 	p.settle()

@@ -170,3 +170,17 @@ func TestPlansAreKept(t *testing.T) {
 		t.Errorf("%d plans made, %d kept; want 3 and 2", len(made), len(v.plans))
 	}
 }
+
+// A next state that is computed early moves behind the last reader of the old one.
+func TestNextStatesAreDelayed(t *testing.T) {
+	m := graph.NewModel(17)
+	b := op.NewBuilder(m, m.Graph)
+	w := m.Graph.AddInput("w", graph.StaticType(graph.Float32, 4))
+	x := m.Graph.AddInput("x", graph.StaticType(graph.Float32, 4))
+	m.Graph.AddOutput(b.Add(w, x))
+	m.Graph.AddOutput(b.Mul(w, x))
+	v := ready(t, m, []StatePair{{In: 0, Out: 0}})
+	if p := v.plans[0].plan; len(p.commits) != 0 || p.steps[0].instr.op.Node.Op != "Mul" {
+		t.Errorf("%d copies, first step %s", len(p.commits), p.steps[0].instr.op)
+	}
+}

@@ -78,6 +78,7 @@ func (e *encoder) initializers(g *graph.Graph, p *pb.GraphProto) error {
 
 // nodes writes nodes, value types and outputs; in functions, initializers as Constant nodes first.
 func (e *encoder) nodes(g *graph.Graph, p *pb.GraphProto) error {
+	names := e.outputNames(g) // before those of nested graphs, which matter less
 	if e.inFunction {
 		for _, v := range g.Initializers() {
 			t, err := e.tensor(v.Const())
@@ -104,24 +105,34 @@ func (e *encoder) nodes(g *graph.Graph, p *pb.GraphProto) error {
 			}
 		}
 	}
-	e.outputs(g, p)
+	e.outputs(g, p, names)
 	return nil
 }
 
-// outputs lists the outputs, each the output of a node of its own.
-func (e *encoder) outputs(g *graph.Graph, p *pb.GraphProto) {
+// outputNames names the outputs; a made-up name means that an Identity gives the output.
+func (e *encoder) outputNames(g *graph.Graph) []string {
+	var names []string
 	listed := map[string]bool{}
 	for _, v := range g.Outputs() {
 		name := v.Name
-		if v.Def() == nil || v.Graph() != g || listed[name] {
-			if e.renamed[v] == "" || listed[name] {
-				name = e.unused(g, v.Name+"_out")
-			}
-			op := "Identity"
-			p.Node = append(p.Node, &pb.NodeProto{OpType: &op, Input: []string{e.name(v)}, Output: []string{name}})
+		direct := v.Def() == nil || v.Graph() != g
+		if listed[name] || (direct && e.renamed[v] == "") {
+			name = e.unused(g, v.Name+"_out")
 		}
 		listed[name] = true
-		p.Output = append(p.Output, valueInfo(v, name))
+		names = append(names, name)
+	}
+	return names
+}
+
+// outputs lists the outputs, each the output of a node of its own.
+func (e *encoder) outputs(g *graph.Graph, p *pb.GraphProto, names []string) {
+	for i, v := range g.Outputs() {
+		if names[i] != e.name(v) {
+			op := "Identity"
+			p.Node = append(p.Node, &pb.NodeProto{OpType: &op, Input: []string{e.name(v)}, Output: []string{names[i]}})
+		}
+		p.Output = append(p.Output, valueInfo(v, names[i]))
 	}
 }
 

@@ -24,7 +24,8 @@ func Gemm[T amd64.Float](p *Pool, transA, transB bool, m, n, k int, alpha T, a [
 }
 
 // GemmBatched computes batch products as Gemm does; matrix i of A starts at a[i*strideA], and so on. strideA or strideB
-// may be 0 to use one matrix in all products.
+// may be 0 to use one matrix in all products. The matrices of C must not overlap; they may stand side by side in rows that
+// they share, as the heads of an attention layer do.
 func GemmBatched[T amd64.Float](p *Pool, transA, transB bool, m, n, k int, alpha T, a []T, lda, strideA int,
 	b []T, ldb, strideB int, beta T, c []T, ldc, strideC, batch int, ws []byte,
 ) {
@@ -88,7 +89,9 @@ func (s *gemmSpec[T]) check() {
 	one("A", len(s.a), ra, ca, s.lda, s.strideA)
 	one("B", len(s.b), rb, cb, s.ldb, s.strideB)
 	one("C", len(s.c), s.m, s.n, s.ldc, s.strideC)
-	if s.batch > 1 && s.strideC < (s.m-1)*s.ldc+s.n {
+	apart := s.strideC >= (s.m-1)*s.ldc+s.n
+	sideBySide := s.strideC >= s.n && (s.batch-1)*s.strideC+s.n <= s.ldc
+	if s.batch > 1 && !apart && !sideBySide {
 		panic(fmt.Sprintf("BUG: kernel.GemmBatched: matrices of C overlap: stride %d", s.strideC))
 	}
 }

@@ -53,6 +53,28 @@ func benchGemm[T amd64.Float](b *testing.B) {
 	}
 }
 
+// BenchmarkGemmSets measures every set of kernels on one worker.
+func BenchmarkGemmSets(b *testing.B) {
+	const n = 512
+	for _, set := range amd64.Available() {
+		b.Run(set.Name, func(b *testing.B) {
+			p := newTestPool(b, 1, set)
+			rng := rand.New(rand.NewPCG(1, 1))
+			x, _ := matrix[float32](rng, n, n, 0)
+			y, ws := make([]float32, n*n), make([]byte, GemmWorkspace[float32](p, n, n, n))
+			clock, release := clockFor(1)
+			defer release()
+			var times []time.Duration
+			for b.Loop() {
+				start := clock()
+				Gemm(p, false, true, n, n, n, 1, x, n, x, n, 0, y, n, ws)
+				times = append(times, clock()-start)
+			}
+			b.ReportMetric(gflops(2*n*n*n, undisturbed(times)), "GFLOP/s")
+		})
+	}
+}
+
 // BenchmarkGemmVersusOpenBLAS alternates the two libraries in one loop, so that both meet the same machine, and reports
 // the rate of each. With two workers OpenBLAS is favoured: its idle thread keeps a processor busy during our turn. The four forms are the transposes of the row-major operands.
 func BenchmarkGemmVersusOpenBLAS(b *testing.B) {

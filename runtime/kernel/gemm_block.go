@@ -149,7 +149,8 @@ func (j *gemmJob[T]) block(r rect, p0, depth int, beta T, scratch []T) {
 	}
 	for j0 := r.j0; j0 < r.j1; j0 += j.plan.width {
 		width := min(j.plan.width, r.j1-j0)
-		b, ldb := j.b, j.ldb
+		var b []T
+		ldb := j.ldb
 		switch {
 		case depth == 0:
 			b = packedB[:1]

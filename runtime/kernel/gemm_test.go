@@ -217,6 +217,26 @@ func TestGemmBatched(t *testing.T) {
 	})
 }
 
+// TestGemmBatchedSideBySide: the products are column blocks of one matrix.
+func TestGemmBatchedSideBySide(t *testing.T) {
+	const batch, m, n, k = 3, 20, 5, 33
+	rng := rand.New(rand.NewPCG(8, 8))
+	p := newTestPool(t, 2, amd64.Best())
+	a, _ := matrix[float32](rng, m, batch*k, 0)
+	b, _ := matrix[float32](rng, k, batch*n, 0)
+	c := make([]float32, m*batch*n)
+	GemmBatched(p, false, false, m, n, k, 1, a, batch*k, k, b, batch*n, n, 0, c, batch*n, n, batch, nil)
+	for i := range batch {
+		want := naiveGemm(false, false, m, n, k, 1, a[i*k:], batch*k, b[i*n:], batch*n, 0, nil, n)
+		for e, w := range want {
+			got := c[e/n*batch*n+i*n+e%n]
+			if d := math.Abs(float64(got) - w); !(d <= float64(k+2)*epsilon[float32]()) {
+				t.Fatalf("product %d element %d = %v, want %v", i, e, got, w)
+			}
+		}
+	}
+}
+
 func testSyrk[T amd64.Float](t *testing.T, p *Pool, rng *rand.Rand, trans bool, n, k int, beta T) {
 	t.Helper()
 	rows, cols := n, k
@@ -257,16 +277,13 @@ func TestSyrk(t *testing.T) {
 		for _, n := range []int{1, 2, 7, 16, 17, 33, 65, 129, 257} {
 			for _, k := range []int{0, 1, 31, 130} {
 				for form := range 4 {
-					testSyrk[float32](t, p, rng, form&1 == 1, n, k, T32(form&2))
+					testSyrk[float32](t, p, rng, form&1 == 1, n, k, float32(form&2)/4)
 					testSyrk[float64](t, p, rng, form&1 == 1, n, k, -0.5)
 				}
 			}
 		}
 	})
 }
-
-// T32 makes beta 0 or 0.5 of a bit.
-func T32(bit int) float32 { return float32(bit) / 4 }
 
 // TestGemmIndependentOfWorkers: the same bits for every size of the pool.
 func TestGemmIndependentOfWorkers(t *testing.T) {
@@ -325,10 +342,11 @@ func TestGemmAllocatesNothing(t *testing.T) {
 func TestGemmRefusesShortSlices(t *testing.T) {
 	full := make([]float32, 100)
 	for name, call := range map[string]func(){
-		"A":  func() { Gemm(nil, false, false, 10, 10, 10, 1, full[:99], 10, full, 10, 0, full, 10, nil) },
-		"B":  func() { Gemm(nil, false, false, 10, 10, 10, 1, full, 10, full[:99], 10, 0, full, 10, nil) },
-		"C":  func() { Gemm(nil, false, false, 10, 10, 10, 1, full, 10, full, 10, 0, full[:99], 10, nil) },
-		"ld": func() { Gemm(nil, false, false, 10, 10, 10, 1, full, 9, full, 10, 0, full, 10, nil) },
+		"A":       func() { Gemm(nil, false, false, 10, 10, 10, 1, full[:99], 10, full, 10, 0, full, 10, nil) },
+		"B":       func() { Gemm(nil, false, false, 10, 10, 10, 1, full, 10, full[:99], 10, 0, full, 10, nil) },
+		"C":       func() { Gemm(nil, false, false, 10, 10, 10, 1, full, 10, full, 10, 0, full[:99], 10, nil) },
+		"overlap": func() { GemmBatched(nil, false, false, 2, 2, 2, 1, full, 2, 4, full, 2, 4, 0, full, 2, 1, 4, nil) },
+		"ld":      func() { Gemm(nil, false, false, 10, 10, 10, 1, full, 9, full, 10, 0, full, 10, nil) },
 	} {
 		func() {
 			defer func() {

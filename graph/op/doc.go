@@ -4,6 +4,11 @@
 // Operators are rows of tables, one table a family (table_*.go). [Lookup] finds the row for an opset version; [Infer]
 // types one node, [InferGraph] a model, [InferCall] a call that the runtime is about to make. [Builder] emits nodes.
 //
+// The rows' functions stand beside their tables or, where they are long, in files of their own: conv, reshape, slice,
+// concat, resize, einsum. infer.go walks graphs, function.go enters functions, table_control.go nested graphs; check.go
+// compares calls with rows, context.go is what rows see of a call; content.go computes with the contents of shape-like
+// tensors.
+//
 // # What inference promises
 //
 // Dimensions are known, symbolic (expressions over the names of the model's input dimensions) or unknown. Inference

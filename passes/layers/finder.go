@@ -123,7 +123,9 @@ func (f *finder) tag(l *layer) {
 	out := tag.Out(0)
 	out.Type, out.Content = l.z.Type, l.z.Content
 	l.z.ReplaceUses(out)
-	tag.SetInputs(append([]*graph.Value{l.z, l.x, l.w, l.b}, l.more...)...)
+	for i, v := range append([]*graph.Value{l.z, l.x, l.w, l.b}, l.more...) {
+		tag.SetInput(i, v)
+	}
 	if output { // the file's name stays with the output
 		l.z.Rename(name + "/untagged")
 		out.Rename(name)

@@ -30,6 +30,7 @@ func Run(c *pass.Ctx, m *graph.Model) error {
 		return err
 	}
 	f.reportRest()
+	dropUnused(m.Graph)
 	return nil
 }
 
@@ -44,4 +45,13 @@ func unmark(g *graph.Graph) map[*graph.Value]bool {
 		}
 	}
 	return fixed
+}
+
+// dropUnused removes Param tags that nothing uses any more: of addends that a factor of 0 cancels.
+func dropUnused(g *graph.Graph) {
+	for _, p := range pass.Params(g, "") {
+		if len(p.Value.Uses()) == 0 && !p.Value.IsOutput() {
+			p.Node.Remove()
+		}
+	}
 }

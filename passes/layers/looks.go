@@ -58,7 +58,7 @@ func holds(v *graph.Value, is func(float64) bool) bool {
 }
 
 // suffixes of parameter names that layer names do not have.
-var suffixes = []string{".weight", "_weight", "/weight", ".kernel", "/kernel", ".W", "_W", ".bias", "_bias", "/bias", ".gamma", "/gamma", ".scale"}
+var suffixes = []string{".weight", "_weight", "/weight", ".kernel", "/kernel", ".W", "_W", ".bias", "_bias", "/bias", ".gamma", "/gamma", ".beta", "/beta", ".scale"}
 
 // stem is the layer's part of a parameter's name.
 func stem(name string) string {

@@ -158,7 +158,7 @@ func runGemm[T amd64.Float](p *Pool, s *gemmSpec[T], ws []byte) {
 		j.next.Store(0)
 		p.For(lanes, 1, j.lanes)
 		if s.lower {
-			p.For(j.m, mirrorGrain, j.mirrors)
+			p.For(j.m, mirrorBlock, j.mirrors)
 		}
 		j.gemmSpec, j.scratch = gemmSpec[T]{}, nil
 		jobs.put(j)

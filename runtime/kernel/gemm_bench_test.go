@@ -75,6 +75,26 @@ func BenchmarkGemmSets(b *testing.B) {
 	}
 }
 
+// BenchmarkSyrk measures the Gram matrix of a batch, counting the operations of one triangle.
+func BenchmarkSyrk(b *testing.B) {
+	for _, s := range []struct{ n, k int }{{64, 32}, {512, 32}, {512, 512}, {1024, 1024}, {2048, 256}} {
+		b.Run(fmt.Sprintf("n=%d/k=%d", s.n, s.k), func(b *testing.B) {
+			rng := rand.New(rand.NewPCG(1, 1))
+			x, _ := matrix[float32](rng, s.k, s.n, 0)
+			y, ws := make([]float32, s.n*s.n), make([]byte, GemmWorkspace[float32](nil, s.n, s.n, s.k))
+			clock, release := clockFor(1)
+			defer release()
+			var times []time.Duration
+			for b.Loop() {
+				start := clock()
+				Syrk(nil, true, s.n, s.k, 1, x, s.n, 0, y, s.n, ws)
+				times = append(times, clock()-start)
+			}
+			b.ReportMetric(gflops(float64(s.n)*float64(s.n+1)*float64(s.k), undisturbed(times)), "GFLOP/s")
+		})
+	}
+}
+
 // BenchmarkGemmVersusOpenBLAS alternates the two libraries in one loop, so that both meet the same machine, and reports
 // the rate of each. With two workers OpenBLAS is favoured: its idle thread keeps a processor busy during our turn. The four forms are the transposes of the row-major operands.
 func BenchmarkGemmVersusOpenBLAS(b *testing.B) {

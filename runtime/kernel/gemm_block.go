@@ -118,8 +118,10 @@ func (j *gemmJob[T]) task(t int, scratch []T) {
 		i0: i0, i1: min(i0+p.taskRows, j.m), j0: j0, j1: min(j0+p.taskCols, j.n),
 		a: batch * j.strideA, b: batch * j.strideB, c: batch * j.strideC,
 	}
-	if j.lower && r.j0 >= r.i1 {
-		return
+	if j.lower {
+		if r.j1 = min(r.j1, r.i1); r.j0 >= r.j1 {
+			return
+		}
 	}
 	if j.isDots() {
 		j.dotTask(r, scratch)

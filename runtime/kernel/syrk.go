@@ -17,18 +17,27 @@ func Syrk[T amd64.Float](p *Pool, trans bool, n, k int, alpha T, a []T, lda int,
 	runGemm(p, &spec, ws)
 }
 
-// mirrorGrain is the least number of rows that a worker mirrors.
-const mirrorGrain = 64
+// mirrorBlock is the side of the squares in which a triangle is mirrored, small enough for the TLB.
+const mirrorBlock = 64
 
 // mirror copies the part of rows [lo, hi) of C below the diagonal to above it.
 func (j *gemmJob[T]) mirror(lo, hi int) {
 	c, ldc, lanes := j.c, j.ldc, j.g.Lanes
-	for i := lo; i < hi; i += lanes {
-		rows := min(lanes, hi-i)
-		j.g.Transpose(rows, i, &c[i*ldc], ldc, &c[i], ldc)
-		for r := i; r < i+rows; r++ {
-			for s := i; s < r; s++ {
-				c[s*ldc+r] = c[r*ldc+s]
+	for i0 := lo; i0 < hi; i0 += mirrorBlock {
+		i1 := min(i0+mirrorBlock, hi)
+		for j0 := 0; j0 < i1; j0 += mirrorBlock {
+			for i := i0; i < i1; i += lanes {
+				cols := min(mirrorBlock, i-j0) // up to the strip's own square on the diagonal
+				if cols > 0 {
+					j.g.Transpose(min(lanes, i1-i), cols, &c[i*ldc+j0], ldc, &c[j0*ldc+i], ldc)
+				}
+			}
+		}
+		for i := i0; i < i1; i += lanes {
+			for r := i; r < min(i+lanes, i1); r++ {
+				for s := i; s < r; s++ {
+					c[s*ldc+r] = c[r*ldc+s]
+				}
 			}
 		}
 	}

@@ -114,8 +114,10 @@ func TestFunctionsAgree(t *testing.T) {
 	defer pool.Close()
 	ops := strings.Fields("Exp Log Erf Tanh Sigmoid Sin Cos Tan Atan Sinh Cosh Asinh Floor Ceil Round Softplus Softsign HardSwish Mish " +
 		"Sqrt Reciprocal Neg Abs Relu Sign LeakyRelu Elu Celu Selu HardSigmoid ThresholdedRelu Shrink Swish Gelu")
-	x := []float32{0, float32(math.Copysign(0, -1)), 1, -1, 0.5, -0.5, 2.5, -2.5, 1e-30, -1e-30, 30, -30, 88, -88,
-		float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.NaN())}
+	x := []float32{
+		0, float32(math.Copysign(0, -1)), 1, -1, 0.5, -0.5, 2.5, -2.5, 1e-30, -1e-30, 30, -30, 88, -88,
+		float32(math.Inf(1)), float32(math.Inf(-1)), float32(math.NaN()),
+	}
 	rng := rand.New(rand.NewPCG(3, 4))
 	for len(x) < 5003 {
 		x = append(x, float32(3*rng.NormFloat64()))

@@ -2,7 +2,6 @@ package kernel
 
 import (
 	"cmp"
-
 	"slices"
 
 	"github.com/asdlc/asdlc/graph"

@@ -227,11 +227,11 @@ func TestConcatSplit(t *testing.T) {
 		}
 		whole[axis] = 9
 		y := callOp(t, kernel.Default(), pool, "Concat", parts, graph.Float32, whole, graph.I("axis", int64(axis)))
-		flat := floatsOf(y)
+		flat, part := floatsOf(y), floatsOf(parts[2])
 		places(parts[2].Shape, func(i int, index []int) {
 			to := slices.Clone(index)
 			to[axis] += 3
-			if got, want := at(flat, whole, to), floatsOf(parts[2])[i]; got != want {
+			if got, want := at(flat, whole, to), part[i]; got != want {
 				t.Fatalf("axis %d: element %v is %v, want %v", axis, to, got, want)
 			}
 		})

@@ -165,12 +165,12 @@ func (v *choleskyInverse[T]) normal(o, n int) {
 	Syrk(v.pool, true, h, m, 1, i21, ld, 1, v.a[o*ld+o:], ld, v.ws)
 	x21 := v.a[(o+h)*ld+o:]
 	Gemm(v.pool, true, false, m, h, m, 1, i22, ld, i21, ld, 0, x21, ld, v.ws)
-	mirrorBlock(v.pool, m, h, x21, ld, v.a[o*ld+o+h:], ld)
+	writeTranspose(v.pool, m, h, x21, ld, v.a[o*ld+o+h:], ld)
 	v.normal(o+h, m)
 }
 
-// mirrorBlock writes the transpose of src[rows, cols] to dst[cols, rows].
-func mirrorBlock[T amd64.Float](pool *Pool, rows, cols int, src []T, lds int, dst []T, ldd int) {
+// writeTranspose writes the transpose of src[rows, cols] to dst[cols, rows].
+func writeTranspose[T amd64.Float](pool *Pool, rows, cols int, src []T, lds int, dst []T, ldd int) {
 	g := amd64.MatrixOf[T](pool.Kernels())
 	for i := 0; i < rows; i += g.Lanes {
 		g.Transpose(min(g.Lanes, rows-i), cols, &src[i*lds], lds, &dst[i], ldd)

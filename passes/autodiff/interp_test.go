@@ -2,6 +2,7 @@ package autodiff_test
 
 import (
 	"fmt"
+	"slices"
 	"testing"
 
 	"github.com/asdlc/asdlc/graph"
@@ -255,7 +256,7 @@ func stack(parts []*kernel.Tensor, each graph.Type) *kernel.Tensor {
 	return t
 }
 
-// scan evaluates a Scan whose scanned inputs and outputs go forward along their first axis.
+// scan evaluates a Scan.
 func (e *interp) scan(n *graph.Node) error {
 	body := subgraph(n, "body")
 	scanned := int(n.Int("num_scan_inputs", 0))
@@ -263,13 +264,26 @@ func (e *interp) scan(n *graph.Node) error {
 	for k := range states {
 		e.values[body.Inputs()[k]] = e.values[n.In(k)]
 	}
-	trips := e.values[n.In(states)].Shape[0]
+	entry := func(name string, k int) int {
+		if v := n.IntList(name); k < len(v) {
+			return int(v[k])
+		}
+		return 0
+	}
+	inputs := make([]*kernel.Tensor, scanned)
+	for k := range inputs {
+		inputs[k] = moveAxis(e.values[n.In(states+k)], entry("scan_input_axes", k), 0)
+	}
+	trips := inputs[0].Shape[0]
 	results := make([][]*kernel.Tensor, len(body.Outputs())-states)
 	for i := range trips {
-		for k := range scanned {
-			all := e.values[n.In(states+k)]
+		for k, all := range inputs {
+			at := i
+			if entry("scan_input_directions", k) == 1 {
+				at = trips - 1 - i
+			}
 			part := kernel.New(all.Elem, all.Shape[1:]...)
-			copy(part.Raw, all.Raw[i*len(part.Raw):])
+			copy(part.Raw, all.Raw[at*len(part.Raw):])
 			e.values[body.Inputs()[states+k]] = part
 		}
 		if err := e.graph(body); err != nil {
@@ -290,7 +304,40 @@ func (e *interp) scan(n *graph.Node) error {
 		e.set(n.Out(k), e.values[body.Inputs()[k]])
 	}
 	for k, parts := range results {
-		e.set(n.Out(states+k), stack(parts, body.Outputs()[states+k].Type))
+		if entry("scan_output_directions", k) == 1 {
+			slices.Reverse(parts)
+		}
+		e.set(n.Out(states+k), moveAxis(stack(parts, body.Outputs()[states+k].Type), 0, entry("scan_output_axes", k)))
 	}
 	return nil
+}
+
+// moveAxis moves dimension from of t to place to; negative ones count from the end.
+func moveAxis(t *kernel.Tensor, from, to int) *kernel.Tensor {
+	r := len(t.Shape)
+	from, to = (from+r)%r, (to+r)%r
+	perm := make([]int, 0, r) // dimension of t for each of the result
+	for i := range r {
+		if i != from {
+			perm = append(perm, i)
+		}
+	}
+	perm = slices.Insert(perm, to, from)
+	shape, index := make([]int, r), make([]int, r)
+	for i, p := range perm {
+		shape[i] = t.Shape[p]
+	}
+	out, size := kernel.New(t.Elem, shape...), t.Elem.Size()
+	for at := range out.Len() {
+		for i, rest := r-1, at; i >= 0; i-- {
+			index[perm[i]] = rest % shape[i]
+			rest /= shape[i]
+		}
+		src := 0
+		for i, n := range t.Shape {
+			src = src*n + index[i]
+		}
+		copy(out.Raw[at*size:(at+1)*size], t.Raw[src*size:])
+	}
+	return out
 }

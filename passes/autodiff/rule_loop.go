@@ -227,5 +227,5 @@ func (c *Call) emitLoop(name string, trips, cond *graph.Value, init []*graph.Val
 		c.Fail(err)
 	}
 	in := append([]*graph.Value{trips, cond}, init...)
-	return c.Node("", "Loop", in, len(outs)-1, graph.G("body", b.Graph)).Outputs()
+	return slices.Clone(c.Node("", "Loop", in, len(outs)-1, graph.G("body", b.Graph)).Outputs())
 }

@@ -248,4 +248,7 @@ var specs = []spec{
 			w = If (k) < then_branch = yes () => (a) { a = Mul(v, y) }, else_branch = no () => (b) { b = Sin(v) }> }>`},
 	{op: "Scan", sig: "(double[2] x, double[3,2] y) => (z, s)", body: `z, s = Scan (x, y) <num_scan_inputs: int = 1,
 		body = step (double[2] v, double[2] e) => (w, r) { u = Mul(v, e) w = Tanh(u) r = Mul(w, e) }>`},
+	{op: "Scan", name: "axes and directions", sig: "(double[2] x, double[2,3] y, double[3,2] u) => (z, s)", body: `z, s = Scan (x, y, u) <num_scan_inputs: int = 2,
+		scan_input_axes: ints = [1, 0], scan_input_directions: ints = [1, 0], scan_output_axes: ints = [-1], scan_output_directions: ints = [1],
+		body = step (double[2] v, double[2] e, double[2] k) => (w, r) { a = Mul(v, e) b = Add(a, k) w = Tanh(b) r = Mul(w, e) }>`},
 }

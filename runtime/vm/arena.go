@@ -2,6 +2,7 @@ package vm
 
 import (
 	"cmp"
+	"math/rand/v2"
 	"slices"
 	"sort"
 )
@@ -14,23 +15,38 @@ func roundUp(n int) int { return (n + align - 1) &^ (align - 1) }
 // life is a block of memory that is needed from step def to step last. Sizes are multiples of align.
 type life struct{ def, last, size, off int }
 
-// A layout that passes the bound by more than 1/slack is tried again by the slower method, up to so many blocks.
+// A layout that passes the bound by more than 1/slack is searched for a better one. The search tries so many orders
+// and looks at so many pairs of blocks at most.
 const (
-	slack      = 64
-	slowBlocks = 6000
+	slack       = 64
+	searchTries = 80
+	searchPairs = 40 << 20
 )
 
 // layout gives every block an offset, such that blocks that live at the same time do not overlap. Size is the memory
 // used in all; bound is the largest sum of sizes at one step, below which no layout can go.
 func layout(lives []life, steps int) (size, bound int) {
 	size, bound = bestFit(lives, steps)
-	if size <= bound+bound/slack || len(lives) > slowBlocks {
+	good := bound + bound/slack
+	tries := min(searchTries, searchPairs/(1+len(lives)*len(lives)))
+	if size <= good || tries == 0 {
 		return size, bound
 	}
 	other := slices.Clone(lives)
-	if s := largestFirst(other); s < size {
-		copy(lives, other)
-		size = s
+	order := largestFirst(lives)
+	rng := rand.New(rand.NewPCG(uint64(len(lives)), uint64(bound)))
+	for range tries {
+		top := place(other, order)
+		if s := other[top].off + other[top].size; s < size {
+			copy(lives, other)
+			size = s
+		}
+		if size <= good {
+			break
+		}
+		// What ended on top goes earlier.
+		at := slices.Index(order, top)
+		order = slices.Insert(slices.Delete(order, at, at+1), rng.IntN(at+1), top)
 	}
 	return size, bound
 }
@@ -58,37 +74,42 @@ func bestFit(lives []life, steps int) (size, bound int) {
 	return a.size, bound
 }
 
-// largestFirst places blocks by falling size, each in the smallest gap between those it meets in time (Pisarchyk and
-// Lee 2020, arXiv:2001.03288, greedy by size).
-func largestFirst(lives []life) (size int) {
+// largestFirst orders blocks by falling size.
+func largestFirst(lives []life) []int {
 	order := make([]int, len(lives))
 	for i := range order {
 		order[i] = i
 	}
 	slices.SortStableFunc(order, func(a, b int) int { return cmp.Compare(lives[b].size, lives[a].size) })
-	var placed []int // by offset
+	return order
+}
+
+// place puts blocks, in the given order, each at the lowest offset that is free while it lives (greedy by size of
+// Pisarchyk and Lee 2020, arXiv:2001.03288, if the largest come first). It returns the block that reaches highest.
+func place(lives []life, order []int) (top int) {
+	placed := make([]int, 0, len(order)) // by offset
+	size := -1
 	for _, i := range order {
 		l := &lives[i]
-		best, bestGap, end := -1, 0, 0
+		end := 0
 		for _, k := range placed {
 			other := &lives[k]
 			if other.last < l.def || other.def > l.last {
 				continue
 			}
-			if gap := other.off - end; gap >= l.size && (best < 0 || gap < bestGap) {
-				best, bestGap = end, gap
+			if other.off-end >= l.size {
+				break
 			}
 			end = max(end, other.off+other.size)
 		}
-		if best < 0 {
-			best = end
+		l.off = end
+		if end+l.size > size {
+			size, top = end+l.size, i
 		}
-		l.off = best
-		size = max(size, best+l.size)
-		at := sort.Search(len(placed), func(k int) bool { return lives[placed[k]].off > best })
+		at := sort.Search(len(placed), func(k int) bool { return lives[placed[k]].off > end })
 		placed = slices.Insert(placed, at, i)
 	}
-	return size
+	return top
 }
 
 // arena hands out offsets: the free block that fits best, else new space at the end.

@@ -79,7 +79,7 @@ func exitCode(err error) int {
 
 // commands is the table of subcommands.
 var commands = []func(*env) *cobra.Command{
-	newInstrument, newRun,
+	newInstrument, newNew, newRun,
 }
 
 // env is what commands share.

@@ -73,7 +73,6 @@ func trimBranches(g *graph.Graph) bool {
 func trim(n *graph.Node, kept []int) {
 	attrs := slices.Clone(n.Attrs())
 	for _, a := range attrs {
-		n.RemoveAttr(a.Name)
 		if a.G == nil {
 			continue
 		}
@@ -87,6 +86,7 @@ func trim(n *graph.Node, kept []int) {
 	for k, i := range kept {
 		names[k] = n.Out(i).Name
 	}
+	// The branches belong to w from now on.
 	w := n.Graph().InsertNode(n, n.Domain, n.Op, slices.Clone(n.Inputs()), names, attrs...)
 	w.Name, w.Scope, w.Doc = n.Name, n.Scope, n.Doc
 	for k, i := range kept {

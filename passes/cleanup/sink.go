@@ -96,17 +96,13 @@ func branchOf(g, user *graph.Graph) *graph.Graph {
 
 // move makes n the first node of branch to.
 func (s *sinker) move(n *graph.Node, to *graph.Graph) {
-	attrs := slices.Clone(n.Attrs())
-	for _, a := range attrs {
-		n.RemoveAttr(a.Name) // nested graphs move on
-	}
 	names := make([]string, len(n.Outputs()))
 	for i, v := range n.Outputs() {
 		if v != nil {
 			names[i] = v.Name
 		}
 	}
-	w := to.InsertNode(to.First(), n.Domain, n.Op, slices.Clone(n.Inputs()), names, attrs...)
+	w := to.InsertNode(to.First(), n.Domain, n.Op, slices.Clone(n.Inputs()), names, n.Attrs()...) // nested graphs move on
 	w.Name, w.Scope, w.Doc = n.Name, n.Scope, n.Doc
 	for i, v := range n.Outputs() {
 		if v == nil {

@@ -52,6 +52,18 @@ func Apply(t testing.TB, m *graph.Model, o pass.Options, rows ...pass.Pass) (*gr
 	return out, c
 }
 
+// Golden fails unless got is the model of the text want, up to layout.
+func Golden(t testing.TB, got *graph.Model, want string) {
+	t.Helper()
+	w, err := graph.Parse(want)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if g, w := graph.PrintGraph(got.Graph), graph.PrintGraph(w.Graph); g != w {
+		t.Errorf("got\n%s\nwant\n%s", g, w)
+	}
+}
+
 // Untag is a copy of m without the tags that return their first input, which runtimes do not know. Parameters become
 // plain initializers again.
 func Untag(m *graph.Model) *graph.Model {

@@ -61,6 +61,10 @@ func TestCastSaturates(t *testing.T) {
 	if got := kernel.Data[int64](castTo(t, x, graph.Int64)); got[0] != math.MinInt64 || got[7] != math.MaxInt64 || got[1] != -129 {
 		t.Errorf("int64: %v", got)
 	}
+	edge := castTo(t, kernel.Of([]float32{0x1p63, -0x1p63}, 2), graph.Int64)
+	if got := kernel.Data[int64](edge); got[0] != math.MaxInt64 || got[1] != math.MinInt64 {
+		t.Errorf("edges of int64: %v", got)
+	}
 	y := kernel.Of([]int64{-1, 256, 300, 1 << 40}, 4)
 	if got := kernel.Data[uint8](castTo(t, y, graph.Uint8)); !slices.Equal(got, []uint8{255, 0, 44, 0}) {
 		t.Errorf("integers keep their low bits: %v", got)

@@ -89,7 +89,8 @@ func (s *Session) State(name string) (*kernel.Tensor, error) {
 }
 
 // LoadInit runs an initialisation model (NAME.init.onnx), which has no inputs, and takes its outputs as the values of
-// the states and the defaults of the other inputs of the same names.
+// the states and the defaults of the other inputs of the same names. What the step graph has no input for is left out:
+// the step graphs of one split compilation share an initialisation model.
 func (s *Session) LoadInit(init *graph.Model) error {
 	if n := len(init.Graph.Inputs()); n > 0 {
 		return located(init, fmt.Errorf("%w: an initialisation model has no inputs, this one has %d", graph.ErrInvalid, n))
@@ -105,14 +106,19 @@ func (s *Session) LoadInit(init *graph.Model) error {
 	if err != nil {
 		return err
 	}
+	taken := 0
 	for _, name := range run.names {
 		in := s.byName[name]
 		if in == nil {
-			return located(init, fmt.Errorf("%w: gives a value for %q, but the step graph has no such input", ErrFeed, name))
+			continue
 		}
+		taken++
 		if err := s.setDefault(in, values[name]); err != nil {
 			return located(init, err)
 		}
+	}
+	if taken == 0 && len(run.names) > 0 {
+		return located(init, fmt.Errorf("%w: gives values for %q, but the step graph has no such inputs; is it of another model?", ErrFeed, run.names))
 	}
 	return nil
 }

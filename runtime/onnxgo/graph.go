@@ -132,7 +132,11 @@ func Unmarshal(m *onnx.Model, data []byte) error {
 		return fmt.Errorf("%w: onnx-go does not decode attribute %q (nested graphs, lists of tensors); %s",
 			asdlgraph.ErrUnsupported, missing.AttributeName, cure)
 	}
-	return err
+	if err != nil {
+		return fmt.Errorf("onnx-go cannot decode the model: %w; it reads no empty tensors and only bool, int32, int64, float and double ones: "+
+			"run such a model in a runtime.Session", err)
+	}
+	return nil
 }
 
 // Run executes the graph on the tensors that its inputs carry, and gives the results theirs.

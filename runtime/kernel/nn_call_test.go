@@ -17,6 +17,7 @@ type opCase struct {
 	opset      int
 	attrs      []graph.Attr
 	in         []*Tensor // nil is missing
+	constant   []int     // inputs that are known beforehand
 	out        []Spec
 	pool       *Pool
 }
@@ -43,6 +44,9 @@ func (o opCase) prepare(t testing.TB) (Run, []*Tensor, error) {
 		}
 		values = append(values, g.AddInput(fmt.Sprint("x", i), graph.StaticType(in.Elem, shape...)))
 		c.In = append(c.In, Spec{Present: true, Elem: in.Elem, Shape: in.Shape})
+	}
+	for _, i := range o.constant {
+		c.In[i].Const = o.in[i]
 	}
 	names := make([]string, len(o.out))
 	out := make([]*Tensor, len(o.out))

@@ -34,4 +34,6 @@ var nnTable = []Row{
 	{Op: "SoftmaxCrossEntropyLoss", Elems: floats, Note: "portable", Make: byFloat(makeClassLoss[float32](true), makeClassLoss[float64](true))},
 	{Op: "NegativeLogLikelihoodLoss", Elems: floats, Note: "portable", Make: byFloat(makeClassLoss[float32](false), makeClassLoss[float64](false))},
 	{Op: "Einsum", Elems: floats, Note: "portable", Make: byFloat(makeEinsum[float32], makeEinsum[float64])},
+	{Op: "Col2Im", Elems: floats, Note: "portable", Make: byFloat(makeCol2Im[float32], makeCol2Im[float64])},
+	{Op: "Det", Elems: floats, Note: "portable", Make: byFloat(makeDet[float32], makeDet[float64])},
 }

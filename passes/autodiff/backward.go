@@ -6,17 +6,14 @@ import (
 )
 
 // pullback emits the cotangent of each x: the sum over the y's of seed times dy/dx. A nil result is zero; so is a nil
-// seed. With bounded, the x's are taken as independent of each other; without, derivatives flow through an x to those
+// seed. Within a region, the x's are taken as independent of each other; without, derivatives flow through an x to those
 // that it depends on.
-func (w *walk) pullback(b *op.Builder, ys, seeds, xs []*graph.Value, bounded bool) []*graph.Value {
-	steps := w.path(ys, xs, bounded)
+func (w *walk) pullback(b *op.Builder, ys, seeds, xs []*graph.Value, within *region) []*graph.Value {
+	steps := w.path(ys, xs, within)
 	if len(w.errs) > 0 {
 		return make([]*graph.Value, len(xs))
 	}
-	stop := map[*graph.Value]bool{}
-	for _, x := range xs {
-		stop[x] = bounded
-	}
+	stop := within.stops(xs)
 	acc := cotangents{b: b, parts: map[*graph.Value][]*graph.Value{}}
 	for i, y := range ys {
 		acc.add(y, seeds[i])
@@ -28,7 +25,7 @@ func (w *walk) pullback(b *op.Builder, ys, seeds, xs []*graph.Value, bounded boo
 			if o != nil && !stop[o] {
 				d[i] = acc.total(o)
 				any = any || d[i] != nil
-				if !bounded {
+				if within == nil {
 					w.name(b, d[i], o)
 				}
 			}
@@ -45,7 +42,7 @@ func (w *walk) pullback(b *op.Builder, ys, seeds, xs []*graph.Value, bounded boo
 	dx := make([]*graph.Value, len(xs))
 	for i, x := range xs {
 		dx[i] = acc.total(x)
-		if !bounded {
+		if within == nil {
 			w.name(b, dx[i], x)
 		}
 	}

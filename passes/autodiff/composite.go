@@ -1,11 +1,18 @@
 package autodiff
 
 import (
+	"slices"
+
 	"github.com/asdlc/asdlc/graph"
 )
 
 // body writes an operator in terms of others: it emits the same outputs (nil for those without a derivative).
 type body func(*Call) []*graph.Value
+
+// region is where the body of the node is emitted.
+func (c *Call) region() *region {
+	return &region{graph: c.Graph, after: slices.Concat(c.Deps, c.N.Outputs())}
+}
 
 // pullOf is the VJP of an operator by the VJPs of its body.
 func pullOf(f body) func(*Call) []*graph.Value {
@@ -25,7 +32,7 @@ func pullOf(f body) func(*Call) []*graph.Value {
 			}
 		}
 		ct := make([]*graph.Value, len(c.Deps))
-		for k, g := range c.walk.pullback(c.Builder, ys, seeds, xs, true) {
+		for k, g := range c.walk.pullback(c.Builder, ys, seeds, xs, c.region()) {
 			ct[at[k]] = g
 		}
 		return ct
@@ -51,7 +58,7 @@ func pushOf(f body) func(*Call) []*graph.Value {
 			}
 		}
 		tangents := make([]*graph.Value, len(outs))
-		for k, t := range c.walk.pushforward(c.Builder, ys, xs, ts, true) {
+		for k, t := range c.walk.pushforward(c.Builder, ys, xs, ts, c.region()) {
 			tangents[at[k]] = t
 		}
 		return tangents

@@ -90,7 +90,7 @@ func expandGradient(c *pass.Ctx, m *graph.Model, n *graph.Node, rules table) err
 			seeds[i] = onesLike(b, y)
 		}
 	}
-	dx := w.pullback(b, r.ys, seeds, r.xs, false)
+	dx := w.pullback(b, r.ys, seeds, r.xs, nil)
 	for i, x := range r.xs {
 		if dx[i] != nil || i >= len(n.Outputs()) || n.Out(i) == nil {
 			continue
@@ -109,7 +109,7 @@ func expandTangent(m *graph.Model, n *graph.Node, rules table) error {
 		return err
 	}
 	b, w := begin(m, n, "fwd/", rules)
-	dy := w.pushforward(b, r.ys, r.xs, r.seeds, false)
+	dy := w.pushforward(b, r.ys, r.xs, r.seeds, nil)
 	for i, y := range r.ys {
 		if dy[i] == nil && n.Out(i) != nil {
 			dy[i] = b.ZerosLike(y)

@@ -6,9 +6,9 @@ import (
 )
 
 // pushforward emits the tangent of each y along x' = t. A nil result is zero; so is a nil tangent of an x. See pullback
-// for bounded; where an x depends on another one, its own t is added to what flows into it.
-func (w *walk) pushforward(b *op.Builder, ys, xs, ts []*graph.Value, bounded bool) []*graph.Value {
-	steps := w.path(ys, xs, bounded)
+// for regions; where an x depends on another one, its own t is added to what flows into it.
+func (w *walk) pushforward(b *op.Builder, ys, xs, ts []*graph.Value, within *region) []*graph.Value {
+	steps := w.path(ys, xs, within)
 	if len(w.errs) > 0 {
 		return make([]*graph.Value, len(ys))
 	}
@@ -34,14 +34,14 @@ func (w *walk) pushforward(b *op.Builder, ys, xs, ts []*graph.Value, bounded boo
 				continue
 			}
 			if x, isX := own[o]; isX {
-				if bounded {
+				if within != nil {
 					continue
 				}
 				t = addAll(b, []*graph.Value{x, t})
 			}
 			likeOf(t, o)
 			tangent[o] = t
-			if !bounded {
+			if within == nil {
 				w.name(b, t, o)
 			}
 		}

@@ -73,7 +73,7 @@ func vjpIf(c *Call) []*graph.Value {
 	branch := func(name string) func(*op.Builder) []*graph.Value {
 		return func(b *op.Builder) []*graph.Value {
 			outs := inline(b, c.subgraph(name), nil)
-			return own(b, c.walk.pullback(b, outs, c.D, xs, true), xs)
+			return own(b, c.walk.pullback(b, outs, c.D, xs, &region{graph: b.Graph}), xs)
 		}
 	}
 	return place(len(c.Deps), c.If(c.In(0), branch("then_branch"), branch("else_branch")), at)
@@ -91,7 +91,7 @@ func jvpIf(c *Call) []*graph.Value {
 	branch := func(name string) func(*op.Builder) []*graph.Value {
 		return func(b *op.Builder) []*graph.Value {
 			outs := pick(inline(b, c.subgraph(name), nil), moving)
-			return own(b, c.walk.pushforward(b, outs, xs, ts, true), outs)
+			return own(b, c.walk.pushforward(b, outs, xs, ts, &region{graph: b.Graph}), outs)
 		}
 	}
 	return place(len(c.N.Outputs()), c.If(c.In(0), branch("then_branch"), branch("else_branch")), moving)

@@ -120,7 +120,7 @@ func (l *loop) reverseIteration(b *op.Builder, at *graph.Value, states, in []*gr
 	for _, i := range outer {
 		xs = append(xs, c.Deps[i])
 	}
-	dx := c.walk.pullback(b, ys, seeds, xs, true)
+	dx := c.walk.pullback(b, ys, seeds, xs, &region{graph: b.Graph})
 	sums := in[len(l.moving):]
 	for j, g := range dx[len(l.moving):] {
 		dx[len(l.moving)+j] = addAll(b, []*graph.Value{sums[j], g})
@@ -185,7 +185,7 @@ func jvpLoop(c *Call) []*graph.Value {
 		outs := inline(b, l.body, append([]*graph.Value{iteration, b.Graph.Inputs()[1]}, in[:l.states]...))
 		after := outs[1:]
 		ys := append(pick(after, l.moving), pick(after, scanned)...)
-		tangents := c.walk.pushforward(b, ys, append(pick(in, l.moving), xs...), append(append([]*graph.Value{}, in[l.states:]...), ts...), true)
+		tangents := c.walk.pushforward(b, ys, append(pick(in, l.moving), xs...), append(append([]*graph.Value{}, in[l.states:]...), ts...), &region{graph: b.Graph})
 		kept := outs[:1+l.states]
 		return own(b, slices.Concat(kept, tangents), slices.Concat(kept, ys))
 	}, len(scanned))

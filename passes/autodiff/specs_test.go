@@ -25,6 +25,7 @@ var specs = []spec{
 	{op: "Sum", name: "one", sig: "(double[2,3] x) => (z)", body: "z = Sum(x)"},
 	{op: "Mean", sig: "(double[2,3] x, double[3] y, double w) => (z)", body: "z = Mean(x, y, w)"},
 	{op: "Max", sig: "(double[2,3] x, double[3] y, double[2,1] w) => (z)", body: "z = Max(x, y, w)"},
+	{op: "Max", name: "of each other", sig: "(double[2,3] x, double[3] y) => (z)", body: "a = Exp(x) b = Mul(a, y) z = Max(x, b, a)"},
 	{op: "Max", name: "one", sig: "(double[2,3] x) => (z)", body: "z = Max(x)"},
 	{op: "Min", sig: "(double[2,3] x, double[3] y) => (z)", body: "z = Min(x, y)"},
 	{op: "Where", sig: "(double[2,3] x, double[3] y) => (z) <bool[2,1] k = {1, 0}>", body: "z = Where(k, x, y)"},
@@ -238,6 +239,8 @@ var specs = []spec{
 	{op: "Loop", name: "counter", sig: "(double[2] x) => (z) <int64 n = {4}, int64 c0 = {1}, bool yes = {1}>", body: `c, z = Loop (n, yes, c0, x) <
 		body = step (int64 i, bool go, int64 c, double[2] v) => (again, c1, w) {
 			k = Add(c, i) f = Cast<to: int = 11>(k) u = Mul(v, f) w = Sin(u) c1 = Add(c, k) again = Less(c1, n) }>`},
+	{op: "Loop", name: "state and capture", sig: "(double[2] x) => (z) <int64 n = {2}>", body: `y = Sin(x) z = Loop (n, , y) <
+		body = step (int64 i, bool go, double[2] v) => (again, w) { again = Identity(go) u = Mul(v, y) w = Mul(u, x) }>`},
 	{op: "Loop", name: "never", sig: "(double[2] x) => (z) <int64 n = {0}>", body: `z = Loop (n, , x) <
 		body = step (int64 i, bool go, double[2] v) => (again, w) { again = Identity(go) w = Mul(v, v) }>`},
 	{op: "Loop", name: "nested", sig: "(double[2] x, double[2] y) => (z) <int64 n = {2}>", body: `z = Loop (n, , x) <

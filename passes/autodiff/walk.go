@@ -111,15 +111,36 @@ type step struct {
 	want []bool // per dependency: it depends on an x, differentiably
 }
 
-// path lists the nodes through which the y's depend on the x's, in order. With bounded, the x's are taken as
-// independent: paths do not go through them.
-func (w *walk) path(ys, xs []*graph.Value, bounded bool) []step {
-	active, stop := map[*graph.Value]bool{}, map[*graph.Value]bool{}
+// region bounds a walk to the nodes of one graph that come after some values. The x's of a bounded walk are
+// independent of each other: paths do not go through them.
+type region struct {
+	graph *graph.Graph
+	after []*graph.Value
+}
+
+// stops lists the values that paths do not go through.
+func (r *region) stops(xs []*graph.Value) map[*graph.Value]bool {
+	stop := map[*graph.Value]bool{}
+	if r == nil {
+		return stop
+	}
+	for _, v := range r.after {
+		stop[v] = true
+	}
 	for _, x := range xs {
-		active[x], stop[x] = true, bounded
+		stop[x] = true
+	}
+	return stop
+}
+
+// path lists the nodes through which the y's depend on the x's, in order, within the region if it is not nil.
+func (w *walk) path(ys, xs []*graph.Value, within *region) []step {
+	active, stop := map[*graph.Value]bool{}, within.stops(xs)
+	for _, x := range xs {
+		active[x] = true
 	}
 	var steps []step
-	for _, n := range w.ancestors(ys, stop) {
+	for _, n := range w.ancestors(ys, stop, within) {
 		s := step{node: n, rule: w.rule(n), deps: w.deps(n)}
 		s.want = make([]bool, len(s.deps))
 		any := false
@@ -174,13 +195,14 @@ func (w *walk) useful(steps []step, ys []*graph.Value, stop map[*graph.Value]boo
 	return kept
 }
 
-// ancestors lists the nodes that the y's depend on, each after those that it depends on. It does not go past stop.
-func (w *walk) ancestors(ys []*graph.Value, stop map[*graph.Value]bool) []*graph.Node {
+// ancestors lists the nodes that the y's depend on, each after those that it depends on. It does not go past stop nor out
+// of the region.
+func (w *walk) ancestors(ys []*graph.Value, stop map[*graph.Value]bool, within *region) []*graph.Node {
 	var nodes []*graph.Node
 	seen := map[*graph.Node]bool{}
 	var visit func(v *graph.Value)
 	visit = func(v *graph.Value) {
-		if v == nil || stop[v] || v.Def() == nil || seen[v.Def()] {
+		if v == nil || stop[v] || v.Def() == nil || seen[v.Def()] || (within != nil && v.Graph() != within.graph) {
 			return
 		}
 		n := v.Def()

@@ -49,7 +49,7 @@ type Session struct {
 func NewSession(m *graph.Model, opts Options) (s *Session, err error) {
 	defer recoverBug(&err)
 	if opts.Registry == nil {
-		if opts.Registry, err = kernel.NewRegistry(kernel.Portable()...); err != nil {
+		if opts.Registry, err = kernel.NewRegistry(kernel.Default()...); err != nil {
 			return nil, err
 		}
 	}

@@ -47,5 +47,5 @@ func (n *net) basicBlock(path string, x *graph.Value, out, stride int) *graph.Va
 		shortcut = n.batchNorm(path+".downsample.1", shortcut)
 	}
 	sum := n.op(path, "Add", y.Type, []*graph.Value{y, shortcut})
-	return n.relu(path+".relu", sum)
+	return n.relu(path+".relu_1", sum) // the exporter numbers the calls of a module
 }

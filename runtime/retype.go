@@ -65,11 +65,17 @@ func retypeNode(n *graph.Node) {
 
 // defaultElem spells out element types whose default is float32.
 func defaultElem(n *graph.Node) {
-	if !n.Is("", "ConstantOfShape") {
+	var a graph.Attr
+	switch {
+	case n.Is("", "ConstantOfShape"):
+		a = graph.T("value", graph.TensorOf([]float64{0}, 1))
+	case n.Is("", "LayerNormalization"), n.Is("", "RMSNormalization"):
+		a = graph.I("stash_type", int64(graph.Float64))
+	default:
 		return
 	}
-	if _, ok := n.Attr("value"); !ok {
-		n.SetAttr(graph.T("value", graph.TensorOf([]float64{0}, 1)))
+	if _, ok := n.Attr(a.Name); !ok {
+		n.SetAttr(a)
 	}
 }
 

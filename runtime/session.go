@@ -3,7 +3,6 @@ package runtime
 import (
 	"errors"
 	"fmt"
-	"runtime"
 
 	"gorgonia.org/gorgonia"
 
@@ -17,9 +16,9 @@ import (
 type Options struct {
 	// Float64 runs a float32 graph in float64: the model is copied with every float32 made float64.
 	Float64 bool
-	// Threads is the number of workers; 0 is one for each CPU.
+	// Threads is the number of workers; 0 is GOMAXPROCS.
 	Threads int
-	// MemoryLimit in bytes refuses a plan whose predicted peak is larger; 0 is no limit.
+	// MemoryLimit in bytes refuses a plan whose predicted peak is larger; 0 is the memory of the machine.
 	MemoryLimit int64
 	// Registry has the kernels; nil is all of this machine.
 	Registry *kernel.Registry
@@ -61,11 +60,10 @@ func NewSession(m *graph.Model, opts Options) (s *Session, err error) {
 			return nil, err
 		}
 	}
-	threads := opts.Threads
-	if threads <= 0 {
-		threads = runtime.NumCPU()
+	if opts.MemoryLimit == 0 {
+		opts.MemoryLimit = machineMemory()
 	}
-	s = &Session{model: m, opts: opts, pool: kernel.NewPool(threads)}
+	s = &Session{model: m, opts: opts, pool: kernel.NewPool(opts.Threads)}
 	if err := s.prepare(); err != nil {
 		s.pool.Close()
 		return nil, located(m, err)
@@ -78,6 +76,7 @@ func (s *Session) prepare() error {
 	if s.prog, err = lower.Lower(s.model, s.opts.Registry, s.pool); err != nil {
 		return err
 	}
+	s.prog.MaxBytes = s.opts.MemoryLimit
 	s.outs = map[string]int{}
 	for i, name := range s.prog.Main.OutputNames {
 		s.outs[name] = i

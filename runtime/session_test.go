@@ -270,6 +270,37 @@ func TestMemoryLimit(t *testing.T) {
 	}
 }
 
+// Shapes that multiply past memory are refused before anything is allocated.
+func TestHugeShapes(t *testing.T) {
+	for _, src := range []string{
+		`g (int64[3] n) => (float[A,B,C] y) { [big] y = ConstantOfShape(n) }`,
+		`g (int64[3] n) => (float[A,B,C] y) { m = Neg(n) k = Abs(m) [big] y = ConstantOfShape(k) }`,
+		`g (float[3] x) => (float[A,B,C] y) { f = Abs(x) n = Cast <to: int = 7> (f) [big] y = ConstantOfShape(n) }`,
+	} {
+		s := session(t, `<ir_version: 8, opset_import: ["" : 17]> `+src, runtime.Options{})
+		_, err := s.Run(map[string]*kernel.Tensor{s.Inputs()[0].Name: huge(s.Inputs()[0].Type.Elem)}, nil)
+		if err == nil || !strings.Contains(err.Error(), "big (ConstantOfShape)") || strings.Contains(err.Error(), "BUG") {
+			t.Errorf("%s: %v", src, err)
+		}
+	}
+}
+
+func huge(e graph.Elem) *kernel.Tensor {
+	if e == graph.Int64 {
+		return kernel.Of([]int64{1 << 30, 1 << 30, 1 << 30}, 3)
+	}
+	return kernel.Of([]float32{1 << 30, 1 << 30, 1 << 30}, 3)
+}
+
+// An initialisation model of another step graph is refused.
+func TestForeignInit(t *testing.T) {
+	s := session(t, stepModel, runtime.Options{})
+	err := s.LoadInit(graphtest.MustParse(t, `<ir_version: 8, opset_import: ["" : 17]> init () => (float v) { v = Constant <value_float: float = 1.0> () }`))
+	if !errors.Is(err, runtime.ErrFeed) {
+		t.Error(err)
+	}
+}
+
 // A bug in a kernel is an error that names the node.
 func TestPanicsAreErrors(t *testing.T) {
 	boom, err := kernel.NewRegistry([]kernel.Row{{Op: "Neg", Make: func(*kernel.Call) (kernel.Run, error) {

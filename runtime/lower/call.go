@@ -35,10 +35,29 @@ func (o *Op) Infer(in []kernel.Spec) ([]Result, error) {
 	for i, a := range ctx.Out {
 		out[i] = Result{Elem: a.Type.Elem, Content: a.Content}
 		if shape, ok := a.Type.Static(); ok {
+			if err := o.fits(a.Type.Elem, shape); err != nil {
+				return nil, err
+			}
 			out[i].Known, out[i].Shape = true, toInts(shape)
 		}
 	}
 	return out, nil
+}
+
+// fits refuses results that no memory can hold.
+func (o *Op) fits(e graph.Elem, shape []int64) error {
+	if !e.Valid() {
+		return o.Node.Errorf(graph.ErrUnsupported, "gives tensors of type %s", e)
+	}
+	n, err := graph.CountOf(shape, e.Size())
+	if err != nil {
+		return o.Node.Errorf(graph.ErrInvalid, "%v", err)
+	}
+	if bytes := n * int64(e.Size()); o.prog.MaxBytes > 0 && bytes > o.prog.MaxBytes {
+		return o.Node.Errorf(graph.ErrInvalid, "a result of type %s and shape %v takes %d MiB, more than the memory limit of %d MiB",
+			e, shape, bytes>>20, o.prog.MaxBytes>>20)
+	}
+	return nil
 }
 
 func argOf(s kernel.Spec) op.Arg {
@@ -127,9 +146,6 @@ func (o *Op) compute(in []*kernel.Tensor, specs []kernel.Spec, results []Result)
 	for i, v := range o.Node.Outputs() {
 		if v == nil {
 			continue
-		}
-		if bytes := int64(kernel.Count(results[i].Shape)) * int64(results[i].Elem.Size()); bytes > graph.MaxTensorBytes {
-			return nil, o.Node.Errorf(graph.ErrInvalid, "output %q of shape %v is too large", v.Name, results[i].Shape)
 		}
 		out[i] = kernel.New(results[i].Elem, results[i].Shape...)
 	}

@@ -18,6 +18,7 @@ type Program struct {
 	Model    *graph.Model // the inlined and typed copy that was lowered
 	Registry *kernel.Registry
 	Pool     *kernel.Pool // workers of the kernels; may be nil
+	MaxBytes int64        // refuse larger tensors; 0 is graph.MaxTensorBytes
 
 	nextID uint32
 }

@@ -2,6 +2,7 @@ package vm
 
 import (
 	"bytes"
+	"errors"
 	"fmt"
 	"slices"
 	"unsafe"
@@ -284,7 +285,7 @@ func (m *VM) plan() (e *entry, err error) {
 }
 
 // ErrMemory marks a plan that needs more memory than allowed.
-var ErrMemory = fmt.Errorf("%w: not enough memory", graph.ErrUnsupported)
+var ErrMemory = errors.New("not enough memory")
 
 func (m *VM) shapes() (*shaped, error) {
 	facts := make([]fact, len(m.inputs))

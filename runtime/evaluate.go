@@ -47,7 +47,6 @@ func NewEvaluator(m *graph.Model, split *data.Split, config EvaluatorConfig) (*E
 		return nil, located(m, err)
 	}
 	c.Graph.SetOutputs(scores)
-	dropTrainingOutputs(c)
 	if err := weightsAsInputs(c.Graph, config.Weights); err != nil {
 		return nil, located(m, err)
 	}

@@ -2,8 +2,8 @@ package runtime
 
 import "github.com/asdlc/asdlc/graph"
 
-// InferenceForm copies m with every Dropout off and every BatchNormalization by its running statistics, in nested graphs
-// and functions too. Outputs of BatchNormalization that only training has keep their place where something uses them.
+// InferenceForm copies m in the form that is evaluated: Dropout off and BatchNormalization by its running statistics, in
+// nested graphs and functions too. The next running statistics, where m returns them, are the present ones.
 func InferenceForm(m *graph.Model) *graph.Model {
 	c := graph.Clone(m)
 	inferenceGraph(c.Graph)
@@ -19,22 +19,26 @@ func inferenceGraph(g *graph.Graph) {
 		case n.Is("", "Dropout") && len(n.Inputs()) > 2: // the third input is training_mode
 			n.SetInputs(n.Inputs()[:2]...)
 		case n.Is("", "BatchNormalization"):
-			for i := len(n.Outputs()) - 1; i >= 1; i-- {
-				v := n.Out(i)
-				if v != nil && i <= 2 { // the next running statistics are the present ones
-					v.ReplaceUses(n.In(i + 2))
-				}
-				if v != nil && (v.IsOutput() || len(v.Uses()) > 0) {
-					break
-				}
-				n.DropOutput(i)
-			}
-			if len(n.Outputs()) == 1 {
-				n.RemoveAttr("training_mode")
-			}
+			freezeStatistics(n)
 		}
 	}
 }
 
-// dropTrainingOutputs repeats what InferenceForm does to BatchNormalization, after graph outputs have been dropped.
-func dropTrainingOutputs(m *graph.Model) { inferenceGraph(m.Graph) }
+// freezeStatistics puts a BatchNormalization into inference form. Outputs 1 and 2 are the next running statistics; before
+// opset 14 outputs 3 and 4 are those of the batch, which have no inference form: where they are used, n stays.
+func freezeStatistics(n *graph.Node) {
+	for i := len(n.Outputs()) - 1; i >= 1; i-- {
+		v := n.Out(i)
+		if v == nil {
+			continue
+		}
+		if i <= 2 {
+			v.ReplaceUses(n.In(i + 2))
+		}
+		if v.IsOutput() || len(v.Uses()) > 0 {
+			return
+		}
+		n.DropOutput(i)
+	}
+	n.RemoveAttr("training_mode")
+}

@@ -1,0 +1,442 @@
+package runtime
+
+import (
+	"context"
+	"errors"
+	"fmt"
+	"io"
+	"math"
+	"time"
+
+	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/runtime/data"
+	"github.com/asdlc/asdlc/runtime/kernel"
+)
+
+// TrainerConfig says how a Trainer trains.
+type TrainerConfig struct {
+	Data   *data.Split // samples are fitted to the model's input; normalise them before
+	Batch  int         // samples a step; 0 is 128, or what the model fixes
+	Epochs int         // 0 is 1
+	Seed   uint64      // of the order of the samples and of the step graph's random numbers
+
+	// Schedule changes the inputs lr and fallback_lr from their base values.
+	Schedule Schedule
+	// Hyper sets hyper-parameter inputs of the step graph; others keep the default of the initial state.
+	Hyper map[string]float64
+
+	// Original is the model that the step graph was made from, to be evaluated on the test set after each epoch; nil, or no
+	// test set, leaves that out.
+	Original *graph.Model
+	Logits   string // model output that predictions are read from; "" is the first of type float [N, classes]
+	Threads  int    // as in Options
+
+	// OnStep, if set, is called after each step, OnEpoch after each epoch; an error of OnEpoch ends the training.
+	OnStep  func(StepResult)
+	OnEpoch func(EpochResult) error
+}
+
+// StepResult is what one step gave.
+type StepResult struct {
+	Step          int // from 0
+	Epoch         int // from 0
+	StepsPerEpoch int
+	Loss          float64
+}
+
+// EpochResult sums up an epoch.
+type EpochResult struct {
+	Epoch int     `json:"epoch"` // from 1
+	Steps int     `json:"steps"` // so far, since the beginning
+	LR    float64 `json:"lr"`    // of the last step
+	// Loss and Accuracy are means over the samples of the epoch, each seen with the parameters of its time.
+	Loss     float64 `json:"loss"`
+	Accuracy float64 `json:"train_accuracy"`
+	Test     *Score  `json:"test,omitempty"`
+	// Seconds is the time of the steps without the evaluation, of Images samples; both count from a resume on.
+	Seconds float64 `json:"seconds"`
+	Images  int     `json:"images"`
+	// Failures counts solves since the beginning that gave no finite result, so that the one before was kept.
+	Failures int64 `json:"solver_failures"`
+}
+
+// NonFiniteError says that training has failed numerically.
+type NonFiniteError struct {
+	Step int
+	What string  // "loss", or the name of a state
+	LR   float64 // at that step
+}
+
+// Error says what to try.
+func (e *NonFiniteError) Error() string {
+	return fmt.Sprintf("step %d: the %s is not finite (NaN or infinite) at learning rate %g; try a lower learning rate, a warm-up, or more damping", e.Step, e.What, e.LR)
+}
+
+// Trainer trains a step graph on labelled samples. It is not safe for concurrent use.
+type Trainer struct {
+	config   TrainerConfig
+	contract *stepContract
+	session  *Session
+	eval     *Evaluator // nil without a test set or original
+	loader   *data.Loader
+
+	x      *batchInput
+	target *kernel.Tensor
+	rates  []rate
+	method string // resolved record of the step graph
+	source string // digest of the original file
+
+	perEpoch int
+	step     int // steps done
+	epoch    epochSums
+}
+
+// epochSums are the running sums of an epoch.
+type epochSums struct {
+	Loss    float64 `json:"loss"` // weighted by samples
+	Correct int     `json:"correct"`
+	Count   int     `json:"count"`
+
+	images int           // since the start or resume
+	time   time.Duration // likewise
+}
+
+// rate is a hyper-parameter that follows the schedule.
+type rate struct {
+	tensor *kernel.Tensor
+	base   float64
+}
+
+// scheduled names the hyper-parameters that follow the schedule.
+var scheduled = []string{"lr", "fallback_lr"}
+
+// NewTrainer prepares the training of a step graph from the state that init, its initialisation model, gives. Whatever does
+// not fit (shapes, labels, batch size, kinds of step graphs) is an error here, before anything runs.
+func NewTrainer(step, init *graph.Model, config TrainerConfig) (*Trainer, error) {
+	contract, err := readContract(step, config.Logits)
+	if err != nil {
+		return nil, located(step, err)
+	}
+	if config.Epochs == 0 {
+		config.Epochs = 1
+	}
+	if config.Epochs < 0 || config.Batch < 0 {
+		return nil, fmt.Errorf("%d epochs with batches of %d: neither can be negative", config.Epochs, config.Batch)
+	}
+	if err := config.Schedule.Validate(); err != nil {
+		return nil, err
+	}
+	s, err := NewSession(step, Options{Threads: config.Threads, Outputs: []string{contract.loss, contract.logits}})
+	if err != nil {
+		return nil, err
+	}
+	t := &Trainer{config: config, contract: contract, session: s, method: step.Metadata["asdl.method"], source: step.Metadata["asdl.source"]}
+	if err := t.prepare(init); err != nil {
+		_ = t.Close()
+		return nil, located(step, err)
+	}
+	return t, nil
+}
+
+func (t *Trainer) prepare(init *graph.Model) error {
+	if err := t.session.LoadInit(init); err != nil {
+		return err
+	}
+	for _, f := range []func() error{t.bindBatch, t.bindHyper, t.openEvaluator} {
+		if err := f(); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// bindBatch makes the tensors through which the step graph reads samples and targets.
+func (t *Trainer) bindBatch() error {
+	x := t.session.byName[t.contract.x.Name]
+	if err := fit(t.config.Data, x.Port, t.contract.classes); err != nil {
+		return err
+	}
+	if t.config.Batch == 0 {
+		t.config.Batch = 128
+		if n, ok := x.Type.Dims[0].Size(); ok {
+			t.config.Batch = int(n)
+		}
+	}
+	train := t.config.Data.Train
+	if t.config.Batch > train.Len() {
+		return fmt.Errorf("%w: batch size %d is more than the %d training samples; give a smaller one", ErrFeed, t.config.Batch, train.Len())
+	}
+	t.perEpoch = train.Len() / t.config.Batch
+	var err error
+	if t.x, err = newBatchInput(x.Port, train, t.config.Batch); err != nil {
+		return err
+	}
+	if t.contract.targetIndex {
+		t.target = kernel.New(graph.Int64, t.config.Batch)
+	} else {
+		t.target = kernel.New(t.session.byName[t.contract.target.Name].Type.Elem, t.config.Batch, t.contract.classes)
+	}
+	if err := t.session.Bind(t.contract.x.Name, t.x.tensor); err != nil {
+		return err
+	}
+	return t.session.Bind(t.contract.target.Name, t.target)
+}
+
+// bindHyper gives the hyper-parameters and the seed their values.
+func (t *Trainer) bindHyper() error {
+	for name, v := range t.config.Hyper {
+		if !t.contract.hypers[name] {
+			return fmt.Errorf("%w: no hyper-parameter %q; the step graph has %s", ErrFeed, name, t.session.inputNames())
+		}
+		if v-v != 0 {
+			return fmt.Errorf("%w: %s = %g is not finite", ErrFeed, name, v)
+		}
+		if err := t.session.Bind(name, scalar(t.session.byName[name].Type.Elem, v)); err != nil {
+			return err
+		}
+	}
+	for _, name := range scheduled {
+		if !t.contract.hypers[name] {
+			continue
+		}
+		in := t.session.byName[name]
+		if in.bound == nil {
+			return t.session.missing()
+		}
+		values, _ := in.bound.Const().Float64s()
+		r := rate{scalar(in.Type.Elem, values[0]), values[0]}
+		if err := t.session.Bind(name, r.tensor); err != nil {
+			return err
+		}
+		t.rates = append(t.rates, r)
+	}
+	if t.contract.seeded {
+		return t.session.Bind("asdl/seed", kernel.Of([]int64{int64(t.config.Seed)}))
+	}
+	return nil
+}
+
+// scalar is a floating-point scalar.
+func scalar(e graph.Elem, v float64) *kernel.Tensor {
+	t := kernel.New(e)
+	setScalar(t, v)
+	return t
+}
+
+func setScalar(t *kernel.Tensor, v float64) {
+	if t.Elem == graph.Float64 {
+		kernel.Data[float64](t)[0] = v
+	} else {
+		kernel.Data[float32](t)[0] = float32(v)
+	}
+}
+
+// openEvaluator prepares the evaluation on the test set by the original model with the parameters of the step graph.
+func (t *Trainer) openEvaluator() error {
+	if t.config.Original == nil || t.config.Data.Test == nil {
+		return nil
+	}
+	weights, err := t.Weights()
+	if err != nil {
+		return err
+	}
+	m, err := ExportWeights(t.config.Original, weights)
+	if err != nil {
+		return err
+	}
+	names := make([]string, 0, len(weights))
+	for name := range weights {
+		names = append(names, name)
+	}
+	t.eval, err = NewEvaluator(m, t.config.Data, EvaluatorConfig{Batch: t.config.Batch, Logits: t.contract.logits, Threads: t.config.Threads, Weights: names})
+	return err
+}
+
+// Close frees what the trainer holds.
+func (t *Trainer) Close() error {
+	if t.eval != nil {
+		_ = t.eval.Close()
+	}
+	return t.session.Close()
+}
+
+// Steps is the number of steps done, and the number after which training ends.
+func (t *Trainer) Steps() (done, total int) { return t.step, t.perEpoch * t.config.Epochs }
+
+// Session is the running step graph: for other states and outputs than a Trainer shows.
+func (t *Trainer) Session() *Session { return t.session }
+
+// Weights copies the parameters and buffers, under the names that they have in the original file.
+func (t *Trainer) Weights() (map[string]*kernel.Tensor, error) {
+	weights := map[string]*kernel.Tensor{}
+	for _, s := range t.session.States() {
+		if s.Kind != "param" && s.Kind != "buffer" {
+			continue
+		}
+		v, err := t.session.State(s.In)
+		if err != nil {
+			return nil, err
+		}
+		weights[s.In] = v
+	}
+	return weights, nil
+}
+
+// Run trains from the present step to the end of the last epoch. When the context is cancelled it stops between two steps
+// with the context's error; Run may be called again to go on. A loss that is not finite is a *NonFiniteError; the state is
+// useless then.
+func (t *Trainer) Run(ctx context.Context) error {
+	loader, err := data.NewLoader(t.config.Data.Train, data.LoaderConfig{
+		Batch: t.config.Batch, Shuffle: true, Seed: t.config.Seed, DropLast: true, Epochs: t.config.Epochs, Start: t.step,
+	})
+	if err != nil {
+		return err
+	}
+	defer loader.Close()
+	for {
+		start := time.Now()
+		b, err := loader.Next(ctx)
+		if errors.Is(err, io.EOF) {
+			return nil
+		}
+		if err != nil {
+			return err
+		}
+		if err := t.train(b); err != nil {
+			return err
+		}
+		t.epoch.time += time.Since(start)
+		if t.step%t.perEpoch == 0 {
+			if err := t.endEpoch(ctx); err != nil {
+				return err
+			}
+		}
+	}
+}
+
+// train does one step. It allocates nothing.
+func (t *Trainer) train(b *data.Batch) error {
+	t.x.fill(b.Images)
+	t.fillTarget(b.Labels)
+	factor := t.config.Schedule.Factor(t.step, t.perEpoch, t.config.Epochs)
+	for _, r := range t.rates {
+		setScalar(r.tensor, r.base*factor)
+	}
+	if err := t.session.Step(); err != nil {
+		return fmt.Errorf("step %d: %w", t.step, err)
+	}
+	loss, err := t.session.Output(t.contract.loss)
+	if err != nil {
+		return err
+	}
+	value := readScalar(loss)
+	if value-value != 0 {
+		return &NonFiniteError{Step: t.step, What: "loss", LR: t.lr()}
+	}
+	logits, err := t.session.Output(t.contract.logits)
+	if err != nil {
+		return err
+	}
+	hits, _ := judge(logits, b.Labels, t.contract.classes)
+	n := len(b.Labels)
+	t.epoch.Loss += value * float64(n)
+	t.epoch.Correct += hits
+	t.epoch.Count += n
+	t.epoch.images += n
+	t.step++
+	if t.config.OnStep != nil {
+		t.config.OnStep(StepResult{Step: b.Step, Epoch: b.Epoch, StepsPerEpoch: t.perEpoch, Loss: value})
+	}
+	return nil
+}
+
+// fillTarget writes the labels as class numbers or one-hot rows.
+func (t *Trainer) fillTarget(labels []int64) {
+	if t.contract.targetIndex {
+		copy(kernel.Data[int64](t.target), labels)
+		return
+	}
+	clear(t.target.Raw)
+	for i, label := range labels {
+		at := i*t.contract.classes + int(label)
+		if t.target.Elem == graph.Float64 {
+			kernel.Data[float64](t.target)[at] = 1
+		} else {
+			kernel.Data[float32](t.target)[at] = 1
+		}
+	}
+}
+
+func readScalar(t *kernel.Tensor) float64 {
+	switch t.Elem {
+	case graph.Float32:
+		return float64(kernel.Data[float32](t)[0])
+	case graph.Float64:
+		return kernel.Data[float64](t)[0]
+	}
+	return math.NaN()
+}
+
+// lr is the learning rate of the last step.
+func (t *Trainer) lr() float64 {
+	if len(t.rates) == 0 {
+		return math.NaN()
+	}
+	return readScalar(t.rates[0].tensor)
+}
+
+// endEpoch evaluates and reports.
+func (t *Trainer) endEpoch(ctx context.Context) error {
+	e := EpochResult{
+		Epoch: t.step / t.perEpoch, Steps: t.step, LR: t.lr(),
+		Loss: t.epoch.Loss / float64(t.epoch.Count), Accuracy: float64(t.epoch.Correct) / float64(t.epoch.Count),
+		Seconds: t.epoch.time.Seconds(), Images: t.epoch.images,
+	}
+	t.epoch = epochSums{}
+	score, err := t.Evaluate(ctx)
+	if err != nil {
+		return err
+	}
+	e.Test = score
+	if e.Failures, err = t.failures(); err != nil {
+		return err
+	}
+	if t.config.OnEpoch != nil {
+		return t.config.OnEpoch(e)
+	}
+	return nil
+}
+
+// Evaluate measures the present parameters on the test set; nil without a test set or an original model.
+func (t *Trainer) Evaluate(ctx context.Context) (*Score, error) {
+	if t.eval == nil {
+		return nil, nil
+	}
+	weights, err := t.Weights()
+	if err != nil {
+		return nil, err
+	}
+	if err := t.eval.SetWeights(weights); err != nil {
+		return nil, err
+	}
+	score, err := t.eval.Evaluate(ctx, t.config.Data.Test)
+	if err != nil {
+		return nil, err
+	}
+	return &score, nil
+}
+
+// failures is the step graph's count of solves that gave no finite result; 0 if it does not count.
+func (t *Trainer) failures() (int64, error) {
+	for _, s := range t.session.States() {
+		if s.In != "asdl/guards" {
+			continue
+		}
+		v, err := t.session.State(s.In)
+		if err != nil {
+			return 0, err
+		}
+		return kernel.Data[int64](v)[0], nil
+	}
+	return 0, nil
+}

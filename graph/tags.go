@@ -6,7 +6,8 @@ const Asdl = "asdl"
 // Tag operators of the domain "asdl". Those that take a value return it unchanged; all of them are gone after the
 // pass legalize. They carry what one stage tells the next.
 //
-//	Param(init)                kind="param"|"buffer"     an initializer that training changes
+//	Param(init)                kind="param"|"buffer"     an initializer that training changes; between normalize and
+//	                                                     layers also "constant": what a file says is a constant
 //	Layer(z, x, W, b?, ...)    name, kind, ...           z is what a layer with parameters W, b computes from x
 //	Loss(loss, logits, target) row, ...                  the scalar training loss (a mean or sum, see reduction)
 //	Gradient(y..., seed..., x...)  ys=k                  request: the sum of seed-weighted derivatives of the y in each x;

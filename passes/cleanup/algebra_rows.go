@@ -10,9 +10,9 @@ import (
 
 type apply = func(b *op.Builder, n *graph.Node) *graph.Value
 
-// number is the value of a constant of one element.
+// number is the value of a constant of one element. The initializer behind a Param tag, which alone uses it, is none.
 func number(v *graph.Value) (x float64, ok bool) {
-	if v == nil || !v.IsInitializer() || isParameter(v) || v.Const().Len() != 1 {
+	if v == nil || !v.IsInitializer() || v.Const().Len() != 1 {
 		return 0, false
 	}
 	if f, ok := v.Const().Float64s(); ok {

@@ -4,6 +4,7 @@ import (
 	"slices"
 
 	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/passes/pass"
 )
 
 // weightMatrix follows transpositions up from v to a parameter of rank 2. io tells that v is [in, out] where the
@@ -52,6 +53,9 @@ func gemm(f *finder, n *graph.Node) (*layer, error) {
 		l.b = b
 		f.lift(l)
 		return l, nil
+	}
+	if err := f.hoistBias(l); err != nil {
+		return nil, err
 	}
 	f.addBias(l)
 	f.lift(l)
@@ -117,6 +121,9 @@ func isBias(c, z *graph.Value) bool {
 
 // matMul recognises MatMul by a parameter of rank 2, transposed or not, with a bias added behind it.
 func matMul(f *finder, n *graph.Node) (*layer, error) {
+	if err := f.turn(n); err != nil {
+		return nil, err
+	}
 	w, io, ok := weightMatrix(n.In(1))
 	if !ok || !f.data[n.In(0)] || n.In(0).Type.Rank() < 2 {
 		return nil, nil
@@ -128,6 +135,47 @@ func matMul(f *finder, n *graph.Node) (*layer, error) {
 	f.addBias(l)
 	f.lift(l)
 	return l, nil
+}
+
+// turn rewrites W·x, for a parameter W and data x whose columns are rows of a batch, as (x^T·W^T)^T. That is clear where x
+// has more than two dimensions, or where the number of columns alone is not known.
+func (f *finder) turn(n *graph.Node) error {
+	w, x, z := n.In(0), n.In(1), n.Out(0)
+	if !isParam(w, 2) || !f.data[x] || x.Type.Rank() < 2 {
+		return nil
+	}
+	if x.Type.Rank() == 2 {
+		_, rows := x.Type.Dims[0].Size()
+		_, columns := x.Type.Dims[1].Size()
+		if !rows || columns {
+			return nil
+		}
+	}
+	b := f.before(n, n)
+	xt := b.Swap(x)
+	f.data[xt] = true
+	n.SetInputs(xt, b.Swap(w))
+	t := z.Type
+	t.Dims = slices.Clone(t.Dims)
+	r := len(t.Dims)
+	t.Dims[r-1], t.Dims[r-2] = t.Dims[r-2], t.Dims[r-1]
+	z.Type = t
+	perm := make([]int64, r)
+	for i := range perm {
+		perm[i] = int64(i)
+	}
+	perm[r-1], perm[r-2] = perm[r-2], perm[r-1]
+	back := f.g.InsertNode(n.Next(), "", "Transpose", nil, []string{z.Name}, graph.Is("perm", perm...))
+	back.Scope = n.Scope
+	y := back.Out(0)
+	y.Type = t
+	y.Type.Dims = slices.Clone(t.Dims)
+	y.Type.Dims[r-1], y.Type.Dims[r-2] = t.Dims[r-2], t.Dims[r-1]
+	f.data[y] = true
+	z.ReplaceUses(y)
+	back.SetInputs(z)
+	pass.TakeName(z, y)
+	return b.Err()
 }
 
 // onlyUse is the single node that uses v, if v is no output.

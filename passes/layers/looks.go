@@ -47,6 +47,15 @@ func looksConstant(v *graph.Value) string {
 	return ""
 }
 
+// neutral reports whether v is all ones or all zeros, under a name that an exporter made up: scale and shift of a
+// normalisation that has none.
+func neutral(v *graph.Value) bool {
+	if !anonymous.MatchString(v.Name) {
+		return false
+	}
+	return !holds(v, func(x float64) bool { return x != 0 }) || !holds(v, func(x float64) bool { return x != 1 })
+}
+
 func holds(v *graph.Value, is func(float64) bool) bool {
 	data, _ := v.Const().Float64s()
 	for _, x := range data {

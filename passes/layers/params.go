@@ -44,9 +44,9 @@ func classify(v *graph.Value, live map[*graph.Node]bool, fixed bool) found {
 			continue
 		}
 		switch {
-		case r == weight && (!fixed || len(v.Const().Shape) >= 2), r == affine && !fixed:
+		case r == weight && (!fixed || len(v.Const().Shape) >= 2), r == vector && !fixed, r == affine && !fixed && !neutral(v):
 			return found{v, "param", ""}
-		case fixed:
+		case fixed, r == affine:
 			continue
 		}
 		if reason := looksConstant(v); reason == "" {

@@ -311,6 +311,28 @@ Mean (u) => (r)
 	}
 }
 
+// TestFunctionsOpset: the model is raised to the opset of its functions.
+func TestFunctionsOpset(t *testing.T) {
+	m := passtest.Parse(t, `<ir_version: 8, opset_import: ["" : 17, "f" : 1]>
+g (float[N,3] x) => (y)
+{
+   a = ReduceMean <axes: ints = [0]> (x)
+   y = f.Mean (a)
+}
+
+<opset_import: ["" : 18], domain: "f">
+Mean (u) => (r)
+{
+   k = Constant <value_ints: ints = [1]> ()
+   r = ReduceMean (u, k)
+}
+`)
+	got, _ := passtest.Apply(t, m, pass.Options{}, normalize.Pass)
+	if got.Opset() != 18 {
+		t.Errorf("got\n%s", graph.Print(got))
+	}
+}
+
 // TestUnsupported names the operators that are not known, all at once.
 func TestUnsupported(t *testing.T) {
 	m, err := graph.Parse(head("17") + `g (float[2] x) => (y) { a = Foo (x)  b = Relu (a)  y = Bar (b) }`)

@@ -16,7 +16,7 @@ const (
 )
 
 // raiseOpset rewrites every node of the main graph into its form at the target opset: Options.Opset, else the model's
-// raised to 17. The IR version becomes 8 at least, so that the model may have functions.
+// raised to 17 and to that of its functions. The IR version becomes 8 at least, so that the model may have functions.
 func raiseOpset(c *pass.Ctx, m *graph.Model) error {
 	from := m.Opset()
 	if v, ok := m.Opsets["ai.onnx"]; ok && from == 0 {
@@ -25,6 +25,9 @@ func raiseOpset(c *pass.Ctx, m *graph.Model) error {
 	to := c.Options.Opset
 	if to == 0 {
 		to = max(from, lowest)
+		for _, f := range m.Functions {
+			to = max(to, int(f.Opsets[""]))
+		}
 	}
 	switch {
 	case from < oldest || from > newest:

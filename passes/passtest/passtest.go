@@ -13,8 +13,8 @@ import (
 	"github.com/asdlc/asdlc/graph/onnx"
 	"github.com/asdlc/asdlc/graph/op"
 	"github.com/asdlc/asdlc/passes/pass"
-	"github.com/asdlc/asdlc/runtime"
 	"github.com/asdlc/asdlc/runtime/kernel"
+	"github.com/asdlc/asdlc/runtime/lower"
 )
 
 // Parse reads a model in text form and infers its types.
@@ -118,22 +118,46 @@ func Feeds(t testing.TB, m *graph.Model, seed uint64, sym map[string]int64) map[
 	return feeds
 }
 
+// lowered makes m, without its tags, executable.
+func lowered(m *graph.Model) (*lower.Program, error) {
+	r, err := kernel.NewRegistry(kernel.Portable()...)
+	if err != nil {
+		return nil, err
+	}
+	return lower.Lower(Untag(m), r, nil)
+}
+
+// Runs reports whether there are kernels for all operators of m.
+func Runs(m *graph.Model) bool {
+	_, err := lowered(m)
+	return !errors.Is(err, graph.ErrUnsupported)
+}
+
 // Eval runs m, without its tags, and returns the outputs.
 func Eval(t testing.TB, m *graph.Model, feeds map[string]*kernel.Tensor) map[string]*kernel.Tensor {
 	t.Helper()
-	m = Untag(m)
-	s, err := runtime.NewSession(m, runtime.Options{Threads: 1, Stateless: true})
+	p, err := lowered(m)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, graph.Print(m))
 	}
-	defer s.Close()
-	names := []string{}
-	for _, v := range m.Graph.Outputs() {
-		names = append(names, v.Name)
+	var in []*kernel.Tensor
+	for _, v := range m.Graph.Inputs() {
+		x := feeds[v.Name]
+		if x == nil && v.Const() != nil {
+			x = kernel.FromConst(v.Const())
+		}
+		if x == nil {
+			t.Fatalf("no feed for input %s", v)
+		}
+		in = append(in, x)
 	}
-	out, err := s.Run(feeds, names)
+	results, err := p.Run(in)
 	if err != nil {
 		t.Fatalf("%v\n%s", err, graph.Print(m))
+	}
+	out := map[string]*kernel.Tensor{}
+	for i, name := range p.Main.OutputNames {
+		out[name] = results[i]
 	}
 	return out
 }

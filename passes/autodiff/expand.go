@@ -146,7 +146,7 @@ func finish(b *op.Builder, w *walk, n *graph.Node, results []*graph.Value) error
 	return nil
 }
 
-// onesLike is a tensor of ones of v's type: a constant where that is small.
+// onesLike is a tensor of ones of v's type and shape.
 func onesLike(b *op.Builder, v *graph.Value) *graph.Value {
 	if v.Type.Rank() == 0 {
 		return b.FloatLike(v, 1)

@@ -3,6 +3,7 @@ package autodiff_test
 import (
 	"fmt"
 	"slices"
+	"strings"
 	"testing"
 
 	"github.com/asdlc/asdlc/graph"
@@ -20,6 +21,7 @@ type interp struct {
 // evaluate runs the model on inputs by name and returns its outputs by name.
 func evaluate(t testing.TB, m *graph.Model, feeds map[string]*kernel.Tensor) map[string]*kernel.Tensor {
 	t.Helper()
+	named := m.Graph.Outputs()
 	m = withoutCalls(t, m)
 	r, err := kernel.NewRegistry(kernel.Portable()...)
 	if err != nil {
@@ -32,11 +34,15 @@ func evaluate(t testing.TB, m *graph.Model, feeds map[string]*kernel.Tensor) map
 		}
 	}
 	if err := e.graph(m.Graph); err != nil {
-		t.Fatalf("evaluate: %v\n%s", err, graph.Print(m))
+		var text strings.Builder
+		if err := graph.Fprint(&text, m, graph.PrintOptions{MaxElements: 8}); err != nil {
+			t.Error(err)
+		}
+		t.Fatalf("evaluate: %v\n%s", err, text.String())
 	}
 	outs := map[string]*kernel.Tensor{}
-	for _, v := range m.Graph.Outputs() {
-		outs[v.Name] = e.values[v]
+	for i, v := range m.Graph.Outputs() {
+		outs[named[i].Name] = e.values[v]
 	}
 	return outs
 }
@@ -48,8 +54,9 @@ func withoutCalls(t testing.TB, m *graph.Model) *graph.Model {
 		return m
 	}
 	m = graph.Clone(m)
-	for n := range m.Graph.Nodes() {
-		if f := m.Function(n.Domain, n.Op); f != nil {
+	for n := m.Graph.Last(); n != nil; {
+		f, before := m.Function(n.Domain, n.Op), n.Prev()
+		if f != nil {
 			b := op.NewBuilder(m, m.Graph)
 			b.At = n
 			outs, err := graph.Inline(b.Builder, f, n)
@@ -59,8 +66,10 @@ func withoutCalls(t testing.TB, m *graph.Model) *graph.Model {
 			for i, o := range n.Outputs() {
 				o.ReplaceUses(outs[i])
 			}
+			before = n.Prev() // the body may hold calls
 			n.Remove()
 		}
+		n = before
 	}
 	return m
 }

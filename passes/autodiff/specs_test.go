@@ -216,7 +216,7 @@ var specs = []spec{
 	},
 	{
 		op: "Conv", name: "network", sig: "(double[2,1,6,6] x, double[2,1,3,3] w, double[2] s, double[2] b, double[2,2,1,1] u) => (z) <double[2] m = {0, 0}, double[2] v = {1, 1}>",
-		body: `a = Conv<pads: ints = [1,1,1,1]>(x, w) n = BatchNormalization<training_mode: int = 1>(a, s, b, m, v)
+		body: `a = Conv<pads: ints = [1,1,1,1]>(x, w) n, rm, rv = BatchNormalization<training_mode: int = 1>(a, s, b, m, v)
 			h = Tanh(n) p = AveragePool<kernel_shape: ints = [2,2], strides: ints = [2,2]>(h) r = Conv(p, u) q = Add(r, p)
 			g = GlobalAveragePool(q) z = Flatten(g)`, fixed: "w u",
 	},

@@ -4,6 +4,7 @@ import (
 	"fmt"
 	"slices"
 	"strings"
+	"sync"
 	"testing"
 
 	"github.com/asdlc/asdlc/graph"
@@ -18,12 +19,15 @@ type interp struct {
 	values   map[*graph.Value]*kernel.Tensor
 }
 
+// portable is the registry of the portable kernels.
+var portable = sync.OnceValues(func() (*kernel.Registry, error) { return kernel.NewRegistry(kernel.Portable()...) })
+
 // evaluate runs the model on inputs by name and returns its outputs by name.
 func evaluate(t testing.TB, m *graph.Model, feeds map[string]*kernel.Tensor) map[string]*kernel.Tensor {
 	t.Helper()
 	named := m.Graph.Outputs()
 	m = withoutCalls(t, m)
-	r, err := kernel.NewRegistry(kernel.Portable()...)
+	r, err := portable()
 	if err != nil {
 		t.Fatal(err)
 	}

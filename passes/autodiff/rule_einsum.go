@@ -34,6 +34,10 @@ func (c *Call) parseEinsum() (einsum, bool) {
 		}
 	}
 	free := unusedLabels(equation, wide)
+	if len(free) < wide {
+		c.unsupported("the equation %q leaves no letters for the dimensions under its ellipsis", equation)
+		return e, false
+	}
 	for i, s := range e.in {
 		own := c.In(i).Type.Rank() - (len(s) - 3)
 		e.in[i] = strings.Replace(s, "...", free[max(0, wide-own):], 1)
@@ -86,6 +90,9 @@ func offDiagonal(c *Call) []*graph.Value {
 				continue
 			}
 			fresh := unusedLabels(used, 1)
+			if fresh == "" {
+				return c.unsupported("the equation uses every letter; its diagonals need one more")
+			}
 			used += fresh
 			size := c.dimPiece(operands[i], k)
 			square := c.Full(c.shape(size, size), operands[i].Type.Elem, 0)

@@ -16,13 +16,25 @@ var Pass = pass.Pass{
 	Gives: []pass.Prop{pass.Clean}, Run: Run,
 }
 
-// maxRounds bounds how often simplifications that enable each other are repeated.
-const maxRounds = 8
+// maxRounds bounds how often rewrites that enable each other are repeated.
+const maxRounds = 16
 
 // Run cleans m.
 func Run(_ *pass.Ctx, m *graph.Model) error {
 	keep := keeper(m.Graph)
 	pass.Sweep(m.Graph, keep)
+	for range maxRounds {
+		simplify(m, keep)
+		if !sink(m.Graph) {
+			break
+		}
+	}
+	dropFunctions(m)
+	return nil
+}
+
+// simplify applies the rewrites that make the model smaller until none applies.
+func simplify(m *graph.Model, keep func(*graph.Node) bool) {
 	for range maxRounds {
 		changed := hoistConstants(m.Graph)
 		changed = pass.Fold(m) || changed
@@ -33,12 +45,9 @@ func Run(_ *pass.Ctx, m *graph.Model) error {
 		changed = trimBranches(m.Graph) || changed
 		changed = pass.Sweep(m.Graph, keep) || changed
 		if !changed {
-			break
+			return
 		}
 	}
-	sink(m.Graph)
-	dropFunctions(m)
-	return nil
 }
 
 // keeper protects declarations whose next value is an output: a state that a step writes but does not read is still

@@ -8,16 +8,18 @@ import (
 )
 
 // sink moves nodes all of whose uses are inside of one branch of one If into that branch, users first, so that chains
-// follow. Branches are treated in turn, so that nodes come to lie as deep as they can. Nothing is moved into a loop.
-func sink(g *graph.Graph) {
+// follow. Branches are treated in turn, so that nodes come to lie as deep as they can. Nothing is moved into a loop. It reports whether anything moved.
+func sink(g *graph.Graph) bool {
 	s := &sinker{lists: map[*graph.Value][]*graph.Graph{}}
 	s.collect(g)
 	s.graph(g)
+	return s.moved
 }
 
 // sinker knows which graphs list a value as an output.
 type sinker struct {
 	lists map[*graph.Value][]*graph.Graph
+	moved bool
 }
 
 func (s *sinker) collect(g *graph.Graph) {
@@ -116,4 +118,5 @@ func (s *sinker) move(n *graph.Node, to *graph.Graph) {
 		delete(s.lists, v)
 	}
 	n.Remove()
+	s.moved = true
 }

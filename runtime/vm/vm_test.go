@@ -237,3 +237,36 @@ func values(t *kernel.Tensor) any {
 	}
 	return t.Raw
 }
+
+// Control flow of known shapes runs without allocating, and so do states that change places.
+func TestControlFlowDoesNotAllocate(t *testing.T) {
+	still := map[string]bool{
+		"if": true, "if with states exchanged": true, "states change places": true, "nested control": true, "loop": true, "loop with scan output": true,
+		"loop with condition and captured value": true, "loop exchanging carried values": true, "scan backward on axis 1": true, "loop state": true,
+	}
+	for _, c := range cases {
+		if !still[c.name] {
+			continue
+		}
+		v, prog := machine(t, header+c.src, c.states...)
+		for i, x := range random(t, prog, 1) {
+			v.Bind(i, x)
+		}
+		for k, name := range c.states {
+			if err := v.SetState(k, random(t, prog, 1)[indexOf(t, prog.Model.Graph.Inputs(), name)]); err != nil {
+				t.Fatal(err)
+			}
+		}
+		if n := testing.AllocsPerRun(10, func() {
+			if err := v.RunAll(); err != nil {
+				t.Fatal(err)
+			}
+		}); n != 0 {
+			t.Errorf("%s: %v allocations a run", c.name, n)
+		}
+		delete(still, c.name)
+	}
+	for name := range still {
+		t.Errorf("no case %q", name)
+	}
+}

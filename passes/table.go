@@ -5,6 +5,7 @@ import (
 	"github.com/asdlc/asdlc/passes/autodiff"
 	"github.com/asdlc/asdlc/passes/capture"
 	"github.com/asdlc/asdlc/passes/cleanup"
+	"github.com/asdlc/asdlc/passes/dropout"
 	"github.com/asdlc/asdlc/passes/layers"
 	"github.com/asdlc/asdlc/passes/legalize"
 	"github.com/asdlc/asdlc/passes/loss"
@@ -22,6 +23,7 @@ var Read = []pass.Pass{
 
 // Train is the table that turns tagged layers into a tagged training step.
 var Train = []pass.Pass{
+	dropout.Pass, // before anything differentiates it
 	loss.AttachPass,
 	capture.Pass,      // writes the requests for gradients and samples
 	loss.ExpandPass,   // before autodiff, which expands the requests that are left

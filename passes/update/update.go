@@ -76,15 +76,18 @@ type updater struct {
 func (u *updater) run(dirs []direction) {
 	b := u.b
 	lr := pass.Hyper(b, "lr", u.rec.LR, u.elem)
-	scale := u.clipKL(dirs, lr)
+	if scale := u.clipKL(dirs, lr); scale != nil {
+		for i, d := range dirs {
+			if !d.plain && !d.adam {
+				dirs[i].precon = b.Mul(d.precon, scale)
+			}
+		}
+	}
 	clip := u.clipNorm(dirs)
 	for _, d := range dirs {
 		rate, v := lr, d.precon
 		if d.adam {
 			rate = pass.Hyper(b, "fallback_lr", 0.001, u.elem)
-		}
-		if scale != nil && !d.plain && !d.adam {
-			v = b.Mul(v, scale)
 		}
 		if clip != nil {
 			v = b.Mul(v, clip)
@@ -150,7 +153,7 @@ func (u *updater) clipKL(dirs []direction, lr *graph.Value) *graph.Value {
 	return b.Op("Min", []*graph.Value{b.Sqrt(b.Div(kappa, length)), b.Float(u.elem, 1)})
 }
 
-// clipNorm is min(1, clip / |d|) over all directions.
+// clipNorm is min(1, clip / |d|) over all directions, as clipKL leaves them.
 func (u *updater) clipNorm(dirs []direction) *graph.Value {
 	if u.rec.ClipNorm == 0 {
 		return nil

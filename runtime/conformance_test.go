@@ -25,7 +25,7 @@ func TestNodeTests(t *testing.T) {
 	cases := readNodeTests(t, shared(t, "onnx-node-tests-1.22.0.tar.gz"))
 	reference := readStatus(t, shared(t, "onnx-node-tests.json"))
 	excused := readExcuses(t)
-	registry, err := kernel.NewRegistry(kernel.Portable()...)
+	registry, err := kernel.NewRegistry(kernel.Default()...)
 	if err != nil {
 		t.Fatal(err)
 	}

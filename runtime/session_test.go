@@ -303,16 +303,21 @@ func TestForeignInit(t *testing.T) {
 
 // A bug in a kernel is an error that names the node.
 func TestPanicsAreErrors(t *testing.T) {
-	boom, err := kernel.NewRegistry([]kernel.Row{{Op: "Neg", Make: func(*kernel.Call) (kernel.Run, error) {
-		return func(_, _ []*kernel.Tensor) error { panic("boom") }, nil
-	}}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := session(t, `<ir_version: 8, opset_import: ["" : 17]> g (float[3] x) => (float[3] y) { [culprit] y = Neg(x) }`, runtime.Options{Registry: boom})
-	_, err = s.Run(map[string]*kernel.Tensor{"x": kernel.New(graph.Float32, 3)}, nil)
-	if err == nil || !strings.Contains(err.Error(), "BUG: ") || !strings.Contains(err.Error(), "culprit (Neg)") {
-		t.Error(err)
+	for name, fail := range map[string]func(*kernel.Call) (kernel.Run, error){
+		"running": func(*kernel.Call) (kernel.Run, error) {
+			return func(_, _ []*kernel.Tensor) error { panic("boom") }, nil
+		},
+		"planning": func(*kernel.Call) (kernel.Run, error) { panic("boom") },
+	} {
+		boom, err := kernel.NewRegistry([]kernel.Row{{Op: "Neg", Make: fail}})
+		if err != nil {
+			t.Fatal(err)
+		}
+		s := session(t, `<ir_version: 8, opset_import: ["" : 17]> g (float[3] x) => (float[3] y) { [culprit] y = Neg(x) }`, runtime.Options{Registry: boom})
+		_, err = s.Run(map[string]*kernel.Tensor{"x": kernel.New(graph.Float32, 3)}, nil)
+		if err == nil || !strings.Contains(err.Error(), "BUG: ") || !strings.Contains(err.Error(), "culprit (Neg)") {
+			t.Errorf("%s: %v", name, err)
+		}
 	}
 }
 

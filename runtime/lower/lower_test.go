@@ -19,7 +19,7 @@ import (
 
 func lowered(t testing.TB, src string, extra ...kernel.Row) *lower.Program {
 	t.Helper()
-	reg, err := kernel.NewRegistry(append(kernel.Portable(), extra)...)
+	reg, err := kernel.NewRegistry(append(kernel.Default(), extra)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -183,7 +183,7 @@ func TestNativeFunctions(t *testing.T) {
 func TestFunctionOfAnotherOpsetIsRefused(t *testing.T) {
 	m := graphtest.MustParse(t, `<ir_version: 8, opset_import: ["" : 17, "my" : 1]> g (float[3] x) => (float[3] y) { y = my.F(x) }
 		<domain: "my", opset_import: ["" : 12]> F (p) => (q) { q = Softmax(p) }`)
-	reg, err := kernel.NewRegistry(kernel.Portable()...)
+	reg, err := kernel.NewRegistry(kernel.Default()...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -238,9 +238,11 @@ func (p *planner) kernel(d *draft) error {
 			call.Out[k] = kernel.Spec{Present: true, Elem: f.elem, Shape: f.shape}
 		}
 	}
+	p.machine.making = in.op.Node
 	var err error
 	d.row, d.run, err = in.op.Program().Registry.Make(call)
 	d.scratches = call.Scratches
+	p.machine.making = nil
 	return err
 }
 

@@ -62,7 +62,7 @@ func lazy(b *op.Builder, refresh, old, act *graph.Value) *graph.Value {
 
 func ready(t *testing.T, m *graph.Model, pairs []StatePair) *VM {
 	t.Helper()
-	reg, err := kernel.NewRegistry(kernel.Portable()...)
+	reg, err := kernel.NewRegistry(kernel.Default()...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -143,7 +143,7 @@ func TestPlansAreKept(t *testing.T) {
 	b := op.NewBuilder(m, m.Graph)
 	x := m.Graph.AddInput("x", graph.TensorType(graph.Float32, graph.Sym("N"), graph.Known(4)))
 	m.Graph.AddOutput(b.Unary("Neg", b.Unary("Abs", x)))
-	reg, err := kernel.NewRegistry(kernel.Portable()...)
+	reg, err := kernel.NewRegistry(kernel.Default()...)
 	if err != nil {
 		t.Fatal(err)
 	}

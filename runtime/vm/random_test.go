@@ -115,7 +115,7 @@ func randomModel(seed uint64) (*graph.Model, [][2]int) {
 // TestRandomModels compares the machine with the plain interpreter on models that share memory in every way, with states
 // carried over runs.
 func TestRandomModels(t *testing.T) {
-	reg, err := kernel.NewRegistry(kernel.Portable()...)
+	reg, err := kernel.NewRegistry(kernel.Default()...)
 	if err != nil {
 		t.Fatal(err)
 	}

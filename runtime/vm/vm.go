@@ -39,9 +39,10 @@ type VM struct {
 	valued []bool // inputs whose contents decide shapes: plans are made for their value
 	made   int    // plans made for values
 
-	plans []*entry // last used first
-	mem   []byte
-	now   *plan // being run
+	plans  []*entry // last used first
+	mem    []byte
+	now    *plan       // being run
+	making *graph.Node // whose kernel is being made
 }
 
 // entry is a plan and the inputs that it is for.
@@ -145,6 +146,7 @@ func (m *VM) Close() error {
 // RunAll runs the program once on the bound inputs; inputs that were not bound take the values of their Gorgonia nodes.
 // States advance. An error leaves states undefined if their steps had run.
 func (m *VM) RunAll() (err error) {
+	m.now, m.making = nil, nil
 	if err := m.bindNodes(); err != nil {
 		return err
 	}
@@ -166,15 +168,17 @@ func (m *VM) recover(err *error) {
 	if r == nil {
 		return
 	}
-	where := "planning"
+	n := m.making
 	if p := m.now; p != nil && p.pc < len(p.steps) && p.steps[p.pc].instr != nil {
-		n := p.steps[p.pc].instr.op.Node
+		n = p.steps[p.pc].instr.op.Node
+	}
+	where := "planning"
+	if n != nil {
 		where = "node " + n.String()
 		if n.Scope != "" {
 			where += ", in " + n.Scope
 		}
 	}
-	m.now = nil
 	*err = fmt.Errorf("BUG: %s: %v", where, r)
 }
 

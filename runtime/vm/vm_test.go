@@ -15,7 +15,7 @@ import (
 func machine(t testing.TB, src string, states ...string) (*vm.VM, *lower.Program) {
 	t.Helper()
 	m := graphtest.MustParse(t, src)
-	reg, err := kernel.NewRegistry(kernel.Portable()...)
+	reg, err := kernel.NewRegistry(kernel.Default()...)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -77,15 +77,18 @@ g (float[2,2] x, float s) => (float[2,2] y, float[1,1] z)
    d = Sub (c, zero)
    e = Pow (d, one)
    y = Relu (e)
-   z = Mul (s, wide)
+   w = Mul (s, wide)
+   z = Relu (w)
 }`, `
 g (float[2,2] x, float s) => (float[2,2] y, float[1,1] z)
 <
-   float[1,1] wide = {1}
+   float[1,1] wide = {1},
+   float[1,1] w
 >
 {
    y = Relu (x)
-   z = Mul (s, wide)
+   w = Mul (s, wide)
+   z = Relu (w)
 }`},
 	{"factors", `
 g (float[2] x) => (float[2] y, float[2] z)
@@ -157,26 +160,39 @@ g (float[2,3,4] x) => (float[3,4,2] y)
    y = Relu ("b/Transpose")
 }`},
 	{"a narrowing cast stays, so does a copied dimension", `
-g (float[2,3] x) => (float[2,3] y, float[6,1] z)
-<int64[2] flat = {6, 1}, int64[2] keep = {0, -1}>
+g (float[2,3] x) => (float[2,3] y, float[6,1] z, float[3,2,1] u)
+<int64[2] flat = {6, 1}, int64[2] keep = {0, -1}, int64[2] six = {3, 2}, int64[3] half = {0, 2, 1}>
 {
    a = Cast <to: int = 7> (x)
-   y = Cast <to: int = 1> (a)
+   h = Cast <to: int = 1> (a)
+   y = Relu (h)
    b = Reshape (x, flat)
-   c = Relu (b)
-   z = Reshape (c, keep)
+   c = Reshape (b, keep)
+   z = Relu (c)
+   d = Reshape (x, six)
+   e = Reshape (d, half)
+   u = Relu (e)
 }`, `
-g (float[2,3] x) => (float[2,3] y, float[6,1] z)
+g (float[2,3] x) => (float[2,3] y, float[6,1] z, float[3,2,1] u)
 <
    int64[2] flat = {6, 1},
+   int64[2] six = {3, 2},
+   int64[3] half = {0, 2, 1},
    int64[2,3] a,
-   float[6,1] b
+   float[2,3] h,
+   float[6,1] b,
+   float[3,2] d,
+   float[3,2,1] e
 >
 {
    a = Cast <to: int = 7> (x)
-   y = Cast <to: int = 1> (a)
+   h = Cast <to: int = 1> (a)
+   y = Relu (h)
    b = Reshape (x, flat)
    z = Relu (b)
+   d = Reshape (x, six)
+   e = Reshape (d, half)
+   u = Relu (e)
 }`},
 	{"constant condition", `
 g (float[2] x) => (float[2] y)

@@ -214,7 +214,7 @@ func TestLayers(t *testing.T) {
 			if strings.Join(lines, "\n") != strings.Join(c.want, "\n") {
 				t.Errorf("got\n  %s\nwant\n  %s\n%s", strings.Join(lines, "\n  "), strings.Join(c.want, "\n  "), graph.Print(got))
 			}
-			feeds := passtest.Feeds(t, m, 1, map[string]int64{"N": 2})
+			feeds := passtest.Feeds(t, m, 1, map[string]int64{"N": 2, "L": 3})
 			passtest.Same(t, passtest.Eval(t, m, feeds), passtest.Eval(t, got, feeds), 1e-5)
 		})
 	}

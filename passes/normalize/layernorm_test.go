@@ -33,6 +33,10 @@ var layerNormForms = []struct {
 		e = Add (v, eps)  s = Sqrt (e)  n = Div (c, s)  a = Mul (n, gamma)  y = Add (a, beta)`, false},
 	{"different axes", `m = ReduceMean <axes: ints = [1, 2]> (x)  c = Sub (x, m)  p = Pow (c, two)  v = ReduceMean <axes: ints = [2]> (p)
 		e = Add (v, eps)  s = Sqrt (e)  n = Div (c, s)  a = Mul (n, gamma)  y = Add (a, beta)`, false},
+	{"mean of something else", `o = Relu (x)  m = ReduceMean <axes: ints = [-1]> (o)  c = Sub (x, m)  p = Pow (c, two)  v = ReduceMean <axes: ints = [-1]> (p)
+		e = Add (v, eps)  s = Sqrt (e)  n = Div (c, s)  a = Mul (n, gamma)  y = Add (a, beta)`, false},
+	{"variance of another difference", `m = ReduceMean <axes: ints = [-1]> (x)  c = Sub (x, m)  o = Relu (x)  k = ReduceMean <axes: ints = [-1]> (o)  d = Sub (o, k)  p = Pow (d, two)
+		v = ReduceMean <axes: ints = [-1]> (p)  e = Add (v, eps)  s = Sqrt (e)  n = Div (c, s)  a = Mul (n, gamma)  y = Add (a, beta)`, false},
 	{"cube", `m = ReduceMean <axes: ints = [-1]> (x)  c = Sub (x, m)  p = Pow (c, three)  q = Abs (p)  v = ReduceMean <axes: ints = [-1]> (q)
 		e = Add (v, eps)  s = Sqrt (e)  n = Div (c, s)  a = Mul (n, gamma)  y = Add (a, beta)`, false},
 	{"variance of something else", `m = ReduceMean <axes: ints = [-1]> (x)  c = Sub (x, m)  p = Mul (c, x)  v = ReduceMean <axes: ints = [-1]> (p)
@@ -52,6 +56,9 @@ func TestLayerNorm(t *testing.T) {
 			}
 			if f.fused && strings.Contains(text, "Sqrt") {
 				t.Errorf("primitives are left:\n%s", text)
+			}
+			if f.name == "over two axes, scale left outside" && !strings.Contains(text, "Mul (") {
+				t.Errorf("a scale of another shape is taken in:\n%s", text)
 			}
 			feeds := passtest.Feeds(t, m, 1, map[string]int64{"N": 2})
 			passtest.Same(t, passtest.Eval(t, m, feeds), passtest.Eval(t, got, feeds), 1e-5)

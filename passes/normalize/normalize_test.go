@@ -9,6 +9,7 @@ import (
 	"github.com/asdlc/asdlc/passes/normalize"
 	"github.com/asdlc/asdlc/passes/pass"
 	"github.com/asdlc/asdlc/passes/passtest"
+	"github.com/asdlc/asdlc/runtime/kernel"
 )
 
 // rewriteCases are run before and after, and the result is compared with golden text.
@@ -239,8 +240,11 @@ func TestNestedBatchNorm(t *testing.T) {
 	if len(got.Graph.Initializers()) != 4 {
 		t.Errorf("got\n%s", graph.Print(got))
 	}
-	feeds := passtest.Feeds(t, m, 1, map[string]int64{"N": 3})
-	passtest.Same(t, passtest.Eval(t, m, feeds), passtest.Eval(t, got, feeds), 1e-6)
+	for _, c := range []bool{false, true} {
+		feeds := passtest.Feeds(t, m, 1, map[string]int64{"N": 3})
+		kernel.Data[bool](feeds["c"])[0] = c
+		passtest.Same(t, passtest.Eval(t, m, feeds), passtest.Eval(t, got, feeds), 1e-6)
+	}
 }
 
 // TestInline: nested calls, references to attributes with and without defaults, several calls of one function.

@@ -35,6 +35,7 @@ var upgradeCases = []struct {
 	{"max", "13", 20, `g (float[N,5] x) => (y) { y = ReduceMax <axes: ints = [-1]> (x) }`, `y = ReduceMax (x, `},
 	{"mean stays", "13", 0, `g (float[N,5] x) => (y) { y = ReduceMean <axes: ints = [-1]> (x) }`, `axes: ints = [-1]`},
 	{"softmax over a matrix", "11", 0, `g (float[N,2,3] x) => (float[N,2,3] y) { y = Softmax <axis: int = 1> (x) }`, `y = Reshape (`},
+	{"softmax, axis from the end", "11", 0, `g (float[N,2,3] x) => (float[N,2,3] y) { y = Softmax <axis: int = -2> (x) }`, `Flatten <axis: int = 1> (x)`},
 	{"softmax default axis", "9", 0, `g (float[N,2,3] x) => (float[N,2,3] y) { y = Softmax (x) }`, `Flatten <axis: int = 1> (x)`},
 	{"softmax over the last axis", "11", 0, `g (float[N,2,3] x) => (float[N,2,3] y) { y = LogSoftmax <axis: int = 2> (x) }`, `y = LogSoftmax <axis: int = -1> (x)`},
 	{"topk", "9", 0, `g (float[N,5] x) => (float[N,2] y, int64[N,2] i) { y, i = TopK <axis: int = 1, k: int = 2> (x) }`, `y, i = TopK <axis: int = 1> (x, `},

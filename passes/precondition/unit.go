@@ -56,18 +56,24 @@ func (e *engine) inverse2(b *op.Builder, f *graph.Value) *graph.Value {
 	return b.Reshape(inv, -1, 2, 2)
 }
 
-// normalised is the layer's input normalised, before scale and shift: the layer's own operator with scale 1, shift 0.
+// normalised is the layer's input normalised, before scale and shift.
 func normalised(b *op.Builder, l pass.Layer) *graph.Value {
-	ones, zeros := b.OnesLike(l.W), b.ZerosLike(l.W)
-	epsilon := graph.F("epsilon", l.Node.Float("epsilon", 1e-5))
+	epsilon := l.Node.Float("epsilon", 1e-5)
 	if l.Kind == graph.LayerLayerNorm {
-		return b.Op("LayerNormalization", []*graph.Value{l.X, ones, zeros}, epsilon, graph.I("axis", l.Node.Int("axis", -1)))
+		ones, zeros := b.OnesLike(l.W), b.ZerosLike(l.W)
+		return b.Op("LayerNormalization", []*graph.Value{l.X, ones, zeros}, graph.F("epsilon", epsilon), graph.I("axis", l.Node.Int("axis", -1)))
 	}
 	if mean, variance := l.Node.In(4), l.Node.In(5); mean != nil {
-		return b.Op("BatchNormalization", []*graph.Value{l.X, ones, zeros, mean, variance}, epsilon)
+		ones, zeros := b.OnesLike(l.W), b.ZerosLike(l.W)
+		return b.Op("BatchNormalization", []*graph.Value{l.X, ones, zeros, mean, variance}, graph.F("epsilon", epsilon))
 	}
-	n := b.Node("", "BatchNormalization", []*graph.Value{l.X, ones, zeros, zeros, ones}, 3, epsilon, graph.I("training_mode", 1))
-	return n.Out(0)
+	// Batch statistics in primitives: the gradient of the layer has computed them already, in this form. (onnxruntime's
+	// BatchNormalization in training mode is wrong where its running statistics are not used.)
+	axes := append([]int64{0}, spatial(l.X)...)
+	centred := b.Sub(l.X, b.Reduce("ReduceMean", l.X, true, axes...))
+	variance := b.Reduce("ReduceMean", b.Square(centred), true, axes...)
+	inv := b.Unary("Reciprocal", b.Sqrt(b.Add(variance, b.FloatLike(l.X, float64(epsilon)))))
+	return b.Mul(centred, inv)
 }
 
 // unitGradients are the gradients of each example in scale and shift, [rows, c].

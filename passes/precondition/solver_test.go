@@ -160,6 +160,26 @@ func TestSolvers(t *testing.T) {
 	}
 }
 
+// Statistics of few examples are a low-rank matrix plus a multiple of the identity: half of the eigenvalues are equal, and
+// rounding alone decides on the angles between their eigenvectors. The roots are as good as elsewhere.
+func TestRepeatedEigenvalues(t *testing.T) {
+	rng := rand.New(rand.NewPCG(3, 4))
+	for _, n := range []int{4, 10, 17, 32} {
+		w := spectrum(n, 10)
+		for i := n / 2; i < n; i++ {
+			w[i] = 1e-4
+		}
+		a := spd(rng, w)
+		want := power(a, -0.25)
+		for _, native := range []bool{false, true} {
+			m := solverModel(t, graph.Float64, int64(n), eigenRootFunction(4))
+			if e := relative(solve(t, m, native, a), want); !(e < 1e-9) {
+				t.Errorf("side %d, native %v: relative error %g", n, native, e)
+			}
+		}
+	}
+}
+
 // A matrix that is not positive definite gives an inverse that is not finite, which the graph's guard then discards.
 func TestInverseOfIndefinite(t *testing.T) {
 	for _, n := range []int{2, 40} {

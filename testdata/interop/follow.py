@@ -1,0 +1,102 @@
+#!/usr/bin/env python3
+"""Run a training-step graph in stock onnxruntime.
+
+    follow.py STEP.onnx [INIT.onnx] --steps N --feeds FEEDS.npz --out OUT.npz [--from STATES.npz] [--check]
+
+FEEDS.npz holds an array for each input name; NAME@k is for step k alone (from 0). OUT.npz gets every output of every
+step as NAME@k. Without INIT.onnx the step graph must hold its initial state (asdlc instrument --embed). A step graph of
+--split comes with others, STEP.refresh.onnx and so on: they are found beside it and run when their clocks tick.
+
+--from STATES.npz starts each step from a recorded state instead of the own one: before step k > 0, every state input is
+set to what STATES.npz has for the state's output as NAME@(k-1). --check runs the ONNX checker on the files first.
+"""
+
+import argparse
+import json
+import pathlib
+
+import numpy as np
+import onnxruntime as ort
+
+
+def open_model(path):
+    options = ort.SessionOptions()
+    options.intra_op_num_threads = 1
+    options.log_severity_level = 3
+    return ort.InferenceSession(str(path), options, providers=["CPUExecutionProvider"])
+
+
+def call(session, feeds):
+    """All outputs by name; feeds may hold more than the session takes."""
+    takes = {i.name for i in session.get_inputs()} | {i.name for i in session.get_overridable_initializers()}
+    names = [o.name for o in session.get_outputs()]
+    return dict(zip(names, session.run(names, {k: v for k, v in feeds.items() if k in takes})))
+
+
+def ticks(clock, step):
+    schedule, warmup = clock.get("schedule", ""), clock.get("warmup", 0)
+    if schedule:
+        return step < len(schedule) and schedule[step] == "1"
+    return step < warmup or (step - warmup) % max(clock["every"], 1) == 0
+
+
+def variant(clocks, step):
+    """The name of the step graph that is due; "" is the plain one."""
+    ticking = [c["name"] for c in clocks if ticks(c, step)]
+    return "refresh" if clocks and len(ticking) == len(clocks) else "-".join(ticking)
+
+
+class Steps:
+    """The step graph, or under --split the set of them."""
+
+    def __init__(self, path):
+        self.path, self.open = pathlib.Path(path), {}
+        first = open_model(path)
+        meta = first.get_modelmeta().custom_metadata_map
+        self.state = json.loads(meta["asdl.state"])
+        self.clocks = json.loads(meta.get("asdl.clocks", "[]"))
+        self.open[meta.get("asdl.variant", "")] = first
+
+    def at(self, step):
+        name = variant(self.clocks, step)
+        if name not in self.open:
+            self.open[name] = open_model(self.path.with_suffix(f".{name}.onnx"))
+        session = self.open[name]
+        return session, json.loads(session.get_modelmeta().custom_metadata_map["asdl.state"])
+
+
+def main():
+    p = argparse.ArgumentParser()
+    p.add_argument("step")
+    p.add_argument("init", nargs="?")
+    p.add_argument("--steps", type=int, default=1)
+    p.add_argument("--feeds", required=True)
+    p.add_argument("--out", required=True)
+    p.add_argument("--from", dest="states")
+    p.add_argument("--check", action="store_true")
+    args = p.parse_args()
+
+    if args.check:
+        import onnx
+
+        for path in filter(None, [args.step, args.init]):
+            onnx.checker.check_model(path, full_check=True)
+    steps = Steps(args.step)
+    data = dict(np.load(args.feeds))
+    recorded = np.load(args.states) if args.states else {}
+
+    feeds = call(open_model(args.init), {}) if args.init else {}
+    feeds |= {name: a for name, a in data.items() if "@" not in name}
+    results = {}
+    for k in range(args.steps):
+        session, state = steps.at(k)
+        outs = call(session, feeds | {n.split("@")[0]: a for n, a in data.items() if n.endswith(f"@{k}")})
+        for s in state:
+            at = f"{s['out']}@{k}"
+            feeds[s["in"]] = recorded[at] if at in recorded else outs[s["out"]]
+        results |= {f"{name}@{k}": a for name, a in outs.items()}
+    np.savez(args.out, **results)
+
+
+if __name__ == "__main__":
+    main()

@@ -79,7 +79,7 @@ func exitCode(err error) int {
 
 // commands is the table of subcommands.
 var commands = []func(*env) *cobra.Command{
-	newInstrument, newNew, newRun, newTrain,
+	newDiff, newDoctor, newInspect, newInstrument, newMethods, newNew, newOps, newOpt, newRun, newTrain, newVersion,
 }
 
 // env is what commands share.

@@ -161,7 +161,7 @@ g (float[2,3,4] x) => (float[3,4,2] y)
 }`},
 	{"a narrowing cast stays, so does a copied dimension", `
 g (float[2,3] x) => (float[2,3] y, float[6,1] z, float[3,2,1] u)
-<int64[2] flat = {6, 1}, int64[2] keep = {0, -1}, int64[2] six = {3, 2}, int64[3] half = {0, 2, 1}>
+<int64[2] flat = {6, 1}, int64[2] keep = {0, -1}, int64[2] six = {3, 2}, int64[3] half = {0, -1, 1}>
 {
    a = Cast <to: int = 7> (x)
    h = Cast <to: int = 1> (a)
@@ -177,7 +177,7 @@ g (float[2,3] x) => (float[2,3] y, float[6,1] z, float[3,2,1] u)
 <
    int64[2] flat = {6, 1},
    int64[2] six = {3, 2},
-   int64[3] half = {0, 2, 1},
+   int64[3] half = {0, -1, 1},
    int64[2,3] a,
    float[2,3] h,
    float[6,1] b,

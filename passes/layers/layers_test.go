@@ -142,6 +142,16 @@ var layerCases = []struct {
 		want: []string{"param wpe.weight"},
 	},
 	{
+		name: "positions counted from a shape", body: `(float[N,L,2] x) => (float[N,L,2] y) <float[3,2] "wpe.weight" = {1,2,3,4,5,6}, int64 zero = {0}, int64 one = {1}>
+		{ s = Shape (x)  l = Gather (s, one)  p = Range (zero, l, one)  e = Gather ("wpe.weight", p)  y = Add (x, e) }`,
+		want: []string{"param wpe.weight"},
+	},
+	{
+		name: "between reshapes that regroup", body: `(float[N,4,2] x) => (y) <float[2,3] "fc.weight" = {1,2,3,4,5,6}, float[3] "fc.bias" = {1,2,3}, int64[2] i = {-1, 2}, int64[3] o = {-1, 2, 3}>
+		{ a = Reshape (x, i)  m = Gemm (a, "fc.weight", "fc.bias")  y = Reshape (m, o) }`,
+		want: []string{"fc linear fc.weight fc.bias io float[4*N,2] float[4*N,3]"},
+	},
+	{
 		name: "product of parameters is no layer", body: `(float[N,2] x) => (float[N,3] y) <float[2,2] "a.weight" = {1,2,3,4}, float[2,3] "b.weight" = {1,2,3,4,5,6}>
 		{ w = MatMul ("a.weight", "b.weight")  y = MatMul (x, w) }`,
 		want: []string{"param a.weight", "param b.weight"},

@@ -170,8 +170,13 @@ func (p *planner) saved(slot int) int {
 
 // passes reports whether a wanted value is there already: the victim itself, unchanged.
 func (p *planner) passes(w want) bool {
-	b := p.slotBuf[w.slot]
-	return slices.Contains(w.victims, b) && p.bufs[b].size == byteSize(w.target)
+	return slices.Contains(w.victims, p.slotBuf[w.slot]) && p.likeTarget(w)
+}
+
+// likeTarget reports whether a wanted value has the type and shape of its target.
+func (p *planner) likeTarget(w want) bool {
+	t := p.tensors[w.slot]
+	return t.Elem == w.target.Elem && equalInts(t.Shape, w.target.Shape)
 }
 
 // copyRun copies input 0 to output 0.
@@ -192,7 +197,7 @@ func (p *planner) settle() {
 		if b.last < never {
 			b.last = never
 		}
-		if b.kind == inArena && b.size == byteSize(w.target) && p.free(w, b.def) {
+		if b.kind == inArena && p.likeTarget(w) && b.size == byteSize(w.target) && p.free(w, b.def) {
 			b.kind, b.owner = external, w.target
 			for _, v := range w.victims {
 				p.overwritten = append(p.overwritten, overwrite{buf: p.slotBuf[w.slot], victim: v})

@@ -166,6 +166,8 @@ var cases = []struct {
 		y, z = Scan (s, x) <num_scan_inputs: int = 1, body: graph = b (float[2] a, float[2] e) => (float[2] a2, float[2] o) { a2 = Add(a, e) o = Neg(a) }> }`},
 	{name: "growing state", states: []string{"w"}, src: `g (float[K] w, float[2] x) => (float[L] w_next, float[2] y) {
 		w_next = Concat <axis: int = 0> (w, x) y = Neg(x) }`},
+	{name: "state that changes shape", states: []string{"u", "w"}, src: `g (float[K,J] u, float[L,I] w) => (float[K2,1] u_next, float[L2,1] w_next, float y) <int64[2] s = {-1, 1}> {
+		u_next = Reshape(u, s) a = Neg(w) w_next = Reshape(a, s) y0 = ReduceMax <keepdims: int = 0> (u) z = ReduceMin <keepdims: int = 0> (w) y = Add(y0, z) }`},
 	{name: "state of dynamic shape", states: []string{"w"}, src: `g (float[K] w, float[2] x) => (float[L] w_next) <int64[1] m = {-1}> {
 		r = Relu(x) i = NonZero(r) k = Reshape(i, m) f = Cast <to: int = 1> (k) w_next = Concat <axis: int = 0> (w, f) }`},
 	{name: "empty tensors", src: `g (float[0,4] x, float[4] b) => (float[0,4] y, float[4] s) <int64[1] ax = {0}> { y = Add(x, b) s = ReduceSum <keepdims: int = 0> (y, ax) }`},

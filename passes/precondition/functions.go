@@ -17,7 +17,7 @@ var functionText string
 
 // baseSide is the largest side that the innermost Cholesky function factors column by column; each level of recursion
 // doubles it.
-const baseSide = 32
+const baseSide = 128
 
 // inverseFunction names the Cholesky inverse for a side of n.
 func inverseFunction(n int64) string {

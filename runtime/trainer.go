@@ -31,6 +31,11 @@ type TrainerConfig struct {
 	Logits   string // model output that predictions are read from; "" is the first of type float [N, classes]
 	Threads  int    // as in Options
 
+	// Checkpoint is a folder for checkpoints: one after each epoch, one when the training is cancelled, and one every
+	// CheckpointEvery steps if that is not 0. "" writes none.
+	Checkpoint      string
+	CheckpointEvery int
+
 	// OnStep, if set, is called after each step, OnEpoch after each epoch; an error of OnEpoch ends the training.
 	OnStep  func(StepResult)
 	OnEpoch func(EpochResult) error
@@ -103,6 +108,7 @@ type epochSums struct {
 
 // rate is a hyper-parameter that follows the schedule.
 type rate struct {
+	name   string
 	tensor *kernel.Tensor
 	base   float64
 }
@@ -204,7 +210,7 @@ func (t *Trainer) bindHyper() error {
 			return t.session.missing()
 		}
 		values, _ := in.bound.Const().Float64s()
-		r := rate{scalar(in.Type.Elem, values[0]), values[0]}
+		r := rate{name, scalar(in.Type.Elem, values[0]), values[0]}
 		if err := t.session.Bind(name, r.tensor); err != nil {
 			return err
 		}
@@ -283,7 +289,7 @@ func (t *Trainer) Weights() (map[string]*kernel.Tensor, error) {
 }
 
 // Run trains from the present step to the end of the last epoch. When the context is cancelled it stops between two steps
-// with the context's error; Run may be called again to go on. A loss that is not finite is a *NonFiniteError; the state is
+// with the context's error, after a checkpoint; Run may be called again to go on. A loss that is not finite is a *NonFiniteError; the state is
 // useless then.
 func (t *Trainer) Run(ctx context.Context) error {
 	loader, err := data.NewLoader(t.config.Data.Train, data.LoaderConfig{
@@ -294,24 +300,49 @@ func (t *Trainer) Run(ctx context.Context) error {
 	}
 	defer loader.Close()
 	for {
+		if t.epoch.Count > 0 && t.step%t.perEpoch == 0 {
+			if err := t.endEpoch(ctx); err != nil {
+				return t.stopped(err)
+			}
+		}
 		start := time.Now()
 		b, err := loader.Next(ctx)
 		if errors.Is(err, io.EOF) {
 			return nil
 		}
 		if err != nil {
-			return err
+			return t.stopped(err)
 		}
 		if err := t.train(b); err != nil {
 			return err
 		}
 		t.epoch.time += time.Since(start)
-		if t.step%t.perEpoch == 0 {
-			if err := t.endEpoch(ctx); err != nil {
+		if every := t.config.CheckpointEvery; every > 0 && t.step%every == 0 && t.step%t.perEpoch != 0 {
+			if err := t.checkpoint(); err != nil {
 				return err
 			}
 		}
 	}
+}
+
+// stopped writes a checkpoint if err is the end of the context.
+func (t *Trainer) stopped(err error) error {
+	if !errors.Is(err, context.Canceled) && !errors.Is(err, context.DeadlineExceeded) {
+		return err
+	}
+	if failed := t.checkpoint(); failed != nil {
+		return errors.Join(err, failed)
+	}
+	return err
+}
+
+// checkpoint writes one if the configuration names a folder.
+func (t *Trainer) checkpoint() error {
+	if t.config.Checkpoint == "" {
+		return nil
+	}
+	_, err := t.Save(t.config.Checkpoint)
+	return err
 }
 
 // train does one step. It allocates nothing.
@@ -385,14 +416,13 @@ func (t *Trainer) lr() float64 {
 	return readScalar(t.rates[0].tensor)
 }
 
-// endEpoch evaluates and reports.
+// endEpoch evaluates, reports and writes a checkpoint.
 func (t *Trainer) endEpoch(ctx context.Context) error {
 	e := EpochResult{
 		Epoch: t.step / t.perEpoch, Steps: t.step, LR: t.lr(),
 		Loss: t.epoch.Loss / float64(t.epoch.Count), Accuracy: float64(t.epoch.Correct) / float64(t.epoch.Count),
 		Seconds: t.epoch.time.Seconds(), Images: t.epoch.images,
 	}
-	t.epoch = epochSums{}
 	score, err := t.Evaluate(ctx)
 	if err != nil {
 		return err
@@ -401,10 +431,13 @@ func (t *Trainer) endEpoch(ctx context.Context) error {
 	if e.Failures, err = t.failures(); err != nil {
 		return err
 	}
+	t.epoch = epochSums{}
 	if t.config.OnEpoch != nil {
-		return t.config.OnEpoch(e)
+		if err := t.config.OnEpoch(e); err != nil {
+			return err
+		}
 	}
-	return nil
+	return t.checkpoint()
 }
 
 // Evaluate measures the present parameters on the test set; nil without a test set or an original model.

@@ -29,6 +29,7 @@ type trainFlags struct {
 	out, original     string
 	log               string
 	force, asJSON     bool
+	resume            bool
 	config            runtime.TrainerConfig
 }
 
@@ -52,7 +53,8 @@ digits, a built-in set drawn from fonts. MODEL.onnx may also be a step graph mad
 beside it; then --model names the file it was made from, which is needed for test accuracy and TRAINED.onnx.
 
 Each epoch prints mean loss and accuracy on the training samples, as they were seen, and accuracy on the test set of the
-model in inference form.`,
+model in inference form. With --checkpoint, Ctrl-C leaves a checkpoint; the same command with --resume goes on from there
+and gives, bit for bit, what the training without interruption gives.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error { return e.train(f, args[0]) },
 	}
@@ -71,6 +73,9 @@ model in inference form.`,
 	fs.IntVar(&f.config.Threads, "threads", 0, "number of threads (default: one a CPU)")
 	fs.StringVarP(&f.out, "output", "o", "", "trained model to write (default MODEL.trained.onnx)")
 	fs.StringVar(&f.original, "model", "", "with a step graph: the file that it was made from")
+	fs.StringVar(&f.config.Checkpoint, "checkpoint", "", "folder for checkpoints: after each epoch, and on Ctrl-C")
+	fs.IntVar(&f.config.CheckpointEvery, "checkpoint-every", 0, "also every so many steps")
+	fs.BoolVar(&f.resume, "resume", false, "continue from the newest checkpoint, where there is one")
 	fs.StringVar(&f.log, "log", "", "write a line of JSON for each epoch to this file")
 	fs.BoolVar(&f.asJSON, "json", false, "print a line of JSON for each epoch instead of the table")
 	fs.BoolVarP(&f.force, "force", "f", false, "overwrite existing files")
@@ -90,9 +95,15 @@ func (e *env) train(f *trainFlags, path string) error {
 	if f.config.Epochs < 1 || f.config.Batch < 0 {
 		return usagef("--epochs %d, --batch %d: want at least 1", f.config.Epochs, f.config.Batch)
 	}
+	if f.config.Checkpoint == "" && (f.resume || f.config.CheckpointEvery != 0) || f.config.CheckpointEvery < 0 {
+		return usagef("--resume and --checkpoint-every N need --checkpoint FOLDER")
+	}
 	p, err := f.compile(path)
 	if err != nil {
 		return err
+	}
+	if p.original == nil && f.config.Checkpoint == "" {
+		return usagef("training %s would write nothing: name the file that it was made from with --model, or give --checkpoint FOLDER", path)
 	}
 	if err := f.checkOutputs(path); err != nil {
 		return err
@@ -112,18 +123,53 @@ func (e *env) train(f *trainFlags, path string) error {
 		return err
 	}
 	defer func() { _ = t.Close() }()
+	if err := f.openCheckpoints(t); err != nil {
+		return err
+	}
 	ctx, stop := signal.NotifyContext(context.Background(), os.Interrupt, syscall.SIGTERM)
 	defer stop()
 	log.begin(t)
 	if err := t.Run(ctx); err != nil {
 		log.interrupt()
 		if errors.Is(err, context.Canceled) {
-			done, total := t.Steps()
-			return fmt.Errorf("interrupted after step %d of %d", done, total)
+			return f.interrupted(t)
 		}
 		return err
 	}
 	return log.finish(writeTrained(f, t))
+}
+
+// openCheckpoints resumes, or makes sure that the folder has no checkpoints of another run.
+func (f *trainFlags) openCheckpoints(t *runtime.Trainer) error {
+	dir := f.config.Checkpoint
+	if dir == "" {
+		return nil
+	}
+	old, err := runtime.Checkpoints(dir)
+	switch {
+	case err != nil:
+		return err
+	case len(old) == 0:
+		return nil
+	case f.resume:
+		c, err := runtime.ReadCheckpoint(dir)
+		if err != nil {
+			return err
+		}
+		return t.Resume(c)
+	case f.force:
+		return runtime.ClearCheckpoints(dir)
+	}
+	return usagef("%s holds checkpoints: continue with --resume, or start anew with -f", dir)
+}
+
+// interrupted says how far the training came and how to go on.
+func (f *trainFlags) interrupted(t *runtime.Trainer) error {
+	done, total := t.Steps()
+	if f.config.Checkpoint == "" {
+		return fmt.Errorf("interrupted after step %d of %d; nothing was written (--checkpoint FOLDER keeps the state)", done, total)
+	}
+	return fmt.Errorf("interrupted after step %d of %d; the state is in %s, --resume goes on", done, total, f.config.Checkpoint)
 }
 
 // openData opens a data set and normalises it.

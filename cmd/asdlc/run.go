@@ -52,7 +52,7 @@ step. OUT.npz gets the outputs of the last step, with --every those of every ste
 			}
 			results, err := r.steps(arrays, steps, every)
 			if err != nil {
-				return fmt.Errorf("%s: %w", args[0], err)
+				return err
 			}
 			if err := data.WriteNPZ(out, results); err != nil {
 				return err
@@ -118,12 +118,12 @@ func (r *runner) steps(arrays map[string]*data.Array, n int, every bool) (map[st
 	constant := map[string]*kernel.Tensor{}
 	at := map[int]map[string]*kernel.Tensor{}
 	for name, a := range arrays {
-		t, err := toTensor(a)
+		t, err := runtime.FromArray(a)
 		if err != nil {
 			return nil, fmt.Errorf("array %s: %w", name, err)
 		}
 		base, k, ok := stepName(name)
-		t = floatTo(t, r.elem(base))
+		t = floatAs(t, r.elem(base))
 		if ok {
 			if at[k] == nil {
 				at[k] = map[string]*kernel.Tensor{}
@@ -159,7 +159,11 @@ func (r *runner) steps(arrays map[string]*data.Array, n int, every bool) (map[st
 			if every {
 				name = fmt.Sprintf("%s@%d", name, k)
 			}
-			results[name] = fromTensor(t)
+			a, err := runtime.ToArray(t)
+			if err != nil {
+				return nil, fmt.Errorf("output %s: %w", name, err)
+			}
+			results[name] = a
 		}
 	}
 	return results, nil
@@ -173,6 +177,17 @@ func (r *runner) elem(name string) graph.Elem {
 		}
 	}
 	return graph.Undefined
+}
+
+// floatAs converts between float32 and float64, so that arrays of either feed a model of either.
+func floatAs(t *kernel.Tensor, e graph.Elem) *kernel.Tensor {
+	switch {
+	case t.Elem == graph.Float32 && e == graph.Float64:
+		return runtime.Widen(t)
+	case t.Elem == graph.Float64 && e == graph.Float32:
+		return runtime.Narrow(t)
+	}
+	return t
 }
 
 func (r *runner) isState(name string) bool {

@@ -75,7 +75,10 @@ func cover(c *pass.Ctx, g *graph.Graph, rec method.Record) []block {
 	byWeight := map[*graph.Value]int{}
 	var blocks []block
 	for _, l := range layers {
-		reason := refuse(rec, l)
+		reason := l.Node.Str("uncovered", "") // by the pass layers
+		if reason == "" {
+			reason = refuse(rec, l)
+		}
 		if reason == "" {
 			reason = clash(layers, owner, l)
 		}

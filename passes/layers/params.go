@@ -18,7 +18,7 @@ type found struct {
 // discover lists the parameters and buffers among the initializers of g: those of floating-point type from which a
 // path of differentiable inputs leads to a floating-point output of the graph. fixed are constants of the file.
 func discover(g *graph.Graph, fixed map[*graph.Value]bool) []found {
-	live := liveValues(g)
+	live := liveNodes(g)
 	var all []found
 	for _, v := range g.Initializers() {
 		if !v.IsInitializer() || !v.Type.Elem.IsFloat() {
@@ -58,8 +58,8 @@ func classify(v *graph.Value, live map[*graph.Node]bool, fixed bool) found {
 	return f
 }
 
-// liveValues lists the nodes of g and its nested graphs from which a differentiable path leads to an output.
-func liveValues(g *graph.Graph) map[*graph.Node]bool {
+// liveNodes lists the nodes of g and its nested graphs from which a differentiable path leads to an output.
+func liveNodes(g *graph.Graph) map[*graph.Node]bool {
 	wanted := map[*graph.Value]bool{}
 	live := map[*graph.Node]bool{}
 	for _, v := range g.Outputs() {

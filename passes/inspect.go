@@ -44,6 +44,8 @@ type Parameter struct {
 	Shape []int64 `json:"shape"`
 	Count int     `json:"count"` // elements
 	Bytes int     `json:"bytes"`
+	// Merged names the parameter that the exporter had made this one an Identity of, because they were equal.
+	Merged string `json:"merged,omitempty"`
 }
 
 // Layer is a layer that the compiler recognises.
@@ -116,7 +118,7 @@ func Inspect(m *graph.Model, methods ...method.Record) (*Inspection, error) {
 		return r, err
 	}
 	r.Notes = append(r.Notes, c.Report.Notes...)
-	r.parameters(t.Graph)
+	r.parameters(t.Graph, mergedParameters(m.Graph))
 	r.layers(t.Graph)
 	if len(r.Parameters) == 0 {
 		r.Notes = append(r.Notes, "no parameter was found: there is nothing to train")
@@ -179,10 +181,21 @@ func nodeErrors(err error) []*graph.NodeError {
 	return nil
 }
 
-func (r *Inspection) parameters(g *graph.Graph) {
+// mergedParameters lists the identities of initializers: source by name of the output.
+func mergedParameters(g *graph.Graph) map[string]string {
+	merged := map[string]string{}
+	for n := range g.Nodes() {
+		if n.Is("", "Identity") && n.In(0) != nil && n.In(0).IsInitializer() {
+			merged[n.Out(0).Name] = n.In(0).Name
+		}
+	}
+	return merged
+}
+
+func (r *Inspection) parameters(g *graph.Graph, merged map[string]string) {
 	for _, p := range pass.Params(g, "") {
 		t := p.Init.Const()
-		r.Parameters = append(r.Parameters, Parameter{p.Name(), p.Kind, t.Shape, t.Len(), len(t.Raw)})
+		r.Parameters = append(r.Parameters, Parameter{p.Name(), p.Kind, t.Shape, t.Len(), len(t.Raw), merged[p.Name()]})
 	}
 }
 

@@ -78,7 +78,7 @@ func (e *unsupportedError) Error() string {
 			ops = append(ops, u.Op)
 		}
 	}
-	return fmt.Sprintf("%s: %d unsupported nodes (%s); export the model with operators that asdlc ops lists", e.path, len(e.nodes), strings.Join(ops, ", "))
+	return fmt.Sprintf("%s: %d unsupported nodes (%s); export the model with others (asdlc ops lists what each operator has)", e.path, len(e.nodes), strings.Join(ops, ", "))
 }
 
 func (e *unsupportedError) Unwrap() error { return graph.ErrUnsupported }
@@ -123,10 +123,10 @@ func printParameters(w io.Writer, ps []passes.Parameter) {
 		return
 	}
 	fmt.Fprintln(w)
-	t := newTable("parameter", "kind", "shape", "elements")
+	t := newTable("parameter", "kind", "shape", "elements", "merged by the exporter with")
 	count, bytes := 0, 0
 	for _, p := range ps {
-		t.add(p.Name, p.Kind, shapeText(p.Shape), fmt.Sprint(p.Count))
+		t.add(p.Name, p.Kind, shapeText(p.Shape), fmt.Sprint(p.Count), dash(p.Merged))
 		if p.Kind == "param" {
 			count += p.Count
 			bytes += p.Bytes

@@ -62,21 +62,26 @@ func (e *env) inspectStep(path string, m *graph.Model, asJSON bool) error {
 		what = "init model of a step graph"
 	}
 	fmt.Fprintf(e.stdout, "%s, contract %s, made by asdlc %s with %s (preset %s); opset %d, %d nodes\n\n", what, s.Contract, s.Version, s.Method.Name, s.Method.Preset, s.Opset, s.Nodes)
-	t := newTable("input", "role", "type", "default")
-	for _, in := range s.Inputs {
-		def := "-"
-		if in.Default != nil {
-			def = fmt.Sprint(float32(*in.Default))
+	if len(s.Inputs) > 0 {
+		t := newTable("input", "role", "type", "default")
+		for _, in := range s.Inputs {
+			def := "-"
+			if in.Default != nil {
+				def = fmt.Sprint(float32(*in.Default))
+			}
+			t.add(in.Name, in.Role, in.Type, def)
 		}
-		t.add(in.Name, in.Role, in.Type, def)
+		t.write(e.stdout)
+		fmt.Fprintln(e.stdout)
 	}
-	t.write(e.stdout)
-	fmt.Fprintln(e.stdout)
-	t = newTable("output", "role", "type")
+	t := newTable("output", "role", "type")
 	for _, o := range s.Outputs {
 		t.add(o.Name, o.Role, o.Type)
 	}
 	t.write(e.stdout)
+	if len(s.State) == 0 {
+		return nil
+	}
 	fmt.Fprintf(e.stdout, "%d states; each output NAME/next is fed to input NAME of the next step\n", len(s.State))
 	return nil
 }

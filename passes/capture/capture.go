@@ -110,6 +110,7 @@ func (w *writer) statistics(blocks []block) error {
 			w.b.Prefix = "sampled/"
 			labels := w.about(graph.TagSample, w.target, graph.I("draw", int64(i)))
 			seed := w.about(graph.TagLossGrad, labels)
+			seed.Def().RemoveAttr("label_smoothing") // the Fisher matrix takes labels as drawn
 			w.tag(blocks, w.request(w.logits, seed, xs), nil, i)
 		}
 	case "exact":

@@ -152,6 +152,11 @@ var layerCases = []struct {
 		want: []string{"fc linear fc.weight fc.bias io float[4*N,2] float[4*N,3]"},
 	},
 	{
+		name: "names of TensorFlow", body: `(float[N,2] x) => (float[N,3] y) <float[2,3] "model/dense/kernel:0" = {1,2,3,4,5,6}, float[3] "model/dense/bias:0" = {1,2,3}>
+		{ m = MatMul (x, "model/dense/kernel:0")  y = Add (m, "model/dense/bias:0") }`,
+		want: []string{"model/dense linear model/dense/kernel:0 model/dense/bias:0 io float[N,2] float[N,3]"},
+	},
+	{
 		name: "product of parameters is no layer", body: `(float[N,2] x) => (float[N,3] y) <float[2,2] "a.weight" = {1,2,3,4}, float[2,3] "b.weight" = {1,2,3,4,5,6}>
 		{ w = MatMul ("a.weight", "b.weight")  y = MatMul (x, w) }`,
 		want: []string{"param a.weight", "param b.weight"},

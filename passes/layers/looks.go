@@ -69,8 +69,9 @@ func holds(v *graph.Value, is func(float64) bool) bool {
 // suffixes of parameter names that layer names do not have.
 var suffixes = []string{".weight", "_weight", "/weight", ".kernel", "/kernel", ".W", "_W", ".bias", "_bias", "/bias", ".gamma", "/gamma", ".beta", "/beta", ".scale"}
 
-// stem is the layer's part of a parameter's name.
+// stem is the layer's part of a parameter's name, without what TensorFlow appends.
 func stem(name string) string {
+	name = strings.TrimSuffix(strings.TrimSuffix(name, ":0"), "/ReadVariableOp")
 	for _, s := range suffixes {
 		if t, ok := strings.CutSuffix(name, s); ok && t != "" {
 			return t

@@ -67,8 +67,18 @@ func TestBadStateMetadata(t *testing.T) {
 
 func TestArrays(t *testing.T) {
 	for _, values := range []any{
-		[]bool{true, false}, []uint8{1, 2}, []uint16{1, 2}, []uint32{1, 2}, []uint64{1, 2}, []int8{-1, 2}, []int16{-1, 2},
-		[]int32{-1, 2}, []int64{-1, 2}, []float32{0.5, 2}, []float64{0.5, 2}, []data.Half{0x3c00, 0},
+		[]bool{true, false},
+		[]uint8{1, 2},
+		[]uint16{1, 2},
+		[]uint32{1, 2},
+		[]uint64{1, 2},
+		[]int8{-1, 2},
+		[]int16{-1, 2},
+		[]int32{-1, 2},
+		[]int64{-1, 2},
+		[]float32{0.5, 2},
+		[]float64{0.5, 2},
+		[]data.Half{0x3c00, 0},
 	} {
 		x, err := runtime.FromArray(&data.Array{Shape: []int{2, 1}, Data: values})
 		if err != nil {

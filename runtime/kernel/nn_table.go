@@ -10,6 +10,7 @@ var nnTable = []Row{
 	{Op: "MatMul", Elems: []graph.Elem{graph.Uint32}, Note: "portable", Make: makeMatMulInt[uint32]},
 	{Op: "MatMul", Elems: []graph.Elem{graph.Uint64}, Note: "portable", Make: makeMatMulInt[uint64]},
 	{Op: "Gemm", Elems: floats, Note: "portable", Make: byFloat(makeGemm[float32], makeGemm[float64])},
+	{Op: "Gemm", Elems: floats, Rank: 5, Note: "one triangle of A^T A", Make: byFloat(makeSyrk[float32], makeSyrk[float64])},
 
 	{Op: "Conv", Elems: floats, Note: "portable", Make: byFloat(makeConv[float32], makeConv[float64])},
 	{Op: "ConvTranspose", Elems: floats, Note: "portable", Make: byFloat(makeConvTranspose[float32], makeConvTranspose[float64])},

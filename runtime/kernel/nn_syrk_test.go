@@ -1,0 +1,65 @@
+package kernel
+
+import (
+	"math/rand/v2"
+	"testing"
+
+	"github.com/asdlc/asdlc/graph"
+)
+
+// A^T A and A A^T through the row for one matrix equal the general product of two copies, and are exactly symmetric.
+func TestGemmOfItself(t *testing.T) {
+	rng := rand.New(rand.NewPCG(5, 6))
+	reg, err := NewRegistry(Portable()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, shape := range [][2]int{{1, 1}, {3, 5}, {33, 17}, {64, 130}, {200, 65}} {
+		for _, trans := range []string{"transA", "transB"} {
+			a := randomTensor[float64](rng, shape[0], shape[1])
+			n := shape[1]
+			if trans == "transB" {
+				n = shape[0]
+			}
+			run := func(same bool) (*Row, *Tensor) {
+				g := graph.NewGraph("g")
+				x := g.AddInput("x", graph.StaticType(graph.Float64, int64(shape[0]), int64(shape[1])))
+				y := x
+				if !same {
+					y = g.AddInput("y", x.Type)
+				}
+				node := g.AddNode("", "Gemm", []*graph.Value{x, y}, []string{"z"}, graph.I(trans, 1), graph.F("alpha", 0.5))
+				spec := Spec{Present: true, Elem: graph.Float64, Shape: a.Shape}
+				c := &Call{Node: node, Opset: 17, In: []Spec{spec, spec}, Out: []Spec{{Present: true, Elem: graph.Float64, Shape: []int{n, n}}}}
+				row, run, err := reg.Make(c)
+				if err != nil {
+					t.Fatal(err)
+				}
+				for _, s := range c.Scratches {
+					s.Raw = Aligned(s.Size)
+				}
+				out := New(graph.Float64, n, n)
+				if err := run([]*Tensor{a, a}, []*Tensor{out}); err != nil {
+					t.Fatal(err)
+				}
+				return row, out
+			}
+			row, got := run(true)
+			if row.Rank != 5 {
+				t.Fatalf("served by %q", row.Note)
+			}
+			general, want := run(false)
+			if general.Rank == 5 {
+				t.Fatal("two matrices served by the row for one")
+			}
+			wantClose[float64](t, trans, got, Data[float64](want), 1e-12)
+			for i := range n {
+				for j := range n {
+					if z := Data[float64](got); z[i*n+j] != z[j*n+i] {
+						t.Fatalf("%s %v: element (%d,%d) is not symmetric", trans, shape, i, j)
+					}
+				}
+			}
+		}
+	}
+}

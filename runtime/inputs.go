@@ -145,6 +145,11 @@ func (s *Session) checkAll() error {
 				e.in.Name, e.in.Type.Dims[e.dim], a, s.value(e.in).Shape, e.other.Name, e.in.Type.Dims[e.dim], b)
 		}
 	}
+	for _, l := range s.labels {
+		if err := l.check(s.value(l.in)); err != nil {
+			return err
+		}
+	}
 	return nil
 }
 

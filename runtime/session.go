@@ -38,6 +38,7 @@ type Session struct {
 	inputs []*input
 	byName map[string]*input
 	equal  []sameDim // dimensions of inputs that must agree
+	labels []labels  // inputs of class numbers
 	states []*state
 	outs   map[string]int
 	names  []string // of outputs, in order
@@ -83,6 +84,9 @@ func (s *Session) prepare() error {
 		s.names = append(s.names, name)
 	}
 	s.readInputs()
+	if err = s.readLabels(); err != nil {
+		return err
+	}
 	var pairs []vm.StatePair
 	if !s.opts.Stateless {
 		if pairs, err = s.readStates(); err != nil {

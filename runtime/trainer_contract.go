@@ -21,7 +21,7 @@ type stepContract struct {
 // contractInput is an entry of the metadata property asdl.inputs.
 type contractInput struct {
 	Name    string `json:"name"`
-	Role    string `json:"role"` // model, target, param, buffer, state, counter, hyper, seed, noise
+	Role    string `json:"role"`    // model, target, param, buffer, state, counter, hyper, seed, noise
 	Classes int    `json:"classes"` // of integer labels; 0 where labels are not bounded
 	Ignore  *int64 `json:"ignore"`  // a label beside them that does not count
 }

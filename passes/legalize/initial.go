@@ -61,6 +61,8 @@ func initialState(b *op.Builder, n *graph.Node) *graph.Value {
 	switch init := n.Str("init", ""); init {
 	case "zeros":
 		return zeros
+	case "ones":
+		return b.Full(b.Ints(shape...), e, 1)
 	case "eye":
 		a, _ := n.Attr("scale")
 		scale := graph.Data[float64](a.T)[0]

@@ -100,19 +100,26 @@ func stateTensor(n *graph.Node) *graph.Tensor {
 	if err != nil {
 		panic("BUG: " + err.Error())
 	}
-	if n.Str("init", "") != "eye" {
-		return t
-	}
-	a, _ := n.Attr("scale")
-	scale := graph.Data[float64](a.T)[0]
-	side := int(shape[len(shape)-1])
-	for i := range t.Len() / side {
-		at := i*side + i%side
-		if t.Elem == graph.Float64 {
-			graph.Data[float64](t)[at] = scale
-		} else {
-			graph.Data[float32](t)[at] = float32(scale)
+	switch n.Str("init", "") {
+	case "ones":
+		for i := range t.Len() {
+			setFloat(t, i, 1)
+		}
+	case "eye":
+		a, _ := n.Attr("scale")
+		scale := graph.Data[float64](a.T)[0]
+		side := int(shape[len(shape)-1])
+		for i := range t.Len() / side {
+			setFloat(t, i*side+i%side, scale)
 		}
 	}
 	return t
+}
+
+func setFloat(t *graph.Tensor, i int, v float64) {
+	if t.Elem == graph.Float64 {
+		graph.Data[float64](t)[i] = v
+	} else {
+		graph.Data[float32](t)[i] = float32(v)
+	}
 }

@@ -187,7 +187,14 @@ func snapshot(blocks []*live) []place {
 // accumulate folds this step's statistics into the kept ones. Statistics that are not finite leave them as they are.
 func (e *engine) accumulate(b *op.Builder, lv *live) {
 	if lv.next != nil {
-		lv.stats = lv.next(b, lv.stats)
+		next := lv.next(b, lv.stats)
+		if e.rec.Guards.Finite {
+			ok := e.finite(b, next...)
+			for i := range next {
+				next[i] = b.Where(ok, next[i], lv.stats[i])
+			}
+		}
+		lv.stats = next
 		return
 	}
 	acc := e.rec.Accumulate

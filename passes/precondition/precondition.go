@@ -49,7 +49,7 @@ type block struct {
 type slot struct {
 	name  string
 	shape []int64
-	init  string  // "zeros", "eye"
+	init  string  // "zeros", "ones", "eye"
 	scale float64 // of the initial value
 	kind  string  // "curvature" or "optimizer"
 }

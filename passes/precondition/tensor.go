@@ -310,9 +310,13 @@ func describe(view []int64, cuts [][]int64, stats []slot) string {
 }
 
 // grafted scales a direction to the norm of another method's (Anil et al., arXiv:2002.09018): of the gradient, or of
-// Adam's direction without momentum.
+// Adam's direction without momentum. A norm that overflows makes no step.
 func (e *engine) grafted(b *op.Builder, d, other *graph.Value) *graph.Value {
 	tiny := b.Float(e.elem, 1e-30)
 	norm := func(x *graph.Value) *graph.Value { return b.Reduce("ReduceL2", x, false) }
-	return b.Mul(d, b.Div(norm(other), b.Op("Max", []*graph.Value{norm(d), tiny})))
+	ratio := b.Div(norm(other), b.Op("Max", []*graph.Value{norm(d), tiny}))
+	if e.rec.Guards.Finite {
+		ratio = b.Where(e.finite(b, ratio), ratio, b.Float(e.elem, 0))
+	}
+	return b.Mul(d, ratio)
 }

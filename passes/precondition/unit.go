@@ -46,10 +46,15 @@ func unitBlock(e *engine, cap *captured) *block {
 	return bl
 }
 
-// inverse2 is (f + lambda I)^-1 for 2x2 blocks [c, 2, 2], in closed form.
+// inverse2 is (f + lambda I)^-1 for 2x2 blocks [c, 2, 2], in closed form. A lambda below the rounding of a block's
+// trace is raised to it: a block of few examples has rank one, and rounding would make its inverse indefinite.
 func (e *engine) inverse2(b *op.Builder, f *graph.Value) *graph.Value {
-	lambda := e.damping()
+	rounding := 64 * 0x1p-23
+	if e.elem == graph.Float64 {
+		rounding = 64 * 0x1p-52
+	}
 	flat := b.Split(b.Reshape(f, -1, 4), 1, 1, 1, 1, 1) // ww, wb, bw, bb, each [c, 1]
+	lambda := b.Op("Max", []*graph.Value{e.damping(), b.Scale(b.Add(flat[0], flat[3]), rounding)})
 	ww, wb, bb := b.Add(flat[0], lambda), flat[1], b.Add(flat[3], lambda)
 	det := b.Sub(b.Mul(ww, bb), b.Square(wb))
 	inv := b.Concat(1, b.Div(bb, det), b.Neg(b.Div(wb, det)), b.Neg(b.Div(wb, det)), b.Div(ww, det))
@@ -100,7 +105,7 @@ func embeddingBlock(e *engine, cap *captured) *block {
 	bl := &block{
 		name: l.Name, params: layerParams(l),
 		stats: []slot{{name: "A", shape: []int64{v}, init: "zeros", kind: "curvature"}, {name: "S", shape: []int64{d, d}, init: "zeros", kind: "curvature"}},
-		sols:  []slot{{name: "A_inv", shape: []int64{v}, init: "zeros", kind: "curvature"}, {name: "S_inv", shape: []int64{d, d}, init: "eye", kind: "curvature"}},
+		sols:  []slot{{name: "A_inv", shape: []int64{v}, init: "ones", kind: "curvature"}, {name: "S_inv", shape: []int64{d, d}, init: "eye", kind: "curvature"}},
 	}
 	bl.note = pass.LayerNote{Layer: l.Name, Kind: l.Kind, Params: names(bl.params), Treatment: fmt.Sprintf("token frequencies %d, S %dx%d", v, d, d)}
 	bl.fresh = func(b *op.Builder) []*graph.Value {

@@ -56,7 +56,9 @@ func number(v float64) array { return array{nil, []float64{v}} }
 
 func (a array) clone() array { return array{a.shape, slices.Clone(a.v)} }
 
-func (a array) dense() *mat.Dense { return mat.NewDense(a.shape[0], len(a.v)/a.shape[0], slices.Clone(a.v)) }
+func (a array) dense() *mat.Dense {
+	return mat.NewDense(a.shape[0], len(a.v)/a.shape[0], slices.Clone(a.v))
+}
 
 func (as arrays) clone() arrays {
 	out := arrays{}

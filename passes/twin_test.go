@@ -38,7 +38,9 @@ func (tw *kfacTwin) outputs(l layerRef) int {
 	}
 }
 
-func (tw *kfacTwin) joint(l layerRef) bool { return l.b != "" && tw.rec.Representation.Bias != "output" }
+func (tw *kfacTwin) joint(l layerRef) bool {
+	return l.b != "" && tw.rec.Representation.Bias != "output"
+}
 
 // matrix is a layer's Ŵ = [W | b], o x i+, of parameters or gradients.
 func (tw *kfacTwin) matrix(l layerRef, as arrays) *mat.Dense {

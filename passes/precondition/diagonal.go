@@ -13,7 +13,6 @@ type elementRule struct {
 	beta1, beta2 float64 // of m (0: m is the gradient) and v
 	debias       bool
 	eps          func() *graph.Value
-	inside       bool // eps is added under the root
 }
 
 // diagonalBlocks covers every parameter with the record's element-wise rule.

@@ -52,10 +52,10 @@ var table = []Record{
 		Representation: Representation{Granularity: "layer", Format: "kf_dim", Sides: "matrix", Vectors: "diag", MaxSide: 1024, OnExceed: "split"},
 		Accumulate:     Accumulate{Kind: "sum", Init: 1e-4, Every: 1},
 		Solve:          Solve{Kind: "root", Power: -0.5, Kernel: "auto", Iterations: 40, Tolerance: 1e-5, Every: 10, Damping: Damping{Kind: "rel", Value: 1e-6}},
-		Apply:          Apply{Graft: "none"},
+		Apply:          Apply{Graft: "adam"}, // between refreshes the roots are stale: without it only small rates are stable
 		Guards:         Guards{Finite: true},
 		Fallback:       Fallback{Other: "adam"},
-		Update:         Update{LR: 0.1, Momentum: 0.9, Decay: "coupled"},
+		Update:         Update{LR: 0.001, Momentum: 0.9, Decay: "coupled"},
 	},
 }
 
@@ -81,7 +81,7 @@ func Lookup(name string) (Record, bool) {
 
 // WithPreset returns r under a preset: "paper" leaves it as it is; "asdl" takes over the conventions of the PyTorch
 // library ASDL: K-FAC without moving average, with the bias outside the input factor and no debiasing; Shampoo with one
-// factor a dimension and the ridge kept in the statistic; intervals of 1 and no clipping or guards.
+// factor a dimension and the ridge kept in the statistic; intervals of 1, and no grafting, clipping or guards.
 func WithPreset(r Record, preset string) (Record, error) {
 	switch preset {
 	case "", "paper":
@@ -106,6 +106,7 @@ func WithPreset(r Record, preset string) (Record, error) {
 			Kind: "root", Power: -0.5, Kernel: "newton", Iterations: 100, Tolerance: 1e-6, Every: 1,
 			Damping: Damping{Kind: "rel", Value: 1e-7, Keep: true},
 		}
+		r.Apply.Graft = "none"
 		r.Fallback = Fallback{Other: "grad"}
 	}
 	r.Apply.KLClip = 0

@@ -2,7 +2,6 @@ package passes
 
 import (
 	"encoding/json"
-	"fmt"
 	"strings"
 
 	"github.com/asdlc/asdlc/graph"
@@ -205,7 +204,7 @@ func withDefaults(o pass.Options) (pass.Options, error) {
 				return nil
 			}
 		}
-		return fmt.Errorf("option %s=%s: want one of %s", name, *field, strings.Join(values, ", "))
+		return &pass.OptionError{Option: name, Value: *field, Want: "one of " + strings.Join(values, ", ")}
 	}
 	for _, f := range []struct {
 		field     *string

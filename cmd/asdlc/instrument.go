@@ -2,7 +2,7 @@ package main
 
 import (
 	"fmt"
-	"path/filepath"
+	"os"
 	"slices"
 	"strings"
 
@@ -118,10 +118,11 @@ func writeModels(files []modelFile, force bool, input string) error {
 	return nil
 }
 
+// same reports whether two paths lead to one file; the first need not exist.
 func same(a, b string) bool {
-	x, err1 := filepath.Abs(a)
-	y, err2 := filepath.Abs(b)
-	return err1 == nil && err2 == nil && x == y
+	x, err1 := os.Stat(a)
+	y, err2 := os.Stat(b)
+	return err1 == nil && err2 == nil && os.SameFile(x, y)
 }
 
 // instrumentReport is the JSON form of what instrument says.

@@ -13,6 +13,7 @@ import (
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/passes"
 	"github.com/asdlc/asdlc/passes/method"
+	"github.com/asdlc/asdlc/passes/pass"
 	"github.com/asdlc/asdlc/runtime"
 	"github.com/asdlc/asdlc/runtime/data"
 )
@@ -58,12 +59,13 @@ func (e *usageError) Unwrap() error { return errUsage }
 // exitCode maps an error to the exit code of its kind.
 func exitCode(err error) int {
 	var setting *method.SettingError
+	var option *pass.OptionError
 	var file *data.FileError
 	var path *fs.PathError
 	switch {
 	case err == nil:
 		return exitOK
-	case errors.Is(err, errUsage), errors.As(err, &setting):
+	case errors.Is(err, errUsage), errors.As(err, &setting), errors.As(err, &option):
 		return exitUsage
 	case errors.Is(err, errMismatch):
 		return exitMismatch
@@ -95,6 +97,13 @@ func newRoot(stdout, stderr io.Writer) *cobra.Command {
 		SilenceErrors: true,
 		SilenceUsage:  true,
 	}
+	root.Args = func(_ *cobra.Command, args []string) error {
+		if len(args) > 0 {
+			return usagef("no command %q (see asdlc --help)", args[0])
+		}
+		return nil
+	}
+	root.RunE = func(c *cobra.Command, _ []string) error { return c.Help() }
 	root.SetOut(stdout)
 	root.SetErr(stderr)
 	root.SetFlagErrorFunc(func(c *cobra.Command, err error) error {

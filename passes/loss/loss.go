@@ -8,6 +8,7 @@ package loss
 
 import (
 	"fmt"
+	"strings"
 
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/graph/op"
@@ -64,7 +65,7 @@ func rowNamed(name string) (*row, error) {
 			return &rows[i], nil
 		}
 	}
-	return nil, fmt.Errorf("no loss %q: want one of %v", name, Names())
+	return nil, &pass.OptionError{Option: "loss", Value: name, Want: "one of " + strings.Join(Names(), ", ")}
 }
 
 // site is where a loss is computed: logits as rows, targets as rows, and the settings of the Loss tag.
@@ -169,7 +170,7 @@ func findLogits(m *graph.Model, name string) (*graph.Value, error) {
 	if name == "" {
 		return nil, fmt.Errorf("%w: no output of the model is a floating-point tensor that could be the logits (outputs: %v)", graph.ErrUnsupported, names)
 	}
-	return nil, fmt.Errorf("%w: the model has no output %q for the logits (outputs: %v)", graph.ErrInvalid, name, names)
+	return nil, &pass.OptionError{Option: "logits", Value: name, Want: "an output of the model: " + strings.Join(names, ", ")}
 }
 
 // classAxis is the axis of the classes: the last of [N, C] and [N, T, C], the second of images [N, C, H, W].

@@ -2,6 +2,7 @@ package normalize
 
 import (
 	"fmt"
+	"strconv"
 
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/graph/op"
@@ -33,7 +34,7 @@ func raiseOpset(c *pass.Ctx, m *graph.Model) error {
 	case from < oldest || from > newest:
 		return fmt.Errorf("%w: the model has opset %d; asdlc reads %d to %d: convert the model to one of these", graph.ErrUnsupported, from, oldest, newest)
 	case to < lowest || to > newest:
-		return fmt.Errorf("%w: opset %d asked for; asdlc writes %d to %d", graph.ErrUnsupported, to, lowest, newest)
+		return &pass.OptionError{Option: "opset", Value: strconv.Itoa(to), Want: fmt.Sprintf("%d to %d", lowest, newest)}
 	case to < from:
 		return fmt.Errorf("%w: the model has opset %d, which cannot be lowered to %d; leave the opset out or raise it", graph.ErrUnsupported, from, to)
 	}

@@ -1,5 +1,7 @@
 package pass
 
+import "fmt"
+
 // Options are the settings of one compilation that are not part of the method record.
 type Options struct {
 	Loss   LossOptions
@@ -17,6 +19,14 @@ type Options struct {
 	Embed         bool   // initial state as overridable initializers of the step graph
 
 	Verify bool // check the invariants after each pass
+}
+
+// OptionError is an option with a value that it cannot have, by itself or for the model at hand.
+type OptionError struct{ Option, Value, Want string }
+
+// Error implements error.
+func (e *OptionError) Error() string {
+	return fmt.Sprintf("option %s=%s: want %s", e.Option, e.Value, e.Want)
 }
 
 // LossOptions choose and set a row of the loss table.

@@ -56,6 +56,36 @@ var rules = []rule{
 		return r.Solve.Damping.Kind == "factor_pi" && r.Representation.Format != "kf_io"
 	}, "factor_pi balances an input and an output factor: it needs kf_io"},
 	{func(r Record) bool {
+		return r.Representation.Format == "kf_io" && !oneOf(r.Solve.Damping.Kind, "factor_pi", "iso", "none")
+	}, "kf_io is damped before it is inverted: solve.damping.kind must be factor_pi, iso or none"},
+	{func(r Record) bool {
+		return r.Representation.Format == "kf_dim" && !oneOf(r.Solve.Damping.Kind, "rel", "iso", "none")
+	}, "kf_dim is damped before its roots: solve.damping.kind must be rel, iso or none"},
+	{func(r Record) bool {
+		return r.Representation.Format == "diag" && r.Solve.Damping.Kind != "eps"
+	}, "a diagonal is damped after the root: solve.damping.kind must be eps"},
+	{func(r Record) bool {
+		return oneOf(r.Representation.Format, "kf_dim", "diag") && r.Solve.Power != -0.5
+	}, "the statistic is made of squared mean gradients, of which the inverse root is taken: solve.power must be -0.5"},
+	{func(r Record) bool {
+		return r.Representation.Format == "kf_io" && !oneOf(r.Solve.Kernel, "", "auto", "cholesky")
+	}, "kf_io is inverted: solve.kernel must be cholesky"},
+	{func(r Record) bool {
+		return r.Representation.Format == "kf_dim" && r.Solve.Kernel == "cholesky"
+	}, "a Cholesky factor gives no roots: solve.kernel must be newton, eigen or auto"},
+	{func(r Record) bool {
+		return r.Representation.Format != "diag" && r.Apply.Beta != 0
+	}, "a first moment is kept for diagonals alone: apply.beta must be 0; use update.momentum"},
+	{func(r Record) bool {
+		return r.Representation.Format == "diag" && (r.Accumulate.Every > 1 || r.Accumulate.Schedule != "")
+	}, "a diagonal follows every step: accumulate.every must be 1"},
+	{func(r Record) bool {
+		return r.Representation.Format != "kf_dim" && r.Accumulate.Init != 0
+	}, "a multiple of the identity to start from is for kf_dim: accumulate.init must be 0"},
+	{func(r Record) bool {
+		return r.Apply.Graft == "adam" && r.Representation.Format != "kf_dim" || r.Apply.Graft == "sgd" && !oneOf(r.Representation.Format, "kf_dim", "kf_io")
+	}, "grafting takes a norm for directions of factors: apply.graft=adam needs kf_dim, apply.graft=sgd needs kf_dim or kf_io"},
+	{func(r Record) bool {
 		return r.Solve.Damping.Keep && r.Solve.Damping.Kind != "rel"
 	}, "damping.keep is for damping.kind rel"},
 }

@@ -315,8 +315,9 @@ func (e *engine) grafted(b *op.Builder, d, other *graph.Value) *graph.Value {
 	tiny := b.Float(e.elem, 1e-30)
 	norm := func(x *graph.Value) *graph.Value { return b.Reduce("ReduceL2", x, false) }
 	ratio := b.Div(norm(other), b.Op("Max", []*graph.Value{norm(d), tiny}))
+	scaled := b.Mul(d, ratio)
 	if e.rec.Guards.Finite {
-		ratio = b.Where(e.finite(b, ratio), ratio, b.Float(e.elem, 0))
+		return b.Where(e.finite(b, ratio), scaled, b.Float(e.elem, 0))
 	}
-	return b.Mul(d, ratio)
+	return scaled
 }

@@ -1,14 +1,13 @@
 #!/usr/bin/env python3
 """Run a training-step graph in stock onnxruntime.
 
-    follow.py STEP.onnx [INIT.onnx] --steps N --feeds FEEDS.npz --out OUT.npz [--from STATES.npz] [--check]
+    follow.py STEP.onnx [INIT.onnx] --steps N --feeds FEEDS.npz ... --out OUT.npz ... [--check]
 
-FEEDS.npz holds an array for each input name; NAME@k is for step k alone (from 0). OUT.npz gets every output of every
-step as NAME@k. Without INIT.onnx the step graph must hold its initial state (asdlc instrument --embed). A step graph of
---split comes with others, STEP.refresh.onnx and so on: they are found beside it and run when their clocks tick.
-
---from STATES.npz starts each step from a recorded state instead of the own one: before step k > 0, every state input is
-set to what STATES.npz has for the state's output as NAME@(k-1). --check runs the ONNX checker on the files first.
+FEEDS.npz holds an array for each input name; NAME@k is for step k alone (from 0) and goes before the state that step k-1
+left. OUT.npz gets every output of every step as NAME@k. Each pair of FEEDS and OUT is a run of its own. Without INIT.onnx
+the step graph must hold its initial state (asdlc instrument --embed). A step graph of --split comes with others,
+STEP.refresh.onnx and so on: they are found beside it and run when their clocks tick. A model that is no step graph has no
+state, and runs as it is. --check runs the ONNX checker on the files first.
 """
 
 import argparse
@@ -50,19 +49,34 @@ class Steps:
     """The step graph, or under --split the set of them."""
 
     def __init__(self, path):
-        self.path, self.open = pathlib.Path(path), {}
+        self.path, self.sessions = pathlib.Path(path), {}
         first = open_model(path)
         meta = first.get_modelmeta().custom_metadata_map
-        self.state = json.loads(meta["asdl.state"])
         self.clocks = json.loads(meta.get("asdl.clocks", "[]"))
-        self.open[meta.get("asdl.variant", "")] = first
+        self.sessions[meta.get("asdl.variant", "")] = first
 
     def at(self, step):
+        """The session that is due, and the states that it returns."""
         name = variant(self.clocks, step)
-        if name not in self.open:
-            self.open[name] = open_model(self.path.with_suffix(f".{name}.onnx"))
-        session = self.open[name]
-        return session, json.loads(session.get_modelmeta().custom_metadata_map["asdl.state"])
+        if name not in self.sessions:
+            self.sessions[name] = open_model(self.path.with_suffix(f".{name}.onnx"))
+        session = self.sessions[name]
+        return session, json.loads(session.get_modelmeta().custom_metadata_map.get("asdl.state", "[]"))
+
+
+def follow(steps, init, data, n):
+    """The outputs of n steps as NAME@k."""
+    feeds = dict(init)
+    feeds |= {name: a for name, a in data.items() if "@" not in name}
+    results = {}
+    for k in range(n):
+        session, state = steps.at(k)
+        feeds |= {name.split("@")[0]: a for name, a in data.items() if name.endswith(f"@{k}")}
+        outs = call(session, feeds)
+        for s in state:
+            feeds[s["in"]] = outs[s["out"]]
+        results |= {f"{name}@{k}": a for name, a in outs.items()}
+    return results
 
 
 def main():
@@ -70,32 +84,19 @@ def main():
     p.add_argument("step")
     p.add_argument("init", nargs="?")
     p.add_argument("--steps", type=int, default=1)
-    p.add_argument("--feeds", required=True)
-    p.add_argument("--out", required=True)
-    p.add_argument("--from", dest="states")
+    p.add_argument("--feeds", nargs="+", required=True)
+    p.add_argument("--out", nargs="+", required=True)
     p.add_argument("--check", action="store_true")
     args = p.parse_args()
-
     if args.check:
         import onnx
 
         for path in filter(None, [args.step, args.init]):
             onnx.checker.check_model(path, full_check=True)
     steps = Steps(args.step)
-    data = dict(np.load(args.feeds))
-    recorded = np.load(args.states) if args.states else {}
-
-    feeds = call(open_model(args.init), {}) if args.init else {}
-    feeds |= {name: a for name, a in data.items() if "@" not in name}
-    results = {}
-    for k in range(args.steps):
-        session, state = steps.at(k)
-        outs = call(session, feeds | {n.split("@")[0]: a for n, a in data.items() if n.endswith(f"@{k}")})
-        for s in state:
-            at = f"{s['out']}@{k}"
-            feeds[s["in"]] = recorded[at] if at in recorded else outs[s["out"]]
-        results |= {f"{name}@{k}": a for name, a in outs.items()}
-    np.savez(args.out, **results)
+    init = call(open_model(args.init), {}) if args.init else {}
+    for feeds, out in zip(args.feeds, args.out, strict=True):
+        np.savez(out, **follow(steps, init, dict(np.load(feeds)), args.steps))
 
 
 if __name__ == "__main__":

@@ -100,7 +100,8 @@ func resultFiles(out string, r *passes.Result) []modelFile {
 	return append(files, modelFile{base + ".init.onnx", r.Init})
 }
 
-// writeModels writes all files or none: existing ones are found before the first is written.
+// writeModels writes all files or none: existing ones are found before the first is written, and after a failure those
+// that were not there before are removed.
 func writeModels(files []modelFile, force bool, input string) error {
 	for _, f := range files {
 		if same(f.Path, input) {
@@ -110,9 +111,17 @@ func writeModels(files []modelFile, force bool, input string) error {
 			return err
 		}
 	}
+	var fresh []string
 	for _, f := range files {
+		absent := checkAbsent(f.Path, false) == nil
 		if err := onnx.Write(f.Path, f.Model, onnx.WriteOptions{Overwrite: force}); err != nil {
+			for _, path := range fresh {
+				os.Remove(path)
+			}
 			return err
+		}
+		if absent {
+			fresh = append(fresh, f.Path)
 		}
 	}
 	return nil

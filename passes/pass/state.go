@@ -12,7 +12,7 @@ type StateSpec struct {
 	Of    string // the layer or parameter that it belongs to
 	Elem  graph.Elem
 	Shape []int64 // nil is a scalar
-	Init  string  // zeros, or eye (identity matrix; on higher ranks of the last two dimensions)
+	Init  string  // zeros, ones, or eye (identity matrix; on higher ranks of the last two dimensions)
 	Scale float64 // factor on the identity; 0 means 1
 }
 

@@ -2,6 +2,7 @@ package precondition
 
 import (
 	"fmt"
+	"slices"
 	"strings"
 
 	"github.com/asdlc/asdlc/graph"
@@ -43,6 +44,10 @@ func (e *engine) tensorBlock(p pass.Param) *block {
 	}
 	cuts := e.cuts(view)
 	many := len(product(cuts)) > 1
+	initial := "eye"
+	if e.rec.Accumulate.Init == 0 {
+		initial = "zeros"
+	}
 	bl := &block{name: p.Name(), params: []pass.Param{p}}
 	var tiles []tile
 	for _, sizes := range product(cuts) {
@@ -51,7 +56,7 @@ func (e *engine) tensorBlock(p pass.Param) *block {
 			if e.rec.Preset == "asdl" {
 				t.order++
 			}
-			if n == 1 || !e.hasFactor(n) {
+			if !e.hasFactor(n) || n == 1 && (d > 0 || slices.Max(sizes) > 1) { // a single element has one factor
 				continue
 			}
 			if e.rec.Preset != "asdl" {
@@ -62,7 +67,7 @@ func (e *engine) tensorBlock(p pass.Param) *block {
 			if many {
 				suffix = fmt.Sprintf("%d.%d", len(tiles), d)
 			}
-			bl.stats = append(bl.stats, slot{"stat" + suffix, []int64{n, n}, "eye", e.rec.Accumulate.Init, "curvature"})
+			bl.stats = append(bl.stats, slot{"stat" + suffix, []int64{n, n}, initial, e.rec.Accumulate.Init, "curvature"})
 			bl.sols = append(bl.sols, slot{"root" + suffix, []int64{n, n}, "eye", 1, "curvature"})
 		}
 		if len(t.factors) > 0 {

@@ -33,7 +33,7 @@ func freezeStatistics(n *graph.Node) {
 			continue
 		}
 		if i <= 2 {
-			v.ReplaceUses(n.In(i + 2))
+			keepStatistics(n, v, n.In(i+2))
 		}
 		if v.IsOutput() || len(v.Uses()) > 0 {
 			return
@@ -41,4 +41,16 @@ func freezeStatistics(n *graph.Node) {
 		n.DropOutput(i)
 	}
 	n.RemoveAttr("training_mode")
+}
+
+// keepStatistics makes present stand for next. A graph output keeps its name.
+func keepStatistics(n *graph.Node, next, present *graph.Value) {
+	if next.IsOutput() {
+		name := next.Name
+		next.Rename(name + "/next")
+		id := n.Graph().InsertNode(n.Next(), "", "Identity", []*graph.Value{present}, []string{name})
+		id.Out(0).Type = next.Type
+		present = id.Out(0)
+	}
+	next.ReplaceUses(present)
 }

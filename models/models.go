@@ -26,6 +26,7 @@ type Options struct {
 type Model struct {
 	Name  string
 	Doc   string
+	Input string // its type
 	Cite  string
 	Takes []string // fields of Options that it uses besides Seed: widths, classes, imagenet
 	build func(*net, Options) *graph.Value
@@ -33,16 +34,16 @@ type Model struct {
 
 var table = []Model{
 	{
-		Name: "mlp", Doc: "fully connected layers with ReLU between them: float[N,784] to float[N,10] by default",
+		Name: "mlp", Doc: "fully connected layers with ReLU between them", Input: "float[N,784], or the first of the widths",
 		Takes: []string{"widths", "classes"}, build: mlp,
 	},
 	{
-		Name: "lenet", Doc: "LeNet-5 with ReLU and max pooling, for images float[N,1,28,28]",
+		Name: "lenet", Doc: "LeNet-5 with ReLU and max pooling", Input: "float[N,1,28,28]",
 		Cite:  "LeCun, Bottou, Bengio & Haffner, Proc. IEEE 86, 1998",
 		Takes: []string{"classes"}, build: lenet,
 	},
 	{
-		Name: "resnet18", Doc: "ResNet-18 with the stem for images float[N,3,32,32], or float[N,3,224,224] with imagenet",
+		Name: "resnet18", Doc: "ResNet-18, with the stem for small images unless imagenet is set", Input: "float[N,3,32,32], or float[N,3,224,224] with imagenet",
 		Cite:  "He, Zhang, Ren & Sun, arXiv:1512.03385",
 		Takes: []string{"classes", "imagenet"}, build: resnet18,
 	},
@@ -60,12 +61,12 @@ func Names() []string {
 	return names
 }
 
-// OptionError is an option that a model cannot be built with.
+// OptionError is an option that a model cannot be built with; Option names it, with its value.
 type OptionError struct{ Model, Option, Want string }
 
 // Error implements error.
 func (e *OptionError) Error() string {
-	return fmt.Sprintf("model %s: %s: want %s", e.Model, e.Option, e.Want)
+	return fmt.Sprintf("model %s: option %s: want %s", e.Model, e.Option, e.Want)
 }
 
 // Limits of sizes, so that a slip of the hand is an error and not a file that fills the disk.
@@ -75,11 +76,12 @@ const (
 )
 
 // Build builds a network for inference: input "input" with the dynamic batch dimension N, output "logits". Batch
-// normalisation has its running statistics (0 and 1), as a file for inference has. The error is an *OptionError.
+// normalisation has its running statistics (0 and 1), as a file for inference has. Options that do not fit are an
+// *OptionError.
 func Build(name string, o Options) (*graph.Model, error) {
 	i := slices.IndexFunc(table, func(m Model) bool { return m.Name == name })
 	if i < 0 {
-		return nil, &OptionError{name, "name", "one of " + strings.Join(Names(), ", ")}
+		return nil, fmt.Errorf("no model %q: want one of %s", name, strings.Join(Names(), ", "))
 	}
 	row := table[i]
 	if err := row.check(o); err != nil {
@@ -100,7 +102,7 @@ func (m Model) check(o Options) error {
 	}{{"widths", len(o.Widths) > 0}, {"classes", o.Classes != 0}, {"imagenet", o.ImageNet}}
 	for _, f := range given {
 		if f.is && !slices.Contains(m.Takes, f.field) {
-			return &OptionError{m.Name, f.field, "no such option: it takes " + strings.Join(m.Takes, ", ")}
+			return &OptionError{m.Name, f.field, "it left out; this model takes " + strings.Join(m.Takes, ", ")}
 		}
 	}
 	if o.Classes < 0 || o.Classes > maxWidth {

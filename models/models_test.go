@@ -222,18 +222,20 @@ func TestMLPForward(t *testing.T) {
 }
 
 func TestRefused(t *testing.T) {
+	if _, err := models.Build("vgg", models.Options{}); err == nil || !strings.Contains(err.Error(), "one of mlp, lenet, resnet18") {
+		t.Errorf("vgg: %v", err)
+	}
 	for _, c := range []struct {
 		name string
 		o    models.Options
 		want string
 	}{
-		{"vgg", models.Options{}, "one of mlp, lenet, resnet18"},
 		{"mlp", models.Options{Widths: []int{3}}, "input and output"},
 		{"mlp", models.Options{Widths: []int{3, 0}}, "width 0"},
 		{"mlp", models.Options{Widths: []int{3, 2}, Classes: 4}, "one of them"},
 		{"mlp", models.Options{Widths: []int{1 << 20, 1 << 20}}, "parameters"},
 		{"mlp", models.Options{ImageNet: true}, "widths, classes"},
-		{"lenet", models.Options{Widths: []int{3, 4}}, "no such option"},
+		{"lenet", models.Options{Widths: []int{3, 4}}, "it left out"},
 		{"lenet", models.Options{Classes: -1}, "classes -1"},
 	} {
 		_, err := models.Build(c.name, c.o)

@@ -1,7 +1,6 @@
 package main
 
 import (
-	"errors"
 	"fmt"
 	"slices"
 	"strings"
@@ -19,7 +18,7 @@ func newNew(e *env) *cobra.Command {
 	var long strings.Builder
 	long.WriteString("Write a reference model with fresh parameters, distributed as PyTorch's:\n")
 	for _, m := range models.All() {
-		fmt.Fprintf(&long, "\n  %-10s %s", m.Name, m.Doc)
+		fmt.Fprintf(&long, "\n  %-10s %s; input %s", m.Name, m.Doc, m.Input)
 	}
 	c := &cobra.Command{
 		Use:       "new " + strings.Join(models.Names(), "|") + " -o MODEL.onnx",
@@ -35,11 +34,8 @@ func newNew(e *env) *cobra.Command {
 				out = args[0] + ".onnx"
 			}
 			m, err := models.Build(args[0], o)
-			if option := (*models.OptionError)(nil); errors.As(err, &option) {
+			if err != nil { // there is nothing but the command line that it could come from
 				return usagef("%v", err)
-			}
-			if err != nil {
-				return err
 			}
 			if err := checkAbsent(out, force); err != nil {
 				return err

@@ -2,6 +2,7 @@ package main
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
 	"io"
 	"io/fs"
@@ -48,12 +49,14 @@ func byteSize(n int) string {
 	return fmt.Sprintf("%d bytes", n)
 }
 
-// checkAbsent refuses to overwrite a file, unless force is given.
+// checkAbsent refuses to overwrite a file, unless force is given, and anything else than a file in any case: putting one
+// in the place of /dev/null is nobody's wish.
 func checkAbsent(path string, force bool) error {
-	if force {
-		return nil
-	}
-	if _, err := os.Lstat(path); err == nil {
+	info, err := os.Stat(path)
+	switch {
+	case err == nil && !info.Mode().IsRegular():
+		return &fs.PathError{Op: "write", Path: path, Err: errors.New("not a file; choose another name")}
+	case err == nil && !force:
 		return &fs.PathError{Op: "write", Path: path, Err: fmt.Errorf("%w; use -f to overwrite it", fs.ErrExist)}
 	}
 	return nil

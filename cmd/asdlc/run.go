@@ -36,6 +36,9 @@ step. OUT.npz gets the outputs of the last step, with --every those of every ste
 			if out == "" {
 				return usagef("-o OUT.npz is required")
 			}
+			if same(out, args[0]) || same(out, init) || same(out, feeds) {
+				return usagef("%s is an input file; choose another name with -o", out)
+			}
 			if err := checkAbsent(out, force); err != nil {
 				return err
 			}

@@ -1,9 +1,7 @@
 package runtime_test
 
 import (
-	"errors"
 	"path/filepath"
-	"slices"
 	"strings"
 	"testing"
 
@@ -13,9 +11,6 @@ import (
 	"github.com/asdlc/asdlc/runtime/data"
 	"github.com/asdlc/asdlc/runtime/kernel"
 )
-
-// unsupported lists the operators of the exported models that have no kernel.
-var unsupported = []string{"LSTM", "Resize"}
 
 // TestExportedModels runs models from PyTorch's exporter at their recorded batch size and at batch sizes 2 and 3, whose
 // rows must come out as in the whole.
@@ -69,9 +64,6 @@ func recorded(t *testing.T, path string) (map[string]*kernel.Tensor, *kernel.Ten
 func runBatches(t *testing.T, m *graph.Model, feeds map[string]*kernel.Tensor, want *kernel.Tensor, double bool) {
 	t.Helper()
 	s, err := runtime.NewSession(m, runtime.Options{Float64: double, Threads: 2})
-	if errors.Is(err, graph.ErrUnsupported) && slices.ContainsFunc(unsupported, func(op string) bool { return strings.Contains(err.Error(), op) }) {
-		t.Skip(err)
-	}
 	if err != nil {
 		t.Fatal(err)
 	}

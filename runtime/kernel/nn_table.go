@@ -34,6 +34,16 @@ var nnTable = []Row{
 	{Op: "Dropout", Elems: floats, Note: "portable", Make: byFloat(makeDropout[float32], makeDropout[float64])},
 	{Op: "SoftmaxCrossEntropyLoss", Elems: floats, Note: "portable", Make: byFloat(makeClassLoss[float32](true), makeClassLoss[float64](true))},
 	{Op: "NegativeLogLikelihoodLoss", Elems: floats, Note: "portable", Make: byFloat(makeClassLoss[float32](false), makeClassLoss[float64](false))},
+
+	{Op: "RNN", Elems: floats, Note: "portable", Make: byFloat(makeRNN[float32], makeRNN[float64])},
+	{Op: "GRU", Elems: floats, Note: "portable", Make: byFloat(makeGRU[float32], makeGRU[float64])},
+	{Op: "LSTM", Elems: floats, Note: "portable", Make: byFloat(makeLSTM[float32], makeLSTM[float64])},
+
+	bySize("Resize", 0, makeNearest[uint8], makeNearest[uint16], makeNearest[uint32], makeNearest[uint64]),
+	bySize("Upsample", 0, makeNearest[uint8], makeNearest[uint16], makeNearest[uint32], makeNearest[uint64]),
+	{Op: "Resize", Elems: floats, Rank: 5, Note: "interpolation", Make: byFloat(makeInterpolation[float32], makeInterpolation[float64])},
+	{Op: "Upsample", Elems: floats, Rank: 5, Note: "interpolation", Make: byFloat(makeInterpolation[float32], makeInterpolation[float64])},
+
 	{Op: "Einsum", Elems: floats, Note: "portable", Make: byFloat(makeEinsum[float32], makeEinsum[float64])},
 	{Op: "Col2Im", Elems: floats, Note: "portable", Make: byFloat(makeCol2Im[float32], makeCol2Im[float64])},
 	{Op: "Det", Elems: floats, Note: "portable", Make: byFloat(makeDet[float32], makeDet[float64])},

@@ -14,18 +14,18 @@ import (
 func BenchmarkInstrumentResNet18(b *testing.B) {
 	dir := b.TempDir()
 	model := filepath.Join(dir, "resnet18.onnx")
-	command(b, "new", "resnet18", "-o", model)
+	mustRun(b, "new", "resnet18", "-o", model)
 	for _, method := range []string{"sgd", "kfac", "shampoo"} {
 		b.Run(method, func(b *testing.B) {
 			b.ReportAllocs()
 			for b.Loop() {
-				command(b, "instrument", model, "-m", method, "-o", filepath.Join(dir, "step.onnx"), "-f")
+				mustRun(b, "instrument", model, "-m", method, "-o", filepath.Join(dir, "step.onnx"), "-f")
 			}
 		})
 	}
 }
 
-func command(b *testing.B, args ...string) {
+func mustRun(b *testing.B, args ...string) {
 	b.Helper()
 	if code := run(args, io.Discard, io.Discard); code != 0 {
 		b.Fatalf("asdlc %v: exit code %d", args, code)
@@ -41,7 +41,7 @@ func BenchmarkInstrumentProcess(b *testing.B) {
 		b.Fatalf("go build: %v\n%s", err, out)
 	}
 	model := filepath.Join(dir, "resnet18.onnx")
-	command(b, "new", "resnet18", "-o", model)
+	mustRun(b, "new", "resnet18", "-o", model)
 	peak := int64(0)
 	for b.Loop() {
 		cmd := exec.Command(program, "instrument", model, "-m", "kfac", "-o", filepath.Join(dir, "step.onnx"), "-f")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"encoding/binary"
 	"encoding/json"
 	"errors"
 	"fmt"
@@ -31,6 +32,7 @@ func TestMain(m *testing.M) {
 //
 //	asdlc-exits CODE [limited] ARG...   run asdlc and expect that exit code, one line of error and no trace if it is not 0
 //	npz FILE NAME=TYPE:SHAPE:HIGH...  write arrays of random numbers: float32 and float64 normal, others below HIGH
+//	idx DIR N                 write an MNIST-style data set of N random images for training and N for tests
 //	files NAME...             the current folder holds these files and no other, hidden ones included
 //	garbage FILE N            write N random bytes
 //	cut FILE N                keep the first N bytes
@@ -44,7 +46,7 @@ func TestScript(t *testing.T) {
 		RequireExplicitExec: true,
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
-			"asdlc-exits": scriptExits, "npz": scriptNPZ, "files": scriptFiles, "garbage": scriptGarbage, "cut": scriptCut,
+			"asdlc-exits": scriptExits, "npz": scriptNPZ, "idx": scriptIDX, "files": scriptFiles, "garbage": scriptGarbage, "cut": scriptCut,
 			"onnx": scriptONNX, "cyclic": scriptCyclic, "is-json": scriptIsJSON, "small-disk": scriptSmallDisk,
 		},
 		Condition: func(name string) (bool, error) {
@@ -128,6 +130,27 @@ func scriptNPZ(ts *testscript.TestScript, _ bool, args []string) {
 		arrays[name] = a
 	}
 	ts.Check(data.WriteNPZ(ts.MkAbs(args[0]), arrays))
+}
+
+func scriptIDX(ts *testscript.TestScript, _ bool, args []string) {
+	dir := ts.MkAbs(args[0])
+	ts.Check(os.MkdirAll(dir, 0o777))
+	n, err := strconv.Atoi(args[1])
+	ts.Check(err)
+	rng := rand.New(rand.NewPCG(5, 6))
+	write := func(name string, high uint32, shape ...int) {
+		bytes, count := []byte{0, 0, 8, byte(len(shape))}, 1 // 8: unsigned bytes
+		for _, d := range shape {
+			bytes = binary.BigEndian.AppendUint32(bytes, uint32(d))
+			count *= d
+		}
+		bytes = append(bytes, drawn(count, func() byte { return byte(rng.Uint32N(high)) })...)
+		ts.Check(os.WriteFile(filepath.Join(dir, name), bytes, 0o644))
+	}
+	for _, part := range []string{"train", "t10k"} {
+		write(part+"-images-idx3-ubyte", 256, n, 28, 28)
+		write(part+"-labels-idx1-ubyte", 10, n)
+	}
 }
 
 func drawn[T any](n int, draw func() T) []T {

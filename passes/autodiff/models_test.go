@@ -34,6 +34,10 @@ func TestModels(t *testing.T) {
 		{"gpt2_tiny_op17_eval", "gpt2_tiny"},
 		{"nn_transformer_encoder_op17_train", "nn_transformer_encoder"},
 		{"nn_transformer_encoder_op17_eval", "nn_transformer_encoder"},
+		{"lstm_op17_train", "lstm"},
+		{"lstm_op17_eval", "lstm"},
+		{"unet_op17_train", "unet"},
+		{"unet_op17_eval", "unet"},
 	} {
 		t.Run(c.file, func(t *testing.T) {
 			if testing.Short() {

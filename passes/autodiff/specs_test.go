@@ -135,6 +135,43 @@ var specs = []spec{
 	{op: "GlobalAveragePool", sig: "(double[2,3,2,3] x) => (z)", body: "z = GlobalAveragePool(x)"},
 	{op: "GlobalMaxPool", sig: "(double[2,3,2,3] x) => (z)", body: "z = GlobalMaxPool(x)"},
 
+	// recurrent layers
+	{op: "RNN", sig: "(double[4,2,3] x, double[1,2,3] w, double[1,2,2] r) => (y)", body: "y = RNN<hidden_size: int = 2>(x, w, r)"},
+	{
+		op: "RNN", name: "both ways", sig: "(double[3,2,3] x, double[2,2,3] w, double[2,2,2] r, double[2,4] b, double[2,2,2] h) => (y, yh) <int32[2] n = {3, 1}>",
+		body: `y, yh = RNN<hidden_size: int = 2, direction: string = "bidirectional", activations: strings = ["ScaledTanh", "Affine"],
+			activation_alpha: floats = [0.8, 0.5], activation_beta: floats = [1.2, 0.1]>(x, w, r, b, n, h)`,
+	},
+	{op: "GRU", sig: "(double[3,2,2] x, double[1,6,2] w, double[1,6,2] r, double[1,12] b) => (y, yh)", body: "y, yh = GRU<hidden_size: int = 2>(x, w, r, b)"},
+	{
+		op: "GRU", name: "linear before reset, backward", sig: "(double[3,2,2] x, double[1,6,2] w, double[1,6,2] r, double[1,12] b, double[1,2,2] h) => (yh) <int32[2] n = {2, 3}>",
+		body: `y, yh = GRU<hidden_size: int = 2, linear_before_reset: int = 1, direction: string = "reverse">(x, w, r, b, n, h)`,
+	},
+	{op: "LSTM", sig: "(double[3,2,2] x, double[1,8,2] w, double[1,8,2] r, double[1,16] b) => (y, yh, yc)", body: "y, yh, yc = LSTM<hidden_size: int = 2>(x, w, r, b)"},
+	{
+		op: "LSTM", name: "peepholes, both ways", sig: "(double[3,2,2] x, double[2,4,2] w, double[2,4,1] r, double[2,8] b, double[2,2,1] h, double[2,2,1] c, double[2,3] p) => (y, yc) <int32[2] n = {2, 3}>",
+		body: `y, yh, yc = LSTM<hidden_size: int = 1, direction: string = "bidirectional">(x, w, r, b, n, h, c, p)`,
+	},
+	{
+		op: "LSTM", name: "batch first, coupled", sig: "(double[2,3,2] x, double[1,4,2] w, double[1,4,1] r, double[2,1,1] h, double[2,1,1] c) => (y, yh)",
+		body: `y, yh = LSTM<hidden_size: int = 1, layout: int = 1, input_forget: int = 1, clip: float = 0.9,
+			activations: strings = ["HardSigmoid", "Softsign", "Elu"], activation_alpha: floats = [0.3, 0.8], activation_beta: floats = [0.4]>(x, w, r, , , h, c)`,
+		opset: 17,
+	},
+
+	// interpolation
+	{op: "Resize", sig: "(double[1,2,3,2] x) => (z) <float[4] s = {1, 1, 2, 3}>", body: "z = Resize(x, , s)"},
+	{op: "Resize", name: "repeat", sig: "(double[1,2,3,2] x) => (z) <float[4] s = {1, 1, 2, 3}>", body: `z = Resize<coordinate_transformation_mode: string = "asymmetric", nearest_mode: string = "floor">(x, , s)`},
+	{op: "Resize", name: "nearest", sig: "(double[1,2,5,3] x) => (z) <float[4] s = {1, 1, 0.6, 1.5}>", body: `z = Resize<coordinate_transformation_mode: string = "align_corners", nearest_mode: string = "ceil">(x, , s)`},
+	{op: "Resize", name: "linear", sig: "(double[1,2,3,4] x) => (z) <float[4] s = {1, 1, 2, 0.75}>", body: `z = Resize<mode: string = "linear">(x, , s)`},
+	{op: "Resize", name: "sizes", sig: "(double[2,1,3,4] x) => (z) <int64[4] s = {2, 1, 5, 3}>", body: `z = Resize<mode: string = "linear", coordinate_transformation_mode: string = "align_corners">(x, , , s)`, fixed: "x"},
+	{op: "Resize", name: "cubic", opset: 18, sig: "(double[1,1,4,5] x) => (z) <float[2] s = {0.5, 1.5}>", body: `z = Resize<mode: string = "cubic", antialias: int = 1, axes: ints = [3, -2]>(x, , s)`},
+	{
+		op: "Resize", name: "crop", sig: "(double[1,1,4,5] x) => (z) <float[8] r = {0, 0, 0.4, 0.2, 1, 1, 1.2, 0.8}, int64[4] s = {1, 1, 3, 3}>",
+		body: `z = Resize<mode: string = "linear", coordinate_transformation_mode: string = "tf_crop_and_resize", extrapolation_value: float = 7>(x, r, , s)`,
+	},
+	{op: "Resize", name: "one axis", sig: "(double[3,2,2] x) => (z) <float[3] s = {2.5, 1, 1}>", body: `z = Resize<mode: string = "linear", coordinate_transformation_mode: string = "pytorch_half_pixel">(x, , s)`},
+
 	// movement
 	{op: "Identity", sig: "(double[2,3] x) => (z)", body: "y = Identity(x) z = Mul(y, x)"},
 	{op: "Reshape", sig: "(double[2,3] x) => (z) <int64[2] k = {3, -1}>", body: "z = Reshape(x, k)"},

@@ -117,13 +117,14 @@ func ReadSafetensors(path string) (tensors map[string]*kernel.Tensor, metadata m
 	if !info.Mode().IsRegular() {
 		return nil, nil, fmt.Errorf("%s: %w: not a regular file", path, graph.ErrInvalid)
 	}
-	if tensors, metadata, err = decodeSafetensors(f, info.Size()); err != nil {
+	if tensors, metadata, err = DecodeSafetensors(f, info.Size()); err != nil {
 		return nil, nil, fmt.Errorf("%s: %w", path, err)
 	}
 	return tensors, metadata, nil
 }
 
-func decodeSafetensors(r io.ReaderAt, size int64) (map[string]*kernel.Tensor, map[string]string, error) {
+// DecodeSafetensors reads the safetensors format from size bytes; see ReadSafetensors.
+func DecodeSafetensors(r io.ReaderAt, size int64) (map[string]*kernel.Tensor, map[string]string, error) {
 	places, metadata, start, err := readHeader(r, size)
 	if err != nil {
 		return nil, nil, err

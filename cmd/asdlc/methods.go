@@ -70,20 +70,31 @@ func (e *env) listMethods(preset string, asJSON bool) error {
 	}
 	t := newTable("method", "curvature", "representation", "accumulate", "solve", "fall-back", "citation")
 	for _, r := range recs {
-		curvature, solve := r.Curvature.Matrix, r.Solve.Kind
-		if r.Curvature.Source != "none" {
-			curvature += " (" + r.Curvature.Source + ")"
-		}
-		if r.Solve.Power != 0 {
-			solve += fmt.Sprintf(" ^%g", r.Solve.Power)
-		}
-		if r.Solve.Every > 1 {
-			solve += fmt.Sprintf(", every %d", r.Solve.Every)
-		}
-		t.add(r.Name, curvature, r.Representation.Granularity+" "+r.Representation.Format, r.Accumulate.Kind, solve, r.Fallback.Other, r.Cite)
+		c := methodCells(r)
+		t.add(r.Name, c.curvature, c.representation, r.Accumulate.Kind, c.solve, r.Fallback.Other, r.Cite)
 	}
 	t.write(e.stdout)
 	return nil
+}
+
+// methodSummary is a record in a few words.
+type methodSummary struct{ curvature, representation, solve string }
+
+func methodCells(r method.Record) methodSummary {
+	c := methodSummary{r.Curvature.Matrix, r.Representation.Granularity + " " + r.Representation.Format, r.Solve.Kind}
+	if r.Representation.Format == "none" {
+		c.representation = "none"
+	}
+	if r.Curvature.Source != "none" {
+		c.curvature += " (" + r.Curvature.Source + ")"
+	}
+	if r.Solve.Power != 0 {
+		c.solve += fmt.Sprintf(" ^%g", r.Solve.Power)
+	}
+	if r.Solve.Every > 1 {
+		c.solve += fmt.Sprintf(", every %d", r.Solve.Every)
+	}
+	return c
 }
 
 type recordField struct{ path, value string }

@@ -39,11 +39,11 @@ var table = []Record{
 		Curvature:      Curvature{Matrix: "F", Source: "mc", Samples: 1, Sharing: "expand"},
 		Representation: Representation{Granularity: "layer", Format: "kf_io", Bias: "joint"},
 		Accumulate:     Accumulate{Kind: "ema", Beta: 0.95, Debias: true, Every: 1},
-		Solve:          Solve{Kind: "inverse", Power: -1, Kernel: "cholesky", Every: 10, Damping: Damping{Kind: "factor_pi", Value: 1e-2}},
+		Solve:          Solve{Kind: "inverse", Power: -1, Kernel: "cholesky", Every: 10, Damping: Damping{Kind: "factor_pi", Value: 0.03}},
 		Apply:          Apply{KLClip: 1e-3},
 		Guards:         Guards{Finite: true},
 		Fallback:       Fallback{Norm: "unit", Embedding: "kron", Other: "grad"},
-		Update:         Update{LR: 0.05, Momentum: 0.9, Decay: "coupled"},
+		Update:         Update{LR: 0.02, Momentum: 0.9, Decay: "coupled"},
 	},
 	{
 		Name: "shampoo", Doc: "Shampoo: one factor per side of each tensor, inverse roots",

@@ -37,6 +37,7 @@ func TestMain(m *testing.M) {
 //	garbage FILE N            write N random bytes
 //	cut FILE N                keep the first N bytes
 //	onnx TEXT OUT             write a model given as text as ONNX
+//	external TEXT OUT NAME    write a model given as text as ONNX that says its constants are in the file NAME, as long as OUT.data
 //	cyclic FILE               write an ONNX file whose two nodes feed each other
 //	is-json [PATH=VALUE...]   stdout is JSON, with these values at paths like layers.0.kind
 //	small-disk DIR KIB        put a file system of that size there, where permitted (condition [mount])
@@ -47,7 +48,7 @@ func TestScript(t *testing.T) {
 		RequireUniqueNames:  true,
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"asdlc-exits": scriptExits, "npz": scriptNPZ, "idx": scriptIDX, "files": scriptFiles, "garbage": scriptGarbage, "cut": scriptCut,
-			"onnx": scriptONNX, "cyclic": scriptCyclic, "is-json": scriptIsJSON, "small-disk": scriptSmallDisk,
+			"onnx": scriptONNX, "external": scriptExternal, "cyclic": scriptCyclic, "is-json": scriptIsJSON, "small-disk": scriptSmallDisk,
 		},
 		Condition: func(name string) (bool, error) {
 			switch name {
@@ -193,6 +194,18 @@ func scriptONNX(ts *testscript.TestScript, _ bool, args []string) {
 	m, err := graph.Parse(ts.ReadFile(args[0]))
 	ts.Check(err)
 	ts.Check(onnx.Write(ts.MkAbs(args[1]), m, onnx.WriteOptions{}))
+}
+
+func scriptExternal(ts *testscript.TestScript, _ bool, args []string) {
+	m, err := graph.Parse(ts.ReadFile(args[0]))
+	ts.Check(err)
+	out, old := ts.MkAbs(args[1]), filepath.Base(args[1])+".data"
+	if len(old) != len(args[2]) {
+		ts.Fatalf("%s and %s differ in length", old, args[2])
+	}
+	ts.Check(onnx.Write(out, m, onnx.WriteOptions{External: true}))
+	text := ts.ReadFile(args[1])
+	ts.Check(os.WriteFile(out, []byte(strings.ReplaceAll(text, old, args[2])), 0o644))
 }
 
 func scriptCyclic(ts *testscript.TestScript, _ bool, args []string) {

@@ -8,7 +8,7 @@ run() {
 mkdir -p demo
 run bin/asdlc new mlp --widths 784,256,128,10 -o demo/mlp.onnx -f
 run bin/asdlc instrument demo/mlp.onnx --method shampoo -o demo/mlp.shampoo.onnx -f
-run bin/asdlc train demo/mlp.onnx --method shampoo --data digits --epochs 3 --batch 128 -o demo/mlp.trained.onnx -f
+run bin/asdlc train demo/mlp.shampoo.onnx --model demo/mlp.onnx --data digits --epochs 2 -o demo/mlp.trained.onnx -f
 run bin/asdlc eval demo/mlp.trained.onnx --data digits
 echo "Files:"
 ls -l demo

@@ -44,6 +44,15 @@ var nnTable = []Row{
 	{Op: "Resize", Elems: floats, Rank: 5, Note: "interpolation", Make: byFloat(makeInterpolation[float32], makeInterpolation[float64])},
 	{Op: "Upsample", Elems: floats, Rank: 5, Note: "interpolation", Make: byFloat(makeInterpolation[float32], makeInterpolation[float64])},
 
+	{Op: "GridSample", Elems: floats, Note: "portable", Make: byFloat(makeGridSample[float32], makeGridSample[float64])},
+	{Op: "AffineGrid", Elems: floats, Note: "portable", Make: byFloat(makeAffineGrid[float32], makeAffineGrid[float64])},
+	{Op: "Attention", Elems: floats, Note: "portable", Make: byFloat(makeAttention[float32], makeAttention[float64])},
+	{Op: "RotaryEmbedding", Elems: floats, Note: "portable", Make: byFloat(makeRotary[float32], makeRotary[float64])},
+	{Op: "LpNormalization", Elems: floats, Note: "portable", Make: byFloat(makeLpNorm[float32], makeLpNorm[float64])},
+	{Op: "LRN", Elems: floats, Note: "portable", Make: byFloat(makeLRN[float32], makeLRN[float64])},
+	{Op: "MeanVarianceNormalization", Elems: floats, Note: "portable", Make: byFloat(makeMeanVariance[float32], makeMeanVariance[float64])},
+	{Op: "Hardmax", Elems: floats, Note: "portable", Make: byFloat(makeHardmax[float32], makeHardmax[float64])},
+
 	{Op: "Einsum", Elems: floats, Note: "portable", Make: byFloat(makeEinsum[float32], makeEinsum[float64])},
 	{Op: "Col2Im", Elems: floats, Note: "portable", Make: byFloat(makeCol2Im[float32], makeCol2Im[float64])},
 	{Op: "Det", Elems: floats, Note: "portable", Make: byFloat(makeDet[float32], makeDet[float64])},

@@ -55,5 +55,5 @@ func bitsTable() []Row {
 // shapeTable are the operators that move elements or make them from shapes.
 func shapeTable() []Row {
 	return slices.Concat(views(), permuteRows(), joinRows(), gatherTable(), scatterTable(), makerTable(),
-		padTable(), selectTable())
+		padTable(), selectTable(), windowTable())
 }

@@ -1,10 +1,13 @@
 package passes_test
 
 import (
+	"path/filepath"
 	"strings"
 	"testing"
 
 	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/graph/graphtest"
+	"github.com/asdlc/asdlc/graph/onnx"
 	"github.com/asdlc/asdlc/passes"
 	"github.com/asdlc/asdlc/passes/method"
 )
@@ -90,5 +93,45 @@ main (float[N,2] x) => (float[N,2] y) {
 	}
 	if len(r.Plans) != 0 {
 		t.Errorf("plans of a model that cannot be read: %+v", r.Plans)
+	}
+}
+
+// Every parameter of an exported model is in a block of each plan, or the model is one that cannot be trained and says why.
+func TestInspectExportedModels(t *testing.T) {
+	paths, err := filepath.Glob(filepath.Join(graphtest.Shared(t, "onnx-models"), "*.onnx"))
+	if err != nil || len(paths) == 0 {
+		t.Fatal("no models", err)
+	}
+	kfac, _ := method.Lookup("kfac")
+	shampoo, _ := method.Lookup("shampoo")
+	for _, path := range paths {
+		m, err := onnx.Read(path)
+		if err != nil {
+			t.Fatal(err)
+		}
+		r, err := passes.Inspect(m, kfac, shampoo)
+		if err != nil {
+			t.Errorf("%s: %v", filepath.Base(path), err)
+			continue
+		}
+		for _, p := range r.Plans {
+			if p.Error != "" {
+				if len(r.Unsupported) == 0 {
+					t.Errorf("%s: %s: %s, and no node is to blame", filepath.Base(path), p.Method, p.Error)
+				}
+				continue
+			}
+			covered := map[string]bool{}
+			for _, b := range p.Blocks {
+				for _, name := range b.Params {
+					covered[name] = true
+				}
+			}
+			for _, param := range r.Parameters {
+				if param.Kind == "param" && !covered[param.Name] {
+					t.Errorf("%s: %s: parameter %s is in no block", filepath.Base(path), p.Method, param.Name)
+				}
+			}
+		}
 	}
 }

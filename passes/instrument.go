@@ -2,6 +2,7 @@ package passes
 
 import (
 	"encoding/json"
+	"fmt"
 	"strings"
 
 	"github.com/asdlc/asdlc/graph"
@@ -48,6 +49,12 @@ func Instrument(m *graph.Model, rec method.Record, o pass.Options, source string
 	o, err := withDefaults(o)
 	if err != nil {
 		return nil, err
+	}
+	for v := range m.Graph.Values() {
+		if strings.HasPrefix(v.Name, pass.Prefix) {
+			return nil, fmt.Errorf("%w: the model has a value %s; names with %s are those of step graphs: instrument the model that this one was made from, or rename the value",
+				graph.ErrUnsupported, v, pass.Prefix)
+		}
 	}
 	c := &pass.Ctx{Options: o, Report: &pass.Report{}}
 	t := graph.Clone(m)

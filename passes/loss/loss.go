@@ -105,7 +105,7 @@ func Attach(c *pass.Ctx, m *graph.Model) error {
 		name = "target"
 	}
 	if m.Graph.NameTaken(name) {
-		name = "asdl/" + name
+		name = pass.Prefix + name
 	}
 	target := m.Graph.AddInput(name, targetType(r, logits.Type, axis))
 	b := op.NewBuilder(m, m.Graph)
@@ -119,7 +119,11 @@ func Attach(c *pass.Ctx, m *graph.Model) error {
 	if o.Loss.Reduction == "mean" || o.Loss.Reduction == "rows" {
 		total = b.Div(total, countRows(b, s))
 	}
-	tag := b.Named(graph.Asdl, graph.TagLoss, []*graph.Value{total, logits, target}, []string{"loss"}, set.attrs()...)
+	output := "loss"
+	if m.Graph.NameTaken(output) {
+		output = pass.Prefix + output
+	}
+	tag := b.Named(graph.Asdl, graph.TagLoss, []*graph.Value{total, logits, target}, []string{output}, set.attrs()...)
 	m.Graph.AddOutput(tag.Out(0))
 	return b.Err()
 }

@@ -44,16 +44,24 @@ func Next(b *op.Builder, in, v *graph.Value) {
 	b.Graph.AddOutput(v)
 }
 
-// Hyper returns the scalar input of that name, declaring it with a default if it is new.
+// Hyper returns the scalar input of that name, declaring it with a default if it is new. Where the model has a value of
+// that name, the input is called asdl/NAME.
 func Hyper(b *op.Builder, name string, def float64, e graph.Elem) *graph.Value {
+	prefixed := Prefix + name
 	for n := range b.Graph.Nodes() {
-		if n.Is(graph.Asdl, graph.TagHyper) && n.Str("name", "") == name {
+		if n.Is(graph.Asdl, graph.TagHyper) && (n.Str("name", "") == name || n.Str("name", "") == prefixed) {
 			return n.Out(0)
 		}
+	}
+	if b.Graph.NameTaken(name) {
+		name = prefixed
 	}
 	return b.Named(graph.Asdl, graph.TagHyper, nil, []string{name},
 		graph.S("name", name), graph.T("default", graph.Scalar(def)), graph.I("dtype", int64(e))).Out(0)
 }
+
+// Prefix goes before the name of an input or output of the step graph that the model uses for something of its own.
+const Prefix = "asdl/"
 
 // Step returns the step counter, an int64 scalar that is 0 on the first step.
 func Step(b *op.Builder) *graph.Value {

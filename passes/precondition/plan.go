@@ -5,6 +5,7 @@ import (
 
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/graph/op"
+	"github.com/asdlc/asdlc/passes/method"
 	"github.com/asdlc/asdlc/passes/pass"
 )
 
@@ -53,7 +54,7 @@ func (e *engine) plan(g *graph.Graph) []*block {
 	reasons := uncovered(g)
 	for _, p := range pass.Params(g, "param") {
 		if !covered[p.Value] {
-			blocks = append(blocks, e.fallback(p, reasons[p.Value]))
+			blocks = append(blocks, e.fallback(p, e.fallbackKind(g, p), reasons[p.Value]))
 		}
 	}
 	return blocks
@@ -90,8 +91,7 @@ func uncovered(g *graph.Graph) map[*graph.Value]string {
 }
 
 // fallback is the block of a parameter that the representation does not cover.
-func (e *engine) fallback(p pass.Param, reason string) *block {
-	kind := e.rec.Fallback.Other
+func (e *engine) fallback(p pass.Param, kind, reason string) *block {
 	bl := &block{name: p.Name(), params: []pass.Param{p}, always: true}
 	if kind == "adam" {
 		bl = e.adamBlock(p)
@@ -108,6 +108,33 @@ func (e *engine) fallback(p pass.Param, reason string) *block {
 	}
 	bl.note.Fallback, bl.note.Reason = true, reason
 	return bl
+}
+
+// ownFallbacks are the layer kinds whose parameters have a fall-back setting of their own.
+var ownFallbacks = []struct {
+	Kind string
+	Get  func(method.Fallback) string
+}{
+	{graph.LayerEmbedding, func(f method.Fallback) string { return f.Embedding }},
+	{graph.LayerBatchNorm, func(f method.Fallback) string { return f.Norm }},
+	{graph.LayerLayerNorm, func(f method.Fallback) string { return f.Norm }},
+	{"groupnorm", func(f method.Fallback) string { return f.Norm }},
+	{"rmsnorm", func(f method.Fallback) string { return f.Norm }},
+}
+
+// fallbackKind is what the record gives a parameter that the representation does not cover: grad or adam.
+func (e *engine) fallbackKind(g *graph.Graph, p pass.Param) string {
+	for _, l := range pass.LayersOf(g) {
+		if l.W != p.Value && l.B != p.Value {
+			continue
+		}
+		for _, row := range ownFallbacks {
+			if own := row.Get(e.rec.Fallback); row.Kind == l.Kind && (own == "grad" || own == "adam") {
+				return own
+			}
+		}
+	}
+	return e.rec.Fallback.Other
 }
 
 // layerParams lists the parameters of a layer that have a gradient: weight and, if present, bias.

@@ -148,16 +148,13 @@ func (e *engine) dataSize() *graph.Value {
 		return e.rows
 	}
 	loss := pass.Tags(e.b.Graph, graph.TagLoss)[0]
-	e.rows = e.b.CountOf(loss.In(1), e.elem, 0)
-	if axis := int(loss.Int("axis", 1)); loss.In(1).Type.Rank() > 2 || loss.Int("ignore_index", -1<<62) != -1<<62 {
-		e.rows = e.lossRows(loss, axis)
-	}
+	e.rows = e.lossRows(loss)
 	return e.rows
 }
 
 // lossRows counts the rows of the loss whose label counts.
-func (e *engine) lossRows(loss *graph.Node, axis int) *graph.Value {
-	b := e.b
+func (e *engine) lossRows(loss *graph.Node) *graph.Value {
+	b, axis := e.b, int(loss.Int("axis", 1))
 	if a, ok := loss.Attr("ignore_index"); ok {
 		valid := b.Unary("Not", b.Compare("Equal", loss.In(2), b.Int(a.I)))
 		return b.Op("Max", []*graph.Value{b.Sum(b.Cast(valid, e.elem)), b.Float(e.elem, 1)})
@@ -167,6 +164,9 @@ func (e *engine) lossRows(loss *graph.Node, axis int) *graph.Value {
 		if i != axis {
 			axes = append(axes, i)
 		}
+	}
+	if len(axes) == 0 { // the logits of one example
+		return b.Float(e.elem, 1)
 	}
 	return b.CountOf(loss.In(1), e.elem, axes...)
 }

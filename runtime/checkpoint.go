@@ -341,6 +341,7 @@ func (t *Trainer) Resume(c *Checkpoint) error {
 		}
 	}
 	t.step, t.epoch = c.Manifest.Step, c.Manifest.Sums
+	t.setRates(max(0, t.step-1)) // an epoch may still have to be reported
 	return nil
 }
 

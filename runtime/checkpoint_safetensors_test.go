@@ -48,8 +48,10 @@ func TestReadSafetensors(t *testing.T) {
 
 func TestSafetensorsRoundTrip(t *testing.T) {
 	all := map[string]*kernel.Tensor{"empty": kernel.New(graph.Float32, 3, 0), "a/b \"c\"": kernel.Of([]float64{1}, 1, 1)}
-	for i, e := range []graph.Elem{graph.Float32, graph.Float64, graph.Float16, graph.BFloat16, graph.Int64, graph.Int32, graph.Int16, graph.Int8,
-		graph.Uint64, graph.Uint32, graph.Uint16, graph.Uint8, graph.Bool} {
+	for i, e := range []graph.Elem{
+		graph.Float32, graph.Float64, graph.Float16, graph.BFloat16, graph.Int64, graph.Int32, graph.Int16, graph.Int8,
+		graph.Uint64, graph.Uint32, graph.Uint16, graph.Uint8, graph.Bool,
+	} {
 		v := kernel.New(e, 3, 1)
 		for k := range v.Raw {
 			v.Raw[k] = byte(i + k)

@@ -19,7 +19,7 @@ import (
 // resumeConfig trains 3 epochs of 10 steps.
 func resumeConfig(t testing.TB, dir string) runtime.TrainerConfig {
 	return runtime.TrainerConfig{
-		Data: digits(t, 105, 0), Batch: 10, Epochs: 3, Seed: 3, Schedule: runtime.Schedule{Kind: "cosine"},
+		Data: digits(t, 105, 20), Original: softmaxModel(t), Batch: 10, Epochs: 3, Seed: 3, Schedule: runtime.Schedule{Kind: "cosine"},
 		Checkpoint: dir, Hyper: map[string]float64{"lr": 0.02},
 	}
 }
@@ -29,7 +29,7 @@ func TestResumeIsBitExact(t *testing.T) {
 	var whole, parts []string
 	report := func(to *[]string) func(runtime.EpochResult) error {
 		return func(r runtime.EpochResult) error {
-			*to = append(*to, fmt.Sprint(r.Epoch, r.Steps, r.LR, r.Loss, r.Accuracy))
+			*to = append(*to, fmt.Sprint(r.Epoch, r.Steps, r.LR, r.Loss, r.Accuracy, *r.Test))
 			return nil
 		}
 	}
@@ -40,7 +40,7 @@ func TestResumeIsBitExact(t *testing.T) {
 		t.Fatal(err)
 	}
 	dir := filepath.Join(t.TempDir(), "checkpoints")
-	for _, stop := range []int{7, 10, 25, 31} { // within an epoch, at its end, far on; 31 never comes
+	for _, stop := range []int{7, 10, 25, 31} { // within an epoch, at its end before the evaluation, far on; 31 never comes
 		c := resumeConfig(t, dir)
 		ctx, cancel := context.WithCancel(t.Context())
 		c.OnEpoch = report(&parts)
@@ -106,7 +106,7 @@ func TestResumeRefusesAnotherRun(t *testing.T) {
 	}{
 		{"batch size: 10, now 12", func(c *runtime.TrainerConfig) { c.Batch = 12 }},
 		{"seed", func(c *runtime.TrainerConfig) { c.Seed = 4 }},
-		{"training samples", func(c *runtime.TrainerConfig) { c.Data = digits(t, 110, 0) }},
+		{"training samples", func(c *runtime.TrainerConfig) { c.Data = digits(t, 110, 20) }},
 		{"schedule", func(c *runtime.TrainerConfig) { c.Schedule.Floor = 0.1 }},
 		{"hyper-parameters", func(c *runtime.TrainerConfig) { c.Hyper = nil }},
 		{"normalisation", func(c *runtime.TrainerConfig) {

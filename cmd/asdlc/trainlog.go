@@ -51,7 +51,7 @@ func (l *trainLog) close() {
 // epochLine is the format of a row of the table and of its head.
 const (
 	headLine  = "%-7s %-9s %-8s %-8s %-8s %s\n"
-	epochLine = "%-7s %-9.4f %-8s %-8s %-8.1f %.0f\n"
+	epochLine = "%-7s %-9.4f %-8s %-8s %-8.1f %s\n"
 )
 
 func (l *trainLog) begin(t *runtime.Trainer) {
@@ -91,8 +91,11 @@ func (l *trainLog) epoch(r runtime.EpochResult) error {
 	if r.Test != nil {
 		test = percent(r.Test.Accuracy)
 	}
-	_, err := fmt.Fprintf(l.out, epochLine, fmt.Sprintf("%d/%d", r.Epoch, l.epochs), r.Loss, percent(r.Accuracy), test,
-		r.Seconds, float64(r.Images)/r.Seconds)
+	speed := "-" // an epoch whose last step was done before an interruption
+	if r.Images > 0 {
+		speed = fmt.Sprintf("%.0f", float64(r.Images)/r.Seconds)
+	}
+	_, err := fmt.Fprintf(l.out, epochLine, fmt.Sprintf("%d/%d", r.Epoch, l.epochs), r.Loss, percent(r.Accuracy), test, r.Seconds, speed)
 	if r.Failures > 0 && err == nil {
 		_, err = fmt.Fprintf(l.out, "        %d solves so far were not finite; the inverses before them were kept\n", r.Failures)
 	}

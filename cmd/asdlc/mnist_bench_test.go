@@ -1,0 +1,54 @@
+package main
+
+import (
+	"encoding/json"
+	"path/filepath"
+	"strings"
+	"testing"
+
+	"github.com/asdlc/asdlc/graph/graphtest"
+	"github.com/asdlc/asdlc/runtime"
+)
+
+// BenchmarkMNIST trains an MLP 784-512-512-10 for 5 epochs with batches of 512 and the flags given, and reports test
+// accuracy and seconds an epoch. An accuracy below the bar fails:
+//
+//	go test ./cmd/asdlc -run '^$' -bench MNIST -benchtime 1x
+func BenchmarkMNIST(b *testing.B) {
+	source := graphtest.Shared(b, "data", "mnist")
+	for _, c := range []struct {
+		method string
+		flags  []string
+		bar    float64
+	}{
+		{"sgd", []string{"--lr", "0.2"}, 0.98},
+		{"kfac", []string{"--set", "every=10"}, 0.98},
+		{"shampoo", []string{"--set", "every=10"}, 0.978},
+		{"adam", nil, 0.975},
+		{"adagrad", []string{"--lr", "0.02"}, 0.975},
+	} {
+		b.Run(c.method, func(b *testing.B) {
+			dir := b.TempDir()
+			model := filepath.Join(dir, "mlp.onnx")
+			asdlc(b, exitOK, "new", "mlp", "-o", model)
+			args := append([]string{"train", model, "-m", c.method, "-d", source, "-b", "512", "-e", "5", "--json", "-f"}, c.flags...)
+			for b.Loop() {
+				text, _ := asdlc(b, exitOK, args...)
+				var last runtime.EpochResult
+				seconds := 0.0
+				for line := range strings.Lines(text) {
+					last = runtime.EpochResult{}
+					if err := json.Unmarshal([]byte(line), &last); err != nil {
+						b.Fatal(err)
+					}
+					seconds += last.Seconds
+				}
+				b.ReportMetric(100*last.Test.Accuracy, "%accuracy")
+				b.ReportMetric(seconds/float64(last.Epoch), "s/epoch")
+				if last.Test.Accuracy < c.bar {
+					b.Errorf("test accuracy %.4f, want %.4f", last.Test.Accuracy, c.bar)
+				}
+			}
+		})
+	}
+}

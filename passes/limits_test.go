@@ -165,7 +165,7 @@ func TestSingularFactors(t *testing.T) {
 // TestBatchOfOne: one example, labels that never occur, and a batch of ignored labels are ordinary steps.
 func TestBatchOfOne(t *testing.T) {
 	ignore := int64(-1)
-	for _, n := range allNets() {
+	for _, n := range []*net{sequenceNet(false), convNet(), tokenNet()} {
 		for _, name := range []string{"sgd", "adam", "adagrad", "kfac", "shampoo"} {
 			for _, target := range []float64{0, -1} {
 				rng := rand.New(rand.NewPCG(4, 9))
@@ -191,7 +191,7 @@ func TestBatchOfOne(t *testing.T) {
 // TestUnitBlocksStayPositive: 2x2 blocks of rank one with a damping below the rounding of float32 still give a descent
 // direction.
 func TestUnitBlocksStayPositive(t *testing.T) {
-	for seed := range uint64(60) {
+	for seed := range uint64(20) {
 		rng := rand.New(rand.NewPCG(seed, 9))
 		n := sequenceNet(false)
 		n.body = strings.ReplaceAll(n.body, "N,3,", "N,1,")

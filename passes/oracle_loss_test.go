@@ -197,10 +197,10 @@ func TestLossRootAndSamples(t *testing.T) {
 	for _, c := range lossCases() {
 		bias := []float64{0.3, -0.8, 1.1, 0.2}
 		want := c.hessian(bias)
-		for source, tol := range map[string]float64{"exact": 1e-5, "mc": 0.06} {
+		for source, tol := range map[string]float64{"exact": 1e-5, "mc": 0.08} {
 			batch := 2
 			if source == "mc" {
-				batch = 2000
+				batch = 1000
 			}
 			shape := append([]int{batch}, c.shape[1:]...)
 			in := append([]int{}, shape...)

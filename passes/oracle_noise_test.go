@@ -121,7 +121,7 @@ func average(x []float64) float64 {
 // TestNoiseStatistics: uniform in one, two and three dimensions, uncorrelated along itself and across draws, steps and
 // seeds, and normal where it should be.
 func TestNoiseStatistics(t *testing.T) {
-	const n = 60000
+	const n = 30000
 	s := noisy(t, n)
 	for seed := range int64(3) {
 		for step := range int64(3) {

@@ -11,17 +11,23 @@ import (
 	"testing"
 )
 
+// documents lists README.md and docs/*.md.
+func documents(t *testing.T) []string {
+	t.Helper()
+	files, err := filepath.Glob(filepath.Join("..", "..", "docs", "*.md"))
+	if err != nil {
+		t.Fatal(err)
+	}
+	return append(files, filepath.Join("..", "..", "README.md"))
+}
+
 var inlineCommand = regexp.MustCompile("`((?:bin/)?asdlc [^`]+)`")
 
 // TestDocsCommands parses every command line in the documents: the command and its flags exist, and in blocks of code the
 // number of arguments is right.
 func TestDocsCommands(t *testing.T) {
 	found := map[string]bool{}
-	files, err := filepath.Glob(filepath.Join("..", "..", "docs", "*.md"))
-	if err != nil {
-		t.Fatal(err)
-	}
-	for _, file := range append(files, filepath.Join("..", "..", "README.md")) {
+	for _, file := range documents(t) {
 		text, err := os.ReadFile(file)
 		if err != nil {
 			t.Fatal(err)

@@ -84,7 +84,7 @@ func (r *ref) normalise(layer, w, b string, z vec) vec {
 	}
 	unit, out := make(vec, len(z)), make(vec, len(z))
 	for i, x := range z {
-		unit[i] = (x - mean) / cmplx.Sqrt(variance+1e-5)
+		unit[i] = (x - mean) / cmplx.Sqrt(variance+0.125)
 		out[i] = unit[i]*r.w[w][i] + r.w[b][i]
 	}
 	return r.out(layer, unit, out)
@@ -346,7 +346,7 @@ func sequenceNet(pooled bool) *net {
 	n := &net{
 		name: "sequence",
 		body: `(double[N,3,2] x) => (double[N,3,4] y) PARAMS {
-			h = MatMul (x, "in.weight")  u = LayerNormalization (h, "norm.weight", "norm.bias")  a = Tanh (u)
+			h = MatMul (x, "in.weight")  u = LayerNormalization <epsilon: float = 0.125> (h, "norm.weight", "norm.bias")  a = Tanh (u)
 			t = Transpose <perm: ints = [1,0]> ("out.weight")  m = MatMul (a, t)  y = Add (m, "out.bias") }`,
 		shapes: map[string][]int{"in.weight": {2, 4}, "norm.weight": {4}, "norm.bias": {4}, "out.weight": {4, 4}, "out.bias": {4}},
 		x:      []int{3, 2}, classes: 4, rows: 3,
@@ -363,7 +363,7 @@ func sequenceNet(pooled bool) *net {
 	if pooled {
 		n.name, n.rows = "pooled sequence", 1
 		n.body = `(double[N,3,2] x) => (double[N,4] p) PARAMS {
-			h = MatMul (x, "in.weight")  u = LayerNormalization (h, "norm.weight", "norm.bias")  a = Tanh (u)
+			h = MatMul (x, "in.weight")  u = LayerNormalization <epsilon: float = 0.125> (h, "norm.weight", "norm.bias")  a = Tanh (u)
 			t = Transpose <perm: ints = [1,0]> ("out.weight")  m = MatMul (a, t)  y = Add (m, "out.bias")  p = ReduceMean <axes: ints = [1], keepdims: int = 0> (y) }`
 		each := n.forward
 		n.forward = func(r *ref, x vec) []vec { return []vec{meanOf(each(r, x))} }

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"flag"
 	"fmt"
 	"io"
 	"os"
@@ -9,7 +10,18 @@ import (
 	"slices"
 	"strings"
 	"testing"
+
+	"github.com/asdlc/asdlc/models"
+	"github.com/asdlc/asdlc/passes/method"
 )
+
+// updateDocs writes the tables that the documentation holds copies of: go test ./cmd/asdlc -run Docs -update-docs.
+var updateDocs = flag.Bool("update-docs", false, "write the tables in README.md and docs/*.md anew")
+
+// docTables are the tables that may follow a line <!-- table: NAME --> in a document.
+var docTables = map[string]func() []string{"methods": methodsMarkdown, "models": modelsMarkdown}
+
+var tableMarker = regexp.MustCompile(`^<!-- table: (\w+) -->$`)
 
 // documents lists README.md and docs/*.md.
 func documents(t *testing.T) []string {
@@ -19,6 +31,87 @@ func documents(t *testing.T) []string {
 		t.Fatal(err)
 	}
 	return append(files, filepath.Join("..", "..", "README.md"))
+}
+
+// TestDocsTables compares the tables in the documents with what the program has.
+func TestDocsTables(t *testing.T) {
+	for _, file := range documents(t) {
+		text, err := os.ReadFile(file)
+		if err != nil {
+			t.Fatal(err)
+		}
+		want, err := withTables(string(text))
+		if err != nil {
+			t.Errorf("%s: %v", file, err)
+			continue
+		}
+		if want == string(text) {
+			continue
+		}
+		if *updateDocs {
+			if err := os.WriteFile(file, []byte(want), 0o644); err != nil {
+				t.Fatal(err)
+			}
+			continue
+		}
+		t.Errorf("%s: a table is out of date; go test ./cmd/asdlc -run Docs -update-docs writes it", filepath.Base(file))
+	}
+}
+
+// withTables replaces the lines of each table behind a marker, or puts them in.
+func withTables(text string) (string, error) {
+	lines := strings.Split(text, "\n")
+	var out []string
+	for i := 0; i < len(lines); i++ {
+		out = append(out, lines[i])
+		m := tableMarker.FindStringSubmatch(lines[i])
+		if m == nil {
+			continue
+		}
+		table, ok := docTables[m[1]]
+		if !ok {
+			return "", fmt.Errorf("no table %q", m[1])
+		}
+		for i+1 < len(lines) && strings.HasPrefix(lines[i+1], "|") {
+			i++
+		}
+		out = append(out, table()...)
+	}
+	return strings.Join(out, "\n"), nil
+}
+
+func TestWithTables(t *testing.T) {
+	want := strings.Join(append(append([]string{"a", "<!-- table: models -->"}, modelsMarkdown()...), "", "b"), "\n")
+	for _, text := range []string{"a\n<!-- table: models -->\n\nb", "a\n<!-- table: models -->\n| old |\n| older |\n\nb", want} {
+		if got, err := withTables(text); err != nil || got != want {
+			t.Errorf("%q becomes %q (%v), want %q", text, got, err, want)
+		}
+	}
+	if _, err := withTables("<!-- table: nothing -->"); err == nil {
+		t.Error("an unknown table is accepted")
+	}
+}
+
+func methodsMarkdown() []string {
+	lines := []string{"| method | what it is | curvature | representation | solver | reference |", "|---|---|---|---|---|---|"}
+	for _, name := range method.Names() {
+		r, _ := method.Lookup(name)
+		cells := methodCells(r)
+		_, what, _ := strings.Cut(r.Doc, ": ")
+		if what == "" {
+			what = r.Doc
+		}
+		lines = append(lines, fmt.Sprintf("| `%s` | %s | %s | %s | %s | %s |", r.Name, what, cells.curvature, cells.representation, cells.solve, r.Cite))
+	}
+	return lines
+}
+
+func modelsMarkdown() []string {
+	lines := []string{"| model | what it is | input |", "|---|---|---|"}
+	for _, m := range models.All() {
+		lines = append(lines, fmt.Sprintf("| `%s` | %s | `%s` |", m.Name, m.Doc, m.Input))
+	}
+	return lines
 }
 
 var inlineCommand = regexp.MustCompile("`((?:bin/)?asdlc [^`]+)`")

@@ -21,7 +21,7 @@ func BenchmarkMNIST(b *testing.B) {
 		flags  []string
 		bar    float64
 	}{
-		{"sgd", []string{"--lr", "0.2"}, 0.98},
+		{"sgd", []string{"--lr", "0.2", "--warmup", "1"}, 0.98},
 		{"kfac", []string{"--set", "every=10"}, 0.98},
 		{"shampoo", []string{"--set", "every=10"}, 0.978},
 		{"adam", nil, 0.975},

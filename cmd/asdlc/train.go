@@ -66,7 +66,7 @@ and gives, bit for bit, what the training without interruption gives.`,
 	fs.IntVarP(&f.config.Batch, "batch", "b", 0, "batch size (default 128, or what the model fixes)")
 	fs.Uint64Var(&f.config.Seed, "seed", 0, "of the order of the samples and of the method's random numbers")
 	fs.StringVar(&f.schedule, "schedule", "cosine", "of the learning rate: constant, cosine, cosine:FLOOR, step:EPOCHS,FACTOR")
-	fs.Float64Var(&f.warmup, "warmup", 0, "epochs in which the learning rate first rises linearly (default: a fifth of them)")
+	fs.Float64Var(&f.warmup, "warmup", 0, "epochs in which the learning rate first rises linearly")
 	for _, r := range rateFlags {
 		f.rates[r.flag] = fs.Float64(r.flag, 0, r.usage)
 	}
@@ -89,9 +89,6 @@ func (e *env) train(f *trainFlags, path string) error {
 		return usagef("--schedule: %v", err)
 	}
 	f.config.Schedule.Warmup = f.warmup
-	if !f.flags.Changed("warmup") {
-		f.config.Schedule.Warmup = float64(f.config.Epochs) / 5
-	}
 	if err := f.config.Schedule.Validate(); err != nil {
 		return usagef("%v", err)
 	}

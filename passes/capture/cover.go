@@ -21,7 +21,7 @@ type form struct {
 }
 
 var forms = []form{
-	{graph.LayerLinear, func(method.Record, pass.Layer) string { return "" }},
+	{graph.LayerLinear, refuseSides},
 	{graph.LayerConv, refuseConv},
 	{graph.LayerBatchNorm, refuseNorm},
 	{graph.LayerLayerNorm, refuseNorm},
@@ -29,13 +29,30 @@ var forms = []form{
 		if rec.Fallback.Embedding != "kron" {
 			return "fallback.embedding is " + rec.Fallback.Embedding
 		}
-		return ""
+		return "" // the factor of the tokens is diagonal: max_side is not for it
 	}},
 }
 
-func refuseConv(_ method.Record, l pass.Layer) string {
+func refuseConv(rec method.Record, l pass.Layer) string {
 	if g := l.Node.Int("group", 1); g != 1 {
 		return fmt.Sprintf("a convolution of %d groups has no single input factor", g)
+	}
+	return refuseSides(rec, l)
+}
+
+// refuseSides tells whether a factor of the layer would be larger than representation.max_side.
+func refuseSides(rec method.Record, l pass.Layer) string {
+	limit := int64(rec.Representation.MaxSide)
+	shape, ok := l.W.Type.Static()
+	if limit == 0 || !ok {
+		return ""
+	}
+	first, rest := shape[0], int64(1)
+	for _, n := range shape[1:] {
+		rest *= n
+	}
+	if side := max(first, rest); side > limit {
+		return fmt.Sprintf("a factor of side %d is larger than representation.max_side=%d", side, limit)
 	}
 	return ""
 }

@@ -42,12 +42,12 @@ type Curvature struct {
 
 // Representation says what is stored of the matrix.
 type Representation struct {
-	Granularity string `json:"granularity"`       // layer, unit, element, none
-	Format      string `json:"format"`            // kf_io, kf_dim, diag, none
-	Bias        string `json:"bias,omitempty"`    // kf_io: joint (homogeneous coordinate) or output (output factor alone)
-	Sides       string `json:"sides,omitempty"`   // kf_dim: matrix (first dimension against the rest) or modes (one factor a dimension)
-	Vectors     string `json:"vectors,omitempty"` // kf_dim, tensors of one dimension: diag or grad
-	MaxSide     int    `json:"max_side,omitempty"`
+	Granularity string `json:"granularity"`         // layer, unit, element, none
+	Format      string `json:"format"`              // kf_io, kf_dim, diag, none
+	Bias        string `json:"bias,omitempty"`      // kf_io: joint (homogeneous coordinate) or output (output factor alone)
+	Sides       string `json:"sides,omitempty"`     // kf_dim: matrix (first dimension against the rest) or modes (one factor a dimension)
+	Vectors     string `json:"vectors,omitempty"`   // kf_dim, tensors of one dimension: diag or grad
+	MaxSide     int    `json:"max_side,omitempty"`  // largest side of a factor, 0: any; a kf_io layer beyond it gets the fall-back
 	OnExceed    string `json:"on_exceed,omitempty"` // kf_dim, sides above max_side: split (into blocks) or identity (no factor)
 	// Ignore lists layers and parameters that get the fall-back: globs of their names, separated by commas.
 	Ignore string `json:"ignore,omitempty"`

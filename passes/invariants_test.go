@@ -268,7 +268,11 @@ const formSteps = 6
 // TestForms: every way to write a step graph gives the numbers of the plain one.
 func TestForms(t *testing.T) {
 	n := sequenceNet(true)
-	for name, rec := range every(t, "accumulate.every=2", "solve.every=3") {
+	recs := every(t, "accumulate.every=2", "solve.every=3")
+	recs["warm-up"] = record(t, "kfac", "accumulate.every=2", "accumulate.warmup=1", "solve.every=3", "solve.warmup=2")
+	recs["schedule"] = record(t, "shampoo", "accumulate.schedule=101010")
+	recs["newest"] = record(t, "kfac", "accumulate.kind=none", "solve.every=2")
+	for name, rec := range recs {
 		rng := rand.New(rand.NewPCG(8, 21))
 		text := source(n.body, n.params(rng))
 		var data, want []arrays

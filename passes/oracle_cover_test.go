@@ -29,6 +29,8 @@ func TestFallbacks(t *testing.T) {
 		{sequenceNet(true), "kfac", []string{"representation.ignore=*", "fallback.other=adam"}, []string{"in.weight", "norm.weight", "norm.bias", "out.weight", "out.bias"}, nil},
 		{tokenNet(), "kfac", []string{"fallback.embedding=adam"}, []string{"emb.weight"}, nil},
 		{tokenNet(), "kfac", []string{"fallback.embedding=grad", "fallback.other=adam"}, nil, []string{"emb.weight"}},
+		{mlpNet(), "kfac", []string{"representation.max_side=3"}, nil, []string{"fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"}},
+		{convNet(), "kfac", []string{"representation.max_side=7"}, nil, []string{"c1.weight", "c1.bias"}},
 		{mlpNet(), "shampoo", []string{"representation.ignore=fc1.*"}, []string{"fc1.weight", "fc1.bias"}, nil},
 		{mlpNet(), "shampoo", []string{"representation.vectors=grad", "fallback.other=grad"}, nil, []string{"fc1.bias", "fc2.bias"}},
 		{mlpNet(), "adam", []string{"representation.ignore=fc2.bias"}, nil, []string{"fc2.bias"}},

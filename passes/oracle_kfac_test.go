@@ -62,7 +62,11 @@ func TestKFACDenseTwin(t *testing.T) {
 // kfacSettings vary one thing each against the same twin.
 var kfacSettings = [][]string{
 	{"accumulate.kind=none", "solve.every=1"},
+	{"accumulate.kind=none", "solve.every=3"},
 	{"accumulate.debias=false", "solve.every=2"},
+	{"accumulate.every=3", "accumulate.warmup=2", "solve.every=2", "solve.warmup=1"},
+	{"accumulate.every=2", "accumulate.warmup=3", "solve.every=2", "solve.warmup=3"},
+	{"accumulate.schedule=10110"},
 	{"accumulate.beta=0.5", "accumulate.every=2", "solve.every=4"},
 	{"accumulate.every=3", "solve.every=2"},
 	{"solve.damping.kind=iso", "damping=0.3"},

@@ -279,8 +279,13 @@ func (tw *kfacTwin) step(k int, x array, loss objective, sampled []array) (grads
 			g.v[i] /= float64(x.shape[0] * tw.net.rows)
 		}
 	}
-	due := func(every int) bool { return k%max(every, 1) == 0 }
-	if due(rec.Accumulate.Every) {
+	due := func(every, warmup int) bool {
+		if s := rec.Accumulate.Schedule; s != "" {
+			return k < len(s) && s[k] == '1'
+		}
+		return k < warmup || (k-warmup)%max(every, 1) == 0
+	}
+	if due(rec.Accumulate.Every, rec.Accumulate.Warmup) {
 		draws, average := tw.draws(x, loss, sampled)
 		for _, l := range tw.net.layers {
 			fresh := tw.statistics(l, x, draws, average)
@@ -298,7 +303,7 @@ func (tw *kfacTwin) step(k int, x array, loss objective, sampled []array) (grads
 		}
 		tw.weight = rec.Accumulate.Beta*tw.weight + 1 - rec.Accumulate.Beta
 	}
-	if due(rec.Solve.Every) {
+	if due(rec.Solve.Every, rec.Solve.Warmup) {
 		tw.solve()
 	}
 	dirs = tw.directions(grads)

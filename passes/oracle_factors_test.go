@@ -426,3 +426,27 @@ func TestHiddenPermutation(t *testing.T) {
 		}
 	}
 }
+
+// TestKFACLargeSides: factors beyond the innermost Cholesky, of sides that are no power of two, by the native kernel and
+// by the function's body.
+func TestKFACLargeSides(t *testing.T) {
+	const in, out, lambda = 37, 70, 1e-3
+	rng := rand.New(rand.NewPCG(12, 1))
+	text := source(fmt.Sprintf(`(double[N,%d] x) => (double[N,%d] y) PARAMS { y = Gemm <transB: int = 1> (x, "l.weight", "l.bias") }`, in, out),
+		arrays{"l.weight": normals(rng, out, in), "l.bias": normals(rng, out)})
+	feeds := arrays{"x": normals(rng, 90, in), "target": labels(rng, out, 90)}
+	for _, o := range []pass.Options{{}, {Inline: true}} {
+		got := factors(t, text, feeds, o, "curvature.source=emp", fmt.Sprintf("damping=%g", lambda))
+		a, s := factor(got, "l", "A"), factor(got, "l", "S")
+		pi := math.Sqrt(mean(a) / mean(s))
+		a, s = addEye(a, pi*math.Sqrt(lambda)), addEye(s, math.Sqrt(lambda)/pi)
+		g := mat.NewDense(out, in+1, nil)
+		g.Augment(got["grad/l.weight"].dense(), mat.NewDense(out, 1, got["grad/l.bias"].v))
+		var left, right mat.Dense
+		must(left.Solve(s, g))
+		must(right.Solve(a, left.T()))
+		d := mat.DenseCopyOf(right.T())
+		near(t, fmt.Sprint("inline ", o.Inline, ": weight"), got["precond/l.weight"].v, flat(mat.DenseCopyOf(d.Slice(0, out, 0, in))), 1e-9)
+		near(t, fmt.Sprint("inline ", o.Inline, ": bias"), got["precond/l.bias"].v, flat(mat.DenseCopyOf(d.Slice(0, out, in, in+1))), 1e-9)
+	}
+}

@@ -351,13 +351,21 @@ func TestShampooBound(t *testing.T) {
 	}
 }
 
-// TestShampooLargeSides follows factors beyond the eigendecomposition's limit, with sides that are no power of two.
+// TestShampooLargeSides follows both kernels on sides that are no power of two, by the native kernels and by the bodies
+// of the functions.
 func TestShampooLargeSides(t *testing.T) {
 	gs := series(11, 2, 37, 19)
-	got := directionsOf(t, []string{"apply.graft=none", "solve.every=1", "accumulate.init=0.5", "solve.tolerance=1e-10"}, "shampoo", gs...)
-	tw := newShampooTwin([]int{37, 19}, 0.5, 0, 1e-6)
-	for k, g := range gs {
-		near(t, fmt.Sprint("step ", k), got[k].v, tw.step(g), 1e-6)
+	for _, kernel := range []string{"newton", "eigen"} {
+		for _, inline := range []bool{false, true} {
+			text, feeds := given(37, 19)
+			o := summed
+			o.Inline = inline
+			rec := record(t, "shampoo", "apply.graft=none", "solve.every=1", "accumulate.init=0.5", "solve.tolerance=1e-10", "solve.kernel="+kernel)
+			s, tw := instrument(t, text, rec, o), newShampooTwin([]int{37, 19}, 0.5, 0, 1e-6)
+			for k, g := range gs {
+				near(t, fmt.Sprintf("%s, inline %t, step %d", kernel, inline, k), s.step(feeds(g))["precond/w"].v, tw.step(g), 1e-7)
+			}
+		}
 	}
 }
 

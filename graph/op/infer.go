@@ -1,6 +1,7 @@
 package op
 
 import (
+	"cmp"
 	"errors"
 
 	"github.com/asdlc/asdlc/graph"
@@ -164,7 +165,8 @@ func (e *env) call(c *Context) error {
 	}
 	s, ok := Lookup(n.Domain, n.Op, opset)
 	if !ok {
-		return c.errorf(graph.ErrUnsupported, "operator %s is not known in version %d of the operator set %q", n.Op, opset, n.Domain)
+		return c.errorf(graph.ErrUnsupported, "operator %s is not known in version %d of the operator set %s; export the model with operators that asdlc ops lists",
+			n.Op, opset, cmp.Or(n.Domain, "ai.onnx"))
 	}
 	c.schema = s
 	if err := c.check(); err != nil {

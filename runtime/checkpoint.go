@@ -3,6 +3,7 @@ package runtime
 import (
 	"bufio"
 	"bytes"
+	"cmp"
 	"crypto/sha256"
 	"encoding/hex"
 	"encoding/json"
@@ -197,7 +198,7 @@ func writeSynced(path string, write func(io.Writer) error) error {
 		return err
 	}
 	b := bufio.NewWriterSize(f, 1<<20)
-	return errors.Join(write(b), b.Flush(), f.Sync(), f.Close())
+	return cmp.Or(write(b), b.Flush(), f.Sync(), f.Close()) // the first failure; the others follow from it
 }
 
 // syncFolder makes the names in a folder durable.

@@ -165,11 +165,17 @@ func (t *tridiagonal) ql() bool {
 	const sweeps = 60
 	n, d, e := t.n, t.d, t.e
 	t.rotations = t.rotations[:0]
+	// What is below the rounding of the largest element came from rounding: T is as far from A. Without this bound the
+	// many equal eigenvalues of a matrix of low rank on a small ridge would not separate.
+	floor := 0.0
+	for i := range d {
+		floor = max(floor, 0x1p-53*(math.Abs(d[i])+math.Abs(e[i])))
+	}
 	for l := range n {
 		for sweep := 0; ; sweep++ {
 			m := l
 			for ; m < n-1; m++ {
-				if math.Abs(e[m]) <= 0x1p-53*(math.Abs(d[m])+math.Abs(d[m+1])) {
+				if math.Abs(e[m]) <= max(floor, 0x1p-53*(math.Abs(d[m])+math.Abs(d[m+1]))) {
 					break
 				}
 			}

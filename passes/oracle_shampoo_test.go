@@ -13,7 +13,7 @@ import (
 )
 
 // given is a model whose gradient is whatever the target says: y = w for an input of one, squared error summed, and
-// w starts at zero: the gradient is -2 times the target.
+// w starts at all but zero: the gradient is -2 times the target.
 func given(shape ...int) (text string, feeds func(g array) arrays) {
 	size, dims := 1, []string{}
 	for _, n := range shape {
@@ -22,7 +22,7 @@ func given(shape ...int) (text string, feeds func(g array) arrays) {
 	}
 	w := newArray(shape...)
 	for i := range w.v {
-		w.v[i] = 1e-200 * float64(i+1) // all equal would be a constant
+		w.v[i] = 1e-30 * float64(i+1) // all equal would be a constant
 	}
 	text = source(fmt.Sprintf(`(double[1,1] x) => (double[1,%d] y) PARAMS { r = Constant <value_ints: ints = [1,%d]> ()  f = Reshape ("w", r)  y = Mul (x, f) }`,
 		size, size), arrays{"w": w})
@@ -384,5 +384,40 @@ func TestShampooInterval(t *testing.T) {
 			}
 		}
 		before = out
+	}
+}
+
+// TestShampooLowRank: gradients of low rank leave most eigenvalues of a statistic at the initial value, equal to each
+// other and far below the largest.
+func TestShampooLowRank(t *testing.T) {
+	for _, kernel := range []string{"newton", "eigen"} {
+		for elem, tol := range map[string]float64{"double": 1e-6, "float": 1e-2} {
+			for _, c := range []struct {
+				shape []int
+				rank  int
+				scale float64
+			}{{[]int{64, 40}, 1, 1}, {[]int{64, 40}, 4, 1}, {[]int{130, 30}, 2, 0.1}, {[]int{40, 50}, 3, 1e-4}, {[]int{40, 50}, 3, 10}} {
+				rng := rand.New(rand.NewPCG(13, 5))
+				text, feeds := given(c.shape...)
+				if elem == "float" {
+					text = single(text)
+				}
+				rec := record(t, "shampoo", "apply.graft=none", "solve.every=1", "solve.kernel="+kernel)
+				s, tw := instrument(t, text, rec, summed), newShampooTwin(c.shape, 1e-4, 0, 1e-6)
+				for k := range 3 {
+					g := mat.NewDense(c.shape[0], c.shape[1], nil)
+					for range c.rank {
+						g.RankOne(g, c.scale, mat.NewVecDense(c.shape[0], normals(rng, c.shape[0]).v), mat.NewVecDense(c.shape[1], normals(rng, c.shape[1]).v))
+					}
+					a := array{c.shape, flat(g)}
+					out := s.step(feeds(a))
+					what := fmt.Sprintf("%s, %s, rank %d of %v, scale %g, step %d", kernel, elem, c.rank, c.shape, c.scale, k)
+					near(t, what, out["precond/w"].v, tw.step(a), tol)
+					if guards(out) != 0 {
+						t.Errorf("%s: guards %g", what, guards(out))
+					}
+				}
+			}
+		}
 	}
 }

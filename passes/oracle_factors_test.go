@@ -250,8 +250,10 @@ func TestBatchNormUnits(t *testing.T) {
 	for _, bn := range []string{"train", "frozen"} {
 		rng := rand.New(rand.NewPCG(6, 1))
 		const batch, pixels, channels, lambda, eps = 4, 6, 3, 0.05, 0.125
-		params := arrays{"bn.weight": normals(rng, channels), "bn.bias": normals(rng, channels),
-			"bn.running_mean": normals(rng, channels), "bn.running_var": {[]int{channels}, []float64{0.5, 1.5, 2.5}}}
+		params := arrays{
+			"bn.weight": normals(rng, channels), "bn.bias": normals(rng, channels),
+			"bn.running_mean": normals(rng, channels), "bn.running_var": {[]int{channels}, []float64{0.5, 1.5, 2.5}},
+		}
 		text := source(`(double[N,3,2,3] x) => (double[N,3] y) PARAMS {
 			u = BatchNormalization <epsilon: float = 0.125> (x, "bn.weight", "bn.bias", "bn.running_mean", "bn.running_var")  y = ReduceMean <axes: ints = [2,3], keepdims: int = 0> (u) }`, params)
 		x, target := normals(rng, batch, channels, 2, 3), labels(rng, channels, batch)

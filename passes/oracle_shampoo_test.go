@@ -15,10 +15,9 @@ import (
 // given is a model whose gradient is whatever the target says: y = w for an input of one, squared error summed, and
 // w starts at all but zero: the gradient is -2 times the target.
 func given(shape ...int) (text string, feeds func(g array) arrays) {
-	size, dims := 1, []string{}
+	size := 1
 	for _, n := range shape {
 		size *= n
-		dims = append(dims, fmt.Sprint(n))
 	}
 	w := newArray(shape...)
 	for i := range w.v {

@@ -288,18 +288,6 @@ func crossEntropyOf(target array) objective {
 	return func(row int, z vec) complex128 { return crossEntropyLoss(z, int(target.v[row]), 0) }
 }
 
-// meanSquared is (1/C) sum (z-y)^2.
-func meanSquared(target array) objective {
-	return func(row int, z vec) complex128 {
-		var sum complex128
-		for c, x := range z {
-			d := x - complex(target.v[row*len(z)+c], 0)
-			sum += d * d / complex(float64(len(z)), 0)
-		}
-		return sum
-	}
-}
-
 func softmax(z []float64) []float64 {
 	p := make([]float64, len(z))
 	sum := 0.0

@@ -79,8 +79,10 @@ func (a *attentionCase) call(elem graph.Elem, random func(shape ...int) *Tensor,
 		o.in[attnKnown] = Of(a.known, a.batch)
 	}
 	o.out = []Spec{
-		{Present: true, Elem: elem, Shape: y}, {Present: rng.IntN(2) == 0, Elem: elem, Shape: []int{a.batch, a.heads, total, a.size}},
-		{Present: rng.IntN(2) == 0, Elem: elem, Shape: []int{a.batch, a.heads, total, a.vsize}}, {Present: true, Elem: elem, Shape: []int{a.batch, q, a.rows, total}},
+		{Present: true, Elem: elem, Shape: y},
+		{Present: rng.IntN(2) == 0, Elem: elem, Shape: []int{a.batch, a.heads, total, a.size}},
+		{Present: rng.IntN(2) == 0, Elem: elem, Shape: []int{a.batch, a.heads, total, a.vsize}},
+		{Present: true, Elem: elem, Shape: []int{a.batch, q, a.rows, total}},
 	}
 	return o
 }

@@ -119,7 +119,10 @@ func (r *recurrent[T]) geometry(c *Call) error {
 	}
 	dirs := rec[0]
 	for _, want := range []struct{ input, n int }{
-		{rnnB, dirs * 2 * rows}, {rnnLengths, r.batch}, {rnnH0, dirs * r.batch * r.hidden}, {rnnC0, dirs * r.batch * r.hidden},
+		{rnnB, dirs * 2 * rows},
+		{rnnLengths, r.batch},
+		{rnnH0, dirs * r.batch * r.hidden},
+		{rnnC0, dirs * r.batch * r.hidden},
 		{rnnPeepholes, dirs * 3 * r.hidden},
 	} {
 		if err := c.vector(want.n, want.input); err != nil {

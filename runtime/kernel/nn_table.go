@@ -21,6 +21,7 @@ var nnTable = []Row{
 	{Op: "LpPool", Elems: floats, Note: "portable", Make: byFloat(makeLpPool[float32], makeLpPool[float64])},
 	{Op: "GlobalAveragePool", Elems: floats, Note: "portable", Make: byFloat(makeGlobalPool(meanOf[float32]), makeGlobalPool(meanOf[float64]))},
 	{Op: "GlobalMaxPool", Elems: floats, Note: "portable", Make: byFloat(makeGlobalPool(maxOf[float32]), makeGlobalPool(maxOf[float64]))},
+	{Op: "GlobalLpPool", Elems: floats, Note: "portable", Make: byFloat(makeGlobalLpPool[float32], makeGlobalLpPool[float64])},
 
 	{Op: "BatchNormalization", Elems: floats, Note: "portable", Make: byFloat(makeBatchNorm[float32], makeBatchNorm[float64])},
 	{Op: "LayerNormalization", Elems: floats, Note: "portable", Make: byFloat(makeLayerNorm[float32](false), makeLayerNorm[float64](false))},

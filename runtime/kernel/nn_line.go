@@ -166,3 +166,18 @@ func makeMeanVariance[T amd64.Float](c *Call) (Run, error) {
 		return nil
 	}, nil
 }
+
+// makeGlobalLpPool is ONNX GlobalLpPool: the p-norm of each channel.
+func makeGlobalLpPool[T amd64.Float](c *Call) (Run, error) {
+	p := c.Node.Int("p", 2)
+	if p < 1 {
+		return nil, c.Errorf(graph.ErrInvalid, "p is %d, want 1 or more", p)
+	}
+	return makeGlobalPool(func(x []T) T {
+		sum := 0.0
+		for _, v := range x {
+			sum += math.Pow(math.Abs(float64(v)), float64(p))
+		}
+		return T(math.Pow(sum, 1/float64(p)))
+	})(c)
+}

@@ -218,3 +218,11 @@ func TestMeanVarianceNormalization(t *testing.T) {
 		t.Fatalf("%g allocations per run", a)
 	}
 }
+
+func TestGlobalLpPool(t *testing.T) {
+	x := Of([]float64{3, -4, 0, 1, 2, -2}, 1, 2, 3)
+	for p, want := range map[int64][]float64{1: {7, 5}, 2: {5, 3}, 3: {math.Cbrt(91), math.Cbrt(17)}} {
+		o := opCase{op: "GlobalLpPool", in: []*Tensor{x}, out: []Spec{outLike[float64](1, 2, 1)}, attrs: []graph.Attr{graph.I("p", p)}}
+		wantClose[float64](t, o.op, o.run(t)[0], want, 1e-14)
+	}
+}

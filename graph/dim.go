@@ -90,10 +90,34 @@ func (d Dim) Mul(o Dim) Dim {
 	return d.combine(o, poly.mul)
 }
 
+// computes reports whether arithmetic over d can be printed and read back: not over a name such as "0*" or ")", that looks
+// like an expression and is none.
+func (d Dim) computes() bool {
+	if _, ok := d.Int(); ok || !strings.ContainsAny(d.expr, "+-*/(),") {
+		return true
+	}
+	_, ok := parsePoly(d.expr)
+	return ok
+}
+
+// balanced reports whether every parenthesis of s has its partner.
+func balanced(s string) bool {
+	depth := 0
+	for i := 0; i < len(s) && depth >= 0; i++ {
+		switch s[i] {
+		case '(':
+			depth++
+		case ')':
+			depth--
+		}
+	}
+	return depth == 0
+}
+
 // Div is floor(d/o). It is exact where the polynomial division by a monomial is; otherwise, for symbolic d, an opaque
 // expression that equals itself.
 func (d Dim) Div(o Dim) Dim {
-	if d.IsUnknown() || o.IsUnknown() || o == Known(0) {
+	if d.IsUnknown() || o.IsUnknown() || o == Known(0) || !d.computes() || !o.computes() {
 		return UnknownDim
 	}
 	if a, ok := d.Int(); ok {
@@ -115,7 +139,7 @@ func (d Dim) Div(o Dim) Dim {
 }
 
 func (d Dim) combine(o Dim, f func(a, b poly) poly) Dim {
-	if d.IsUnknown() || o.IsUnknown() {
+	if d.IsUnknown() || o.IsUnknown() || !d.computes() || !o.computes() {
 		return UnknownDim
 	}
 	if a, ok := d.Int(); ok {
@@ -245,6 +269,9 @@ func writeTerm(sb *strings.Builder, c int64, m string) {
 
 // parsePoly reads a sum of products of integers and symbols; parentheses may occur only inside opaque symbols.
 func parsePoly(s string) (poly, bool) {
+	if !balanced(s) {
+		return nil, false
+	}
 	p := poly{}
 	for _, t := range splitSigned(s) {
 		coef, syms := int64(1), []string(nil)

@@ -76,7 +76,7 @@ func (e *engine) tensorBlock(p pass.Param) *block {
 		tiles = append(tiles, t)
 	}
 	if e.rec.Apply.Graft == "adam" {
-		bl.graft = e.elementBlock(p, elementRule{kind: "ema", beta2: 0.999, debias: true, eps: func() *graph.Value { return e.b.Float(e.elem, 1e-8) }})
+		bl.graft = e.elementBlock(p, elementRule{kind: "ema", beta2: graftBeta, debias: true, eps: func() *graph.Value { return e.b.Float(e.elem, 1e-8) }})
 	}
 	bl.note = pass.LayerNote{Layer: p.Name(), Kind: "parameter", Params: []string{p.Name()}, Treatment: describe(view, cuts, bl.stats)}
 	parts := func(b *op.Builder) []*graph.Value { return e.split(b, e.grads[p.Value], shape, view, cuts) }
@@ -288,6 +288,9 @@ func (e *engine) largest(b *op.Builder, m *graph.Value) *graph.Value {
 	return b.Call("PowerIteration", 1, []*graph.Value{m, start}, graph.I("iterations", 100), graph.F("tol", 1e-6))[0]
 }
 
+// graftBeta is the decay of the second moment of the Adam that norms are taken from.
+const graftBeta = 0.999
+
 // vectorBlock treats tensors of one dimension (or with a single side): AdaGrad's diagonal with the same accumulation,
 // or the plain gradient.
 func (e *engine) vectorBlock(p pass.Param) *block {
@@ -295,11 +298,19 @@ func (e *engine) vectorBlock(p pass.Param) *block {
 		return nil
 	}
 	acc := e.rec.Accumulate
-	bl := e.elementBlock(p, elementRule{
+	rule := elementRule{
 		kind: acc.Kind, beta2: acc.Beta, debias: acc.Debias,
 		eps: func() *graph.Value { return e.b.Float(e.elem, 1e-8) },
-	})
-	bl.note = pass.LayerNote{Layer: p.Name(), Kind: "parameter", Params: []string{p.Name()}, Treatment: "diagonal (a tensor of one dimension)"}
+	}
+	treatment := "diagonal (a tensor of one dimension)"
+	if e.rec.Apply.Graft == "adam" {
+		// With the norms of matrices taken from Adam, the learning rate is Adam's: a sum of squares would slow vectors
+		// down more and more beside them.
+		rule.kind, rule.beta2, rule.debias = "ema", graftBeta, true
+		treatment = "diagonal, Adam's (a tensor of one dimension)"
+	}
+	bl := e.elementBlock(p, rule)
+	bl.note = pass.LayerNote{Layer: p.Name(), Kind: "parameter", Params: []string{p.Name()}, Treatment: treatment}
 	return bl
 }
 

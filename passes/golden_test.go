@@ -140,7 +140,7 @@ func goldenRecord(t *testing.T, c goldenCase) (method.Record, pass.Options) {
 	return rec, o
 }
 
-// asdlSchedule is asdl-spec 1.3's constant schedule.
+// asdlSchedule is ASDL's constant schedule: leading updates, then one in every gap steps while any are left.
 func asdlSchedule(total int, ratio, warmup float64) string {
 	updates, w := int(float64(total)*ratio), int(float64(total)*warmup)
 	s := strings.Repeat("1", w)
@@ -181,7 +181,7 @@ func replay(t *testing.T, c goldenCase, elem string) {
 	if elem == "f32" {
 		tol = 1e-4
 		if c.name == "emb_shampoo_sum" {
-			tol = 1e-3 // rank-deficient statistics (asdl-spec section 8)
+			tol = 1e-3 // statistics of deficient rank
 		}
 	}
 	arrays, err := data.ReadNPZ(shared(t, "golden", "asdl", c.name+".npz"))

@@ -23,7 +23,7 @@ func oneOf(s string, list ...string) bool {
 	return false
 }
 
-// rules are the combinations that have no meaning (methods catalogue, section 7.3).
+// rules are the combinations that have no meaning.
 var rules = []rule{
 	{func(r Record) bool {
 		return r.Representation.Format == "kf_io" && !oneOf(r.Curvature.Source, "mc", "emp", "exact")

@@ -37,7 +37,7 @@ var table = []Record{
 		Name: "kfac", Doc: "K-FAC: Kronecker factors of inputs and output gradients, inverted",
 		Cite:           "Martens & Grosse, ICML 2015; Grosse & Martens, ICML 2016 (convolutions); Eschenhagen et al. 2023 (weight sharing)",
 		Curvature:      Curvature{Matrix: "F", Source: "mc", Samples: 1, Sharing: "expand"},
-		Representation: Representation{Granularity: "layer", Format: "kf_io", Bias: "joint"},
+		Representation: Representation{Granularity: "layer", Format: "kf_io", Bias: "joint", MaxSide: 8192},
 		Accumulate:     Accumulate{Kind: "ema", Beta: 0.95, Debias: true, Every: 1},
 		Solve:          Solve{Kind: "inverse", Power: -1, Kernel: "cholesky", Every: 10, Damping: Damping{Kind: "factor_pi", Value: 0.03}},
 		Apply:          Apply{KLClip: 1e-3},
@@ -94,7 +94,7 @@ func WithPreset(r Record, preset string) (Record, error) {
 	r.Preset = preset
 	switch r.Representation.Format {
 	case "kf_io":
-		r.Representation.Bias = "output"
+		r.Representation.Bias, r.Representation.MaxSide = "output", 0
 		r.Accumulate = Accumulate{Kind: "none", Every: 1}
 		r.Solve.Damping = Damping{Kind: "factor_pi", Value: 1e-7, Floor: 1e-7}
 		r.Solve.Every = 1

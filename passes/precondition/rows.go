@@ -102,8 +102,7 @@ func channelRows(b *op.Builder, x *graph.Value, channels int64) *graph.Value {
 	return b.Reshape(b.Transpose(x, append(perm, 1)...), -1, channels)
 }
 
-// patches is [N, c*k, ...]: what each output position of a convolution sees, by a convolution with one-hot filters
-// (onnx-notes 5.5), as a model-local function so that a runtime can copy instead.
+// patches is [N, c*k, ...]: what each output position of a convolution sees, by a convolution with one-hot filters.
 func patches(b *op.Builder, l pass.Layer) *graph.Value {
 	kernel := l.Node.IntList("kernel_shape")
 	k := int64(1)

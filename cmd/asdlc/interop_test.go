@@ -44,6 +44,10 @@ const (
 	interopBatch = 16
 	lossTol      = 1e-5 // relative
 	stateTol     = 1e-4 // relative to the largest entry of the tensor
+	// rootTol is for inverse roots. Their ridge is 1e-6 of the statistic's norm, and float32 rounds the statistic by 6e-8 of
+	// it in any direction: 6 % of the smallest eigenvalues, 1.5 % of the inverse fourth root. Perturbed inputs do not show
+	// that, because they leave the null space of a low-rank statistic alone.
+	rootTol = 2e-3
 
 	perturbation     = 1e-6 // relative, of inputs and parameters
 	perturbedRuns    = 4
@@ -240,6 +244,7 @@ func (r reference) compare(t *testing.T, run string, ort map[string]*data.Array)
 	compared, sensitive, first, reported := 0, 0, -1, 0
 	for k := 0; k < interopSteps && reported == 0; k++ {
 		comparedBefore, sensitiveBefore := compared, sensitive
+		var misfits []string
 		for _, o := range r.step.outputs {
 			_, param, _ := strings.Cut(o.Name, "/") // of grad/PARAM and precond/PARAM
 			if r.still[of[o.Name]] || r.still[param] {
@@ -254,8 +259,11 @@ func (r reference) compare(t *testing.T, run string, ort map[string]*data.Array)
 				t.Fatalf("%s run: %s is %v in onnxruntime and %v in Go", run, key, got, want)
 			}
 			tol := stateTol
-			if o.Role == "loss" {
+			switch {
+			case o.Role == "loss":
 				tol = lossTol
+			case strings.Contains(o.Name, "/root"):
+				tol = rootTol
 			}
 			compared++
 			e := arrayError(got, want)
@@ -267,15 +275,18 @@ func (r reference) compare(t *testing.T, run string, ort map[string]*data.Array)
 				first = k
 			}
 			if tol = max(tol, sensitivitySlack*r.sensitivity(key)); !(e <= tol) {
-				if reported++; reported <= 8 {
-					t.Errorf("%s run, step %d: %s differs by %.2g of its largest entry, want at most %.2g", run, k, o.Name, e, tol)
-				}
+				misfits = append(misfits, fmt.Sprintf("%s differs by %.2g of its largest entry, want at most %.2g", o.Name, e, tol))
 			}
 		}
 		if here := sensitive - sensitiveBefore; r.parts && here > (compared-comparedBefore)/4 {
 			t.Logf("%s run: parts at step %d", run, k)
 			sensitive = sensitiveBefore
 			break
+		}
+		for _, m := range misfits {
+			if reported++; reported <= 8 {
+				t.Errorf("%s run, step %d: %s", run, k, m)
+			}
 		}
 	}
 	if sensitive > 0 {

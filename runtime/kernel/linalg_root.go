@@ -16,6 +16,7 @@ import (
 // until max|M-I| <= tol, or iterations are used up, or |M-I|_F grows by more than 1.2, when the X before is kept. The
 // eigenvalues of M lie in (0, 1] after the first trip and rise to 1, so that norm can only grow by rounding; the largest
 // entry, by which other codes judge growth, can grow while the iteration converges.
+// Convergence is quadratic, so below 0.1 a trip that does not halve the norm has met rounding and is the last.
 // An A that is zero or not finite gives NaN.
 type inverseRoot[T amd64.Float] struct {
 	pool         *Pool
@@ -75,7 +76,11 @@ func (r *inverseRoot[T]) solve(a, out []T) {
 		if !(nextNorm <= 1.2*norm) {
 			break
 		}
+		stalled := norm < 0.1 && nextNorm > 0.5*norm
 		r.x, r.nextX, r.m, r.nextM, worst, norm = r.nextX, r.x, r.nextM, r.m, nextWorst, nextNorm
+		if stalled {
+			break
+		}
 	}
 	copy(out, r.x)
 }

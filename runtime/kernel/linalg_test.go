@@ -219,7 +219,11 @@ func naiveInverseRoot(a *mat.Dense, p int) *mat.Dense {
 		if !(nextNorm <= 1.2*norm) {
 			break
 		}
+		stalled := norm < 0.1 && nextNorm > 0.5*norm
 		x, m, worst, norm = &nextX, &nextM, nextWorst, nextNorm
+		if stalled {
+			break
+		}
 	}
 	return x
 }

@@ -25,7 +25,7 @@ func BenchmarkMNIST(b *testing.B) {
 		{"kfac", []string{"--set", "every=10"}, 0.98},
 		{"shampoo", []string{"--set", "every=10"}, 0.978},
 		{"adam", nil, 0.975},
-		{"adagrad", []string{"--lr", "0.02"}, 0.975},
+		{"adagrad", []string{"--lr", "0.02", "--warmup", "0.5"}, 0.975},
 	} {
 		b.Run(c.method, func(b *testing.B) {
 			dir := b.TempDir()

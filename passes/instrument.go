@@ -93,6 +93,7 @@ func export(c *pass.Ctx, m *graph.Model) error {
 			return err
 		}
 	}
+	legalize.UniqueNames(m)
 	for _, in := range m.Graph.Inputs() {
 		if t := defaults[in.Name]; t != nil {
 			m.Graph.SetDefault(in, t)

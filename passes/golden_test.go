@@ -5,13 +5,13 @@ import (
 	"fmt"
 	"math"
 	"os"
-	"path/filepath"
 	"sort"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/graph/graphtest"
 	"github.com/asdlc/asdlc/graph/onnx"
 	"github.com/asdlc/asdlc/passes"
 	"github.com/asdlc/asdlc/passes/method"
@@ -54,19 +54,9 @@ var wrong = map[string]string{
 	"mlp_kfac_intervals_mse":  "Q11: the gradient scale differs between update steps and others",
 }
 
-// shared is the folder of reference data beside the repository; the test is skipped where it is absent.
-func shared(t testing.TB, path ...string) string {
-	t.Helper()
-	p := filepath.Join(append([]string{"..", "..", "shared"}, path...)...)
-	if _, err := os.Stat(p); err != nil {
-		t.Skipf("reference data %s absent", filepath.Join(path...))
-	}
-	return p
-}
-
 func goldenCases(t *testing.T) map[string]goldenCase {
 	t.Helper()
-	text, err := os.ReadFile(shared(t, "golden", "asdl", "index.json"))
+	text, err := os.ReadFile(graphtest.Shared(t, "golden", "asdl", "index.json"))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -184,11 +174,11 @@ func replay(t *testing.T, c goldenCase, elem string) {
 			tol = 1e-3 // statistics of deficient rank
 		}
 	}
-	arrays, err := data.ReadNPZ(shared(t, "golden", "asdl", c.name+".npz"))
+	arrays, err := data.ReadNPZ(graphtest.Shared(t, "golden", "asdl", c.name+".npz"))
 	if err != nil {
 		t.Fatal(err)
 	}
-	m, err := onnx.Read(shared(t, "golden", "models", c.Model+"."+elem+".onnx"))
+	m, err := onnx.Read(graphtest.Shared(t, "golden", "models", c.Model+"."+elem+".onnx"))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -18,6 +18,7 @@ import (
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/graph/graphtest"
 	"github.com/asdlc/asdlc/graph/onnx"
 	"github.com/asdlc/asdlc/passes/pass"
 )
@@ -143,7 +144,7 @@ func TestElementFacts(t *testing.T) {
 // nodeTests reads the files of some tests from the archive of ONNX backend node tests.
 func nodeTests(t *testing.T, names ...string) map[string]map[string][]byte {
 	t.Helper()
-	f, err := os.Open(shared(t, "onnx-node-tests-1.22.0.tar.gz"))
+	f, err := os.Open(graphtest.Shared(t, "onnx-node-tests-1.22.0.tar.gz"))
 	if err != nil {
 		t.Fatal(err)
 	}

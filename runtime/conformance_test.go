@@ -14,6 +14,7 @@ import (
 	"testing"
 
 	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/graph/graphtest"
 	"github.com/asdlc/asdlc/graph/onnx"
 	"github.com/asdlc/asdlc/runtime"
 	"github.com/asdlc/asdlc/runtime/kernel"
@@ -22,8 +23,8 @@ import (
 // TestNodeTests runs the ONNX backend node tests (onnx 1.22) through sessions. A case that onnxruntime passes may fail
 // only because of an unsupported operator or type, or if testdata/nodetests.txt says why; a case listed there must fail.
 func TestNodeTests(t *testing.T) {
-	cases := readNodeTests(t, shared(t, "onnx-node-tests-1.22.0.tar.gz"))
-	reference := readStatus(t, shared(t, "onnx-node-tests.json"))
+	cases := readNodeTests(t, graphtest.Shared(t, "onnx-node-tests-1.22.0.tar.gz"))
+	reference := readStatus(t, graphtest.Shared(t, "onnx-node-tests.json"))
 	excused := readExcuses(t)
 	registry, err := kernel.NewRegistry(kernel.Default()...)
 	if err != nil {

@@ -6,6 +6,7 @@ import (
 	"testing"
 
 	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/graph/graphtest"
 	"github.com/asdlc/asdlc/graph/onnx"
 	"github.com/asdlc/asdlc/runtime"
 	"github.com/asdlc/asdlc/runtime/data"
@@ -15,7 +16,7 @@ import (
 // TestExportedModels runs models from PyTorch's exporter at their recorded batch size and at batch sizes 2 and 3, whose
 // rows must come out as in the whole.
 func TestExportedModels(t *testing.T) {
-	dir := shared(t, "onnx-models")
+	dir := graphtest.Shared(t, "onnx-models")
 	paths, err := filepath.Glob(filepath.Join(dir, "*.onnx"))
 	if err != nil || len(paths) == 0 {
 		t.Fatal("no models", err)

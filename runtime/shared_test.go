@@ -4,39 +4,13 @@ import (
 	"errors"
 	"fmt"
 	"math"
-	"os"
-	"path/filepath"
 	"slices"
-	"testing"
 
 	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/asdlc/asdlc/graph/onnx"
 	"github.com/asdlc/asdlc/runtime/kernel"
 )
-
-// shared finds a file or folder of the data beside the repository, or skips the test.
-func shared(t testing.TB, name string) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			break
-		}
-		if dir == filepath.Dir(dir) {
-			t.Fatal("no go.mod above the test's folder")
-		}
-		dir = filepath.Dir(dir)
-	}
-	path := filepath.Join(dir, "..", "shared", name)
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("%s absent", name)
-	}
-	return path
-}
 
 // decodeTensor reads a serialized TensorProto, as the initializer of a model around it.
 func decodeTensor(pb []byte) (*kernel.Tensor, error) {

@@ -77,7 +77,7 @@ func TestExportWeightsThatDoNotFit(t *testing.T) {
 // InferenceForm of a file exported for training computes what PyTorch's module does in eval mode. (Networks with running
 // statistics are left out: exporting for training updates them.)
 func TestInferenceForm(t *testing.T) {
-	dir := shared(t, "onnx-models")
+	dir := graphtest.Shared(t, "onnx-models")
 	for _, base := range []string{"mlp", "mlp_mixer", "nn_transformer_encoder", "gpt2_tiny"} {
 		for _, opset := range []string{"op13", "op17"} {
 			m, err := onnx.Read(filepath.Join(dir, base+"_"+opset+"_train.onnx"))

@@ -17,6 +17,7 @@ import (
 	"testing"
 
 	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/graph/graphtest"
 	"github.com/asdlc/asdlc/graph/onnx"
 	"github.com/asdlc/asdlc/runtime/data"
 )
@@ -72,7 +73,7 @@ var interopMethods = []struct {
 
 // TestInteropFiles follows every method on the exported networks of the data beside the repository.
 func TestInteropFiles(t *testing.T) {
-	dir := interopShared(t, "onnx-models")
+	dir := graphtest.Shared(t, "onnx-models")
 	for _, net := range []string{"mlp", "cnn_bn_dropout", "resnet8", "mlp_mixer"} {
 		for _, form := range []string{"op13_eval", "op13_train", "op17_eval", "op17_train"} {
 			for _, m := range interopMethods {
@@ -536,14 +537,4 @@ func moduleRoot(t *testing.T) string {
 		}
 		dir = filepath.Dir(dir)
 	}
-}
-
-// interopShared finds a folder of the data beside the repository, or skips the test.
-func interopShared(t *testing.T, name string) string {
-	t.Helper()
-	path := filepath.Join(moduleRoot(t), "..", "shared", name)
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("%s absent", name)
-	}
-	return path
 }

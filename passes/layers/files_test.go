@@ -9,6 +9,7 @@ import (
 	"testing"
 
 	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/graph/graphtest"
 	"github.com/asdlc/asdlc/passes/cleanup"
 	"github.com/asdlc/asdlc/passes/layers"
 	"github.com/asdlc/asdlc/passes/normalize"
@@ -56,7 +57,7 @@ func summary(m *graph.Model) string {
 }
 
 func TestExportedModels(t *testing.T) {
-	paths, err := filepath.Glob(filepath.Join(passtest.Shared(t, "onnx-models"), "*.onnx"))
+	paths, err := filepath.Glob(filepath.Join(graphtest.Shared(t, "onnx-models"), "*.onnx"))
 	if err != nil || len(paths) == 0 {
 		t.Fatal("no models", err)
 	}
@@ -158,7 +159,7 @@ func TestGoldenModels(t *testing.T) {
 	want := map[string]string{
 		"mlp": "linear:2", "mlp1": "linear:2", "mlpbn": "batchnorm:1 linear:2", "cnnnb": "conv:2 linear:1", "emb": "embedding:1 layernorm:1 linear:2",
 	}
-	dir := passtest.Shared(t, "golden/models")
+	dir := graphtest.Shared(t, "golden/models")
 	for name, layersWanted := range want {
 		for _, elem := range []string{"f32", "f64"} {
 			m := passtest.Read(t, filepath.Join(dir, name+"."+elem+".onnx"))

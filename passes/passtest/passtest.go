@@ -5,8 +5,6 @@ import (
 	"errors"
 	"math"
 	"math/rand/v2"
-	"os"
-	"path/filepath"
 	"testing"
 
 	"github.com/asdlc/asdlc/graph"
@@ -204,29 +202,6 @@ func Floats(x *kernel.Tensor) []float64 {
 		out[i] = float64(n)
 	}
 	return out
-}
-
-// Shared finds a file or folder of the data beside the repository, or skips the test.
-func Shared(t testing.TB, name string) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			break
-		}
-		if dir == filepath.Dir(dir) {
-			t.Fatal("no go.mod above the test's folder")
-		}
-		dir = filepath.Dir(dir)
-	}
-	path := filepath.Join(dir, "..", "shared", name)
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("%s absent", name)
-	}
-	return path
 }
 
 // Read reads a model file.

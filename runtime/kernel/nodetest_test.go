@@ -15,6 +15,7 @@ import (
 	"testing"
 
 	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/graph/graphtest"
 	"github.com/asdlc/asdlc/graph/onnx"
 	"github.com/asdlc/asdlc/runtime/kernel"
 )
@@ -25,29 +26,6 @@ const (
 	nodeTestStatus  = "onnx-node-tests.json"
 )
 
-// shared finds a file of the data folder beside the repository, or skips the test.
-func shared(t testing.TB, name string) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			break
-		}
-		if dir == filepath.Dir(dir) {
-			t.Fatal("no go.mod above the test's folder")
-		}
-		dir = filepath.Dir(dir)
-	}
-	path := filepath.Join(dir, "..", "shared", name)
-	if _, err := os.Stat(path); err != nil {
-		t.Skipf("%s absent", name)
-	}
-	return path
-}
-
 // nodeTest is one case: file contents by name relative to its folder.
 type nodeTest struct {
 	name  string
@@ -56,7 +34,7 @@ type nodeTest struct {
 
 func readNodeTests(t testing.TB) map[string]*nodeTest {
 	t.Helper()
-	f, err := os.Open(shared(t, nodeTestArchive))
+	f, err := os.Open(graphtest.Shared(t, nodeTestArchive))
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -92,7 +70,7 @@ func readNodeTests(t testing.TB) map[string]*nodeTest {
 // referenceStatus says what onnxruntime makes of each case: "ok" or something else.
 func referenceStatus(t testing.TB) map[string]string {
 	t.Helper()
-	raw, err := os.ReadFile(shared(t, nodeTestStatus))
+	raw, err := os.ReadFile(graphtest.Shared(t, nodeTestStatus))
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -17,6 +17,7 @@ type interp struct {
 	model    *graph.Model
 	registry *kernel.Registry
 	values   map[*graph.Value]*kernel.Tensor
+	work     int // elements that kernels have written
 }
 
 // portable is the registry of the portable kernels.
@@ -24,6 +25,13 @@ var portable = sync.OnceValues(func() (*kernel.Registry, error) { return kernel.
 
 // evaluate runs the model on inputs by name and returns its outputs by name.
 func evaluate(t testing.TB, m *graph.Model, feeds map[string]*kernel.Tensor) map[string]*kernel.Tensor {
+	t.Helper()
+	outs, _ := measure(t, m, feeds)
+	return outs
+}
+
+// measure is evaluate, and the number of elements that the kernels wrote.
+func measure(t testing.TB, m *graph.Model, feeds map[string]*kernel.Tensor) (outs map[string]*kernel.Tensor, work int) {
 	t.Helper()
 	named := m.Graph.Outputs()
 	m = withoutCalls(t, m)
@@ -44,11 +52,11 @@ func evaluate(t testing.TB, m *graph.Model, feeds map[string]*kernel.Tensor) map
 		}
 		t.Fatalf("evaluate: %v\n%s", err, text.String())
 	}
-	outs := map[string]*kernel.Tensor{}
+	outs = map[string]*kernel.Tensor{}
 	for i, v := range m.Graph.Outputs() {
 		outs[named[i].Name] = e.values[v]
 	}
-	return outs
+	return outs, e.work
 }
 
 // withoutCalls is a copy of m with the calls of model-local functions replaced by their bodies.
@@ -142,6 +150,7 @@ func (e *interp) node(n *graph.Node) error {
 		t := kernel.New(ctx.Out[i].Type.Elem, ints(shape)...)
 		out, call.Out = append(out, t), append(call.Out, kernel.Spec{Present: true, Elem: t.Elem, Shape: t.Shape})
 		e.values[v] = t
+		e.work += t.Len()
 	}
 	_, run, err := e.registry.Make(call)
 	if err != nil {

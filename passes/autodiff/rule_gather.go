@@ -28,33 +28,32 @@ func vjpGather(c *Call) []*graph.Value {
 	if at, ok := constInts(indices); ok && len(at) == 1 && q <= 1 {
 		return []*graph.Value{c.placeSlice(x, g, a, at[0], q)}
 	}
-	// Bring the axis to the front, where ScatterND counts.
-	toFront, back := make([]int64, 0, x.Type.Rank()+q), []int64{}
-	shape := []piece{c.dimPiece(x, int(a))}
-	for i := range int64(q) {
-		toFront = append(toFront, a+i)
-	}
-	for i := range int64(x.Type.Rank()) {
-		switch {
-		case i < a:
-			toFront, back = append(toFront, i), append(back, i+1)
-		case i > a:
-			toFront, back = append(toFront, i+int64(q)-1), append(back, i)
-		default:
-			back = append(back, 0)
-			continue
-		}
-		shape = append(shape, c.dimPiece(x, int(i)))
-	}
+	// Bring the index axes to the front, where ScatterND counts.
 	if a != 0 {
-		g = c.Transpose(g, toFront...)
+		toFront := append(spanAxes(a, q), spanAxes(0, int(a))...)
+		g = c.Transpose(g, append(toFront, axesFrom(a+int64(q), x.Type.Rank()-1+q)...)...)
+	}
+	return []*graph.Value{c.scatterAlong(x, indices, g, a)}
+}
+
+// scatterAlong is zeros of x's shape with slices added up along axis a: g is [indices..., the other axes of x].
+func (c *Call) scatterAlong(x, indices, g *graph.Value, a int64) *graph.Value {
+	shape := []piece{c.dimPiece(x, int(a))}
+	for i := range x.Type.Rank() {
+		if i != int(a) {
+			shape = append(shape, c.dimPiece(x, i))
+		}
 	}
 	dx := c.scatterND(c.Full(c.shape(shape...), x.Type.Elem, 0), c.Unsqueeze(indices, -1), g)
-	if a != 0 {
-		dx = c.Transpose(dx, back...)
+	if a == 0 {
+		return dx
 	}
-	return []*graph.Value{dx}
+	back := append(spanAxes(1, int(a)), 0)
+	return c.Transpose(dx, append(back, axesFrom(a+1, x.Type.Rank())...)...)
 }
+
+// spanAxes lists count axes from first on.
+func spanAxes(first int64, count int) []int64 { return axesFrom(first, int(first)+count) }
 
 // placeSlice is zeros of x's shape with g at one position of the axis; rank is that of the index.
 func (c *Call) placeSlice(x, g *graph.Value, a, at int64, rank int) *graph.Value {

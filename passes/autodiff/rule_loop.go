@@ -62,18 +62,21 @@ func (l *loop) captured() int { return len(l.c.N.Inputs()) }
 
 // vjpLoop runs the iterations backward: the loop is made to return the states before each iteration, and each
 // iteration is computed once more from them. The states must keep their shapes.
+//
+// Where an iteration reads a part of an outer value, the loop returns the cotangents of the parts and they are added up
+// after it: to add each to a cotangent of the whole value would cost the square of the number of iterations.
 func vjpLoop(c *Call) []*graph.Value {
 	l := c.loop()
 	if !l.keepsShapes() {
 		return nil
 	}
+	r := reversed{loop: l}
+	r.outer(c.wantedFrom(l.captured()))
 	taken := l.saved(l.body.Inputs()[0]) // 0, 1, ..., T-1
-	states := make([]*graph.Value, l.states)
-	for k := range states {
-		states[k] = l.saved(l.stateIn(k))
+	for k := range l.states {
+		r.states = append(r.states, l.saved(l.stateIn(k)))
 	}
-	outer := c.wantedFrom(l.captured())
-	carried := make([]*graph.Value, 0, len(l.moving)+len(outer))
+	var carried []*graph.Value
 	for _, k := range l.moving {
 		g := c.d(k)
 		if g == nil {
@@ -81,33 +84,57 @@ func vjpLoop(c *Call) []*graph.Value {
 		}
 		carried = append(carried, g)
 	}
-	for _, i := range outer {
+	for _, i := range r.whole {
 		carried = append(carried, c.ZerosLike(c.Deps[i]))
 	}
-	trips := c.Squeeze(c.DimOf(taken, 0), 0)
-	results := c.emitLoop("reverse", trips, nil, carried, nil, func(b *op.Builder, iteration *graph.Value, in []*graph.Value) []*graph.Value {
-		at := b.Sub(b.Sub(trips, b.Int(1)), iteration)
-		return l.reverseIteration(b, at, states, in, outer)
-	}, 0)
+	r.trips = c.Squeeze(c.DimOf(taken, 0), 0)
+	results := c.emitLoop("reverse", r.trips, nil, carried, nil, r.iteration, 2*len(r.reads))
 	ct := make([]*graph.Value, len(c.Deps))
 	for j, k := range l.moving {
 		ct[2+k] = results[j]
 	}
-	for j, i := range outer {
+	for j, i := range r.whole {
 		ct[i] = results[len(l.moving)+j]
+	}
+	for j, read := range r.reads {
+		at := len(carried) + 2*j
+		part := read.place(c, c.Deps[read.dep], results[at], results[at+1])
+		ct[read.dep] = addAll(c.Builder, []*graph.Value{ct[read.dep], part})
 	}
 	return ct
 }
 
-// reverseIteration computes iteration at once more from the saved states, and maps the cotangents of the states after it
-// to those before it. The cotangents of outer values are added up.
-func (l *loop) reverseIteration(b *op.Builder, at *graph.Value, states, in []*graph.Value, outer []int) []*graph.Value {
-	c := l.c
+// reversed is the loop that runs the iterations backward.
+type reversed struct {
+	loop
+	trips  *graph.Value
+	states []*graph.Value // before each iteration
+	reads  []read         // of parts of outer values
+	whole  []int          // dependencies whose cotangent is added up in the loop
+}
+
+// outer tells for each outer value whose cotangent is asked for how the body uses it.
+func (r *reversed) outer(deps []int) {
+	for _, i := range deps {
+		reads, rest := r.c.reads(r.body, i)
+		r.reads = append(r.reads, reads...)
+		if rest {
+			r.whole = append(r.whole, i)
+		}
+	}
+}
+
+// iteration computes an iteration once more from the saved states, and maps the cotangents of the states after it to
+// those before it. The cotangents of whole outer values are added up; those of parts are returned after their positions.
+func (r *reversed) iteration(b *op.Builder, iteration *graph.Value, in []*graph.Value) []*graph.Value {
+	c, l := r.c, &r.loop
+	at := b.Sub(b.Sub(r.trips, b.Int(1)), iteration)
 	args := []*graph.Value{at, b.Const("go", graph.Scalar(true))}
-	for _, s := range states {
+	for _, s := range r.states {
 		args = append(args, b.Gather(s, at, 0))
 	}
-	outs := inline(b, l.body, args)[1:]
+	outs, copies := inlineValues(b, l.body, args)
+	outs = outs[1:]
 	var ys, seeds, xs []*graph.Value
 	for j, k := range l.moving {
 		ys, seeds, xs = append(ys, outs[k]), append(seeds, in[j]), append(xs, args[2+k])
@@ -117,15 +144,26 @@ func (l *loop) reverseIteration(b *op.Builder, at *graph.Value, states, in []*gr
 			ys, seeds = append(ys, outs[l.states+s]), append(seeds, b.Gather(g, at, 0))
 		}
 	}
-	for _, i := range outer {
+	for _, i := range r.whole {
 		xs = append(xs, c.Deps[i])
 	}
-	dx := c.walk.pullback(b, ys, seeds, xs, &region{graph: b.Graph})
-	sums := in[len(l.moving):]
-	for j, g := range dx[len(l.moving):] {
-		dx[len(l.moving)+j] = addAll(b, []*graph.Value{sums[j], g})
+	var positions []*graph.Value
+	for _, read := range r.reads {
+		part := copies[read.node.Out(0)]
+		positions = append(positions, read.positions(c, b, part.Def()))
+		xs = append(xs, part)
 	}
-	return own(b, dx, xs)
+	dx := c.walk.pullback(b, ys, seeds, xs, &region{graph: b.Graph})
+	first := len(l.moving)
+	for j := range r.whole {
+		dx[first+j] = addAll(b, []*graph.Value{in[first+j], dx[first+j]})
+	}
+	dx = own(b, dx, xs)
+	results := dx[: first+len(r.whole) : first+len(r.whole)]
+	for j, g := range dx[len(results):] {
+		results = append(results, own(b, positions[j:j+1], positions[j:j+1])[0], g)
+	}
+	return results
 }
 
 // saved is the value that an input of the body has in each iteration, [T, ...]: a scanned output of the node, added if it

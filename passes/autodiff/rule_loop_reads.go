@@ -1,0 +1,104 @@
+package autodiff
+
+import (
+	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/graph/op"
+)
+
+// read is a node of a loop's body that takes a part, of the same shape in each iteration, of an outer value.
+type read struct {
+	node *graph.Node
+	dep  int // position of the outer value among the dependencies of the loop
+	kind *readKind
+}
+
+// readKind is a row: an operator that takes a part of input 0 at positions that it is told.
+type readKind struct {
+	op string
+	// fits reports whether the node reads parts of one shape.
+	fits func(n *graph.Node) bool
+	// positions is what place needs of one iteration.
+	positions func(c *Call) *graph.Value
+	// place adds the cotangents of the parts of all iterations up to that of x; positions and g have one more axis in front.
+	place func(c *Call, n *graph.Node, x, positions, g *graph.Value) *graph.Value
+}
+
+var readKinds = []readKind{
+	{
+		op: "Gather", fits: func(n *graph.Node) bool { return isStatic(n.In(1)) && n.In(0).Type.Ranked },
+		positions: func(c *Call) *graph.Value { return c.In(1) },
+		place: func(c *Call, n *graph.Node, x, positions, g *graph.Value) *graph.Value {
+			return c.placeParts(x, positions, g, axis(n.Int("axis", 0), x.Type.Rank()))
+		},
+	},
+	{
+		op: "GatherND", fits: func(n *graph.Node) bool { return isStatic(n.In(1)) && n.Int("batch_dims", 0) == 0 },
+		positions: func(c *Call) *graph.Value { return c.In(1) },
+		place: func(c *Call, _ *graph.Node, x, positions, g *graph.Value) *graph.Value {
+			return c.scatterND(c.ZerosLike(x), positions, g)
+		},
+	},
+}
+
+func isStatic(v *graph.Value) bool {
+	_, ok := v.Type.Static()
+	return ok
+}
+
+// reads lists the nodes of the body that read parts of dependency i; rest tells whether the body uses it in other ways.
+func (c *Call) reads(body *graph.Graph, i int) (list []read, rest bool) {
+	x := c.Deps[i]
+	inside := map[*graph.Graph]bool{body: true}
+	for n := range body.All() {
+		for _, sub := range n.Graphs() {
+			inside[sub] = true
+		}
+	}
+	for _, u := range x.Uses() {
+		if !inside[u.Node.Graph()] {
+			continue
+		}
+		if kind := readBy(u.Node); kind != nil && u.Index == 0 && u.Node.Graph() == body {
+			list = append(list, read{node: u.Node, dep: i, kind: kind})
+		} else {
+			rest = true
+		}
+	}
+	for g := range inside {
+		for _, o := range g.Outputs() {
+			rest = rest || o == x
+		}
+	}
+	return list, rest
+}
+
+func readBy(n *graph.Node) *readKind {
+	for k := range readKinds {
+		if n.Is("", readKinds[k].op) && readKinds[k].fits(n) {
+			return &readKinds[k]
+		}
+	}
+	return nil
+}
+
+// positions emits, in the loop's body, where copy, a copy of the node, reads.
+func (r read) positions(c *Call, b *op.Builder, copy *graph.Node) *graph.Value {
+	return r.kind.positions(c.walk.call(b, step{node: copy, deps: copy.Inputs()}, nil))
+}
+
+// place adds up the cotangents of the parts that all iterations read.
+func (r read) place(c *Call, x, positions, g *graph.Value) *graph.Value {
+	return r.kind.place(c, r.node, x, positions, g)
+}
+
+// placeParts is scatterAlong of parts whose axes of positions stand in the place of axis a: positions [T, ...] and
+// g [T, axes before a, ..., axes after a].
+func (c *Call) placeParts(x, positions, g *graph.Value, a int64) *graph.Value {
+	if a != 0 {
+		q := positions.Type.Rank() - 1
+		perm := append([]int64{0}, spanAxes(1+a, q)...)
+		perm = append(perm, spanAxes(1, int(a))...)
+		g = c.Transpose(g, append(perm, axesFrom(1+a+int64(q), x.Type.Rank()+q)...)...)
+	}
+	return c.scatterAlong(x, positions, g, a)
+}

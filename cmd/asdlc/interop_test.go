@@ -66,6 +66,7 @@ var interopMethods = []struct {
 	{"adam", []string{"-m", "adam"}, 0.001},
 	{"adagrad", []string{"-m", "adagrad"}, 0.01},
 	{"shampoo", []string{"-m", "shampoo"}, 0.001},
+	{"muon", []string{"-m", "muon"}, 0.001},
 	{"kfac-mc", []string{"-m", "kfac"}, 0.01},
 	{"kfac-emp", []string{"-m", "kfac", "--set", "curvature.source=emp"}, 0.01},
 	{"kfac-exact", []string{"-m", "kfac", "--set", "curvature.source=exact"}, 0.01},

@@ -4,6 +4,7 @@ import (
 	"errors"
 	"fmt"
 	"path"
+	"slices"
 	"strconv"
 	"strings"
 )
@@ -74,8 +75,8 @@ var rules = []rule{
 		return r.Representation.Format == "kf_dim" && r.Solve.Kernel == "cholesky"
 	}, "a Cholesky factor gives no roots: solve.kernel must be newton, eigen or auto"},
 	{func(r Record) bool {
-		return r.Representation.Format != "diag" && r.Apply.Beta != 0
-	}, "a first moment is kept for diagonals alone: apply.beta must be 0; use update.momentum"},
+		return !oneOf(r.Representation.Format, "diag", "matrix") && r.Apply.Beta != 0
+	}, "a first moment is kept for diagonals and matrices alone: apply.beta must be 0; use update.momentum"},
 	{func(r Record) bool {
 		return r.Representation.Format == "diag" && (r.Accumulate.Every > 1 || r.Accumulate.Schedule != "")
 	}, "a diagonal follows every step: accumulate.every must be 1"},
@@ -101,18 +102,20 @@ var choices = []struct {
 	{"curvature.source", func(r Record) string { return r.Curvature.Source }, []string{"none", "mc", "emp", "exact", "batch"}},
 	{"curvature.sharing", func(r Record) string { return r.Curvature.Sharing }, []string{"", "expand", "reduce"}},
 	{"representation.granularity", func(r Record) string { return r.Representation.Granularity }, []string{"none", "layer", "element"}},
-	{"representation.format", func(r Record) string { return r.Representation.Format }, []string{"none", "kf_io", "kf_dim", "diag"}},
+	{"representation.format", func(r Record) string { return r.Representation.Format }, []string{"none", "kf_io", "kf_dim", "matrix", "diag"}},
 	{"representation.bias", func(r Record) string { return r.Representation.Bias }, []string{"", "joint", "output"}},
 	{"representation.sides", func(r Record) string { return r.Representation.Sides }, []string{"", "matrix", "modes"}},
 	{"representation.vectors", func(r Record) string { return r.Representation.Vectors }, []string{"", "diag", "grad"}},
 	{"representation.on_exceed", func(r Record) string { return r.Representation.OnExceed }, []string{"", "split", "identity"}},
 	{"accumulate.kind", func(r Record) string { return r.Accumulate.Kind }, []string{"none", "ema", "sum"}},
-	{"solve.kind", func(r Record) string { return r.Solve.Kind }, []string{"none", "inverse", "root", "divide"}},
-	{"solve.kernel", func(r Record) string { return r.Solve.Kernel }, []string{"", "auto", "cholesky", "newton", "eigen"}},
+	{"solve.kind", func(r Record) string { return r.Solve.Kind }, []string{"none", "inverse", "root", "divide", "polar"}},
+	{"solve.kernel", func(r Record) string { return r.Solve.Kernel }, []string{"", "auto", "cholesky", "newton", "eigen", "keller", "polar_express", "cubic", "exact"}},
 	{"solve.damping.kind", func(r Record) string { return r.Solve.Damping.Kind }, []string{"none", "factor_pi", "rel", "iso", "eps"}},
 	{"apply.graft", func(r Record) string { return r.Apply.Graft }, []string{"", "none", "sgd", "adam"}},
 	{"fallback.norm", func(r Record) string { return r.Fallback.Norm }, []string{"", "unit", "grad", "adam"}},
 	{"fallback.embedding", func(r Record) string { return r.Fallback.Embedding }, []string{"", "kron", "grad", "adam"}},
+	{"fallback.head", func(r Record) string { return r.Fallback.Head }, []string{"", "grad", "adam"}},
+	{"apply.lr_scale", func(r Record) string { return r.Apply.LRScale }, []string{"", "none", "keller", "moonlight"}},
 	{"fallback.other", func(r Record) string { return r.Fallback.Other }, []string{"grad", "adam"}},
 	{"update.decay", func(r Record) string { return r.Update.Decay }, []string{"", "coupled", "decoupled"}},
 }
@@ -172,7 +175,7 @@ func Validate(r Record) error {
 	if len(errs) > 0 {
 		return errors.Join(errs...)
 	}
-	for _, rule := range rules {
+	for _, rule := range slices.Concat(rules, tensorRules) {
 		if rule.Breaks(r) {
 			errs = append(errs, fmt.Errorf("method %s: %s", r.Name, rule.Reason))
 		}

@@ -89,12 +89,7 @@ func TestSet(t *testing.T) {
 
 // Each rule of the legality table is broken by a change of one method, and by nothing in the table itself.
 func TestRules(t *testing.T) {
-	broken := make([]bool, len(rules))
-	for _, tc := range []struct {
-		method string
-		set    []string
-		reason string
-	}{
+	breakRules(t, rules, []breach{
 		{"kfac", []string{"curvature.source=batch"}, "source must be mc, emp or exact"},
 		{"shampoo", []string{"curvature.source=mc"}, "kf_dim is built from mean gradients"},
 		{"adam", []string{"curvature.source=emp"}, "diag here is built from mean gradients"},
@@ -116,7 +111,21 @@ func TestRules(t *testing.T) {
 		{"kfac", []string{"accumulate.init=1"}, "accumulate.init must be 0"},
 		{"adam", []string{"apply.graft=adam"}, "apply.graft=adam needs kf_dim"},
 		{"kfac", []string{"solve.damping.keep=true"}, "damping.keep"},
-	} {
+	})
+}
+
+// breach is a method changed so that a rule refuses it.
+type breach struct {
+	method string
+	set    []string
+	reason string
+}
+
+// breakRules checks that each case is refused with its reason, and that each rule is broken by some case.
+func breakRules(t *testing.T, rules []rule, cases []breach) {
+	t.Helper()
+	broken := make([]bool, len(rules))
+	for _, tc := range cases {
 		r := lookup(t, tc.method)
 		for _, s := range tc.set {
 			path, value, _ := strings.Cut(s, "=")

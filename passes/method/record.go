@@ -43,7 +43,7 @@ type Curvature struct {
 // Representation says what is stored of the matrix.
 type Representation struct {
 	Granularity string `json:"granularity"`         // layer, unit, element, none
-	Format      string `json:"format"`              // kf_io, kf_dim, diag, none
+	Format      string `json:"format"`              // kf_io, kf_dim, matrix (the gradient itself, no statistic), diag, none
 	Bias        string `json:"bias,omitempty"`      // kf_io: joint (homogeneous coordinate) or output (output factor alone)
 	Sides       string `json:"sides,omitempty"`     // kf_dim: matrix (first dimension against the rest) or modes (one factor a dimension)
 	Vectors     string `json:"vectors,omitempty"`   // kf_dim, tensors of one dimension: diag or grad
@@ -77,9 +77,9 @@ type Accumulate struct {
 
 // Solve says how the statistic becomes a preconditioner.
 type Solve struct {
-	Kind       string  `json:"kind"`                 // inverse, root, divide, none
+	Kind       string  `json:"kind"`                 // inverse, root, divide, polar (U V^T of a matrix), none
 	Power      float64 `json:"power,omitempty"`      // of the whole matrix: -1, -0.5
-	Kernel     string  `json:"kernel,omitempty"`     // auto, cholesky, newton (coupled Newton root), eigen
+	Kernel     string  `json:"kernel,omitempty"`     // auto, cholesky, newton (coupled Newton root), eigen; polar: keller, polar_express, cubic, exact
 	Iterations int     `json:"iterations,omitempty"` // bound of an iterative kernel
 	Tolerance  float64 `json:"tolerance,omitempty"`
 	Every      int     `json:"every,omitempty"`
@@ -98,10 +98,14 @@ type Damping struct {
 
 // Apply says what is preconditioned and what happens to the result.
 type Apply struct {
-	Beta   float64 `json:"beta,omitempty"`    // first-moment EMA of the gradient before preconditioning (Adam), debiased
-	Graft  string  `json:"graft,omitempty"`   // none, sgd, adam: take the norm of that method's direction
-	KLClip float64 `json:"kl_clip,omitempty"` // bound on lr^2 * sum(direction . gradient); 0 is off
-	Scale  float64 `json:"scale,omitempty"`   // factor on the gradient of preconditioned layers
+	Beta     float64 `json:"beta,omitempty"`     // first-moment EMA of the gradient before preconditioning: debiased (diag), as it is (matrix)
+	Nesterov bool    `json:"nesterov,omitempty"` // precondition (1-beta) gradient + beta EMA instead of the EMA
+	Graft    string  `json:"graft,omitempty"`    // none, sgd, adam: take the norm of that method's direction
+	KLClip   float64 `json:"kl_clip,omitempty"`  // bound on lr^2 * sum(direction . gradient); 0 is off
+	Scale    float64 `json:"scale,omitempty"`    // factor on the gradient of preconditioned layers
+	// LRScale is a factor on the direction of a matrix of o outputs and i inputs: keller sqrt(max(1, o/i)), moonlight
+	// 0.2 sqrt(max(o, i)), or none.
+	LRScale string `json:"lr_scale,omitempty"`
 }
 
 // Guards say what happens to numerical failures.
@@ -113,6 +117,7 @@ type Guards struct {
 type Fallback struct {
 	Norm      string `json:"norm,omitempty"`      // unit, grad, adam: scale and shift of normalisation layers
 	Embedding string `json:"embedding,omitempty"` // kron (diagonal x dense), grad, adam
+	Head      string `json:"head,omitempty"`      // grad, adam: the layers that make the logits; empty: as other layers
 	Other     string `json:"other"`               // grad, adam: everything else
 }
 

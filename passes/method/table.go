@@ -57,6 +57,18 @@ var table = []Record{
 		Fallback:       Fallback{Other: "adam"},
 		Update:         Update{LR: 0.001, Momentum: 0.9, Decay: "coupled"},
 	},
+	{
+		Name: "muon", Doc: "Muon: momentum made orthogonal by Newton-Schulz; embeddings, head and vectors by AdamW",
+		Cite:           "Jordan et al., 2024 (kellerjordan.github.io/posts/muon); Liu et al., arXiv:2502.16982 (moonlight scale, weight decay)",
+		Curvature:      Curvature{Matrix: "none", Source: "none"},
+		Representation: Representation{Granularity: "layer", Format: "matrix", Sides: "matrix"},
+		Accumulate:     Accumulate{Kind: "none"},
+		Solve:          Solve{Kind: "polar", Kernel: "keller", Iterations: 5, Damping: Damping{Kind: "none"}},
+		Apply:          Apply{Beta: 0.95, Nesterov: true, LRScale: "keller"},
+		Guards:         Guards{Finite: true},
+		Fallback:       Fallback{Norm: "adam", Embedding: "adam", Head: "adam", Other: "adam"},
+		Update:         Update{LR: 0.02, Decay: "decoupled"},
+	},
 }
 
 // Names lists the methods in table order.

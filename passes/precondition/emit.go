@@ -305,6 +305,11 @@ func (e *engine) direct(lv *live) {
 			dirs[i] = e.grafted(e.b, dirs[i], grads[i])
 		}
 	}
+	if lv.guard && e.rec.Guards.Finite {
+		for i, d := range dirs {
+			dirs[i] = e.b.Where(e.finite(e.b, d), d, e.b.Float(e.elem, 0))
+		}
+	}
 	for i, p := range lv.params {
 		attrs := []graph.Attr{graph.S("of", p.Name())}
 		if lv.rule != "" {

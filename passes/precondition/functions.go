@@ -3,6 +3,8 @@ package precondition
 import (
 	_ "embed"
 	"fmt"
+	"maps"
+	"slices"
 	"strings"
 
 	"github.com/asdlc/asdlc/graph"
@@ -40,7 +42,11 @@ func call(b *op.Builder, name string, m *graph.Value, attrs ...graph.Attr) *grap
 // addFunctions adds the solver functions that the blocks may call; unused ones are removed by cleanup.
 func addFunctions(m *graph.Model, blocks []*block, rec method.Record) error {
 	largest, roots := int64(0), map[int]bool{}
+	texts := map[string]bool{}
 	for _, bl := range blocks {
+		for _, t := range bl.texts {
+			texts[t] = true
+		}
 		for _, s := range bl.sols {
 			if len(s.shape) == 2 {
 				largest = max(largest, s.shape[0])
@@ -50,13 +56,12 @@ func addFunctions(m *graph.Model, blocks []*block, rec method.Record) error {
 			roots[t] = true
 		}
 	}
-	if largest == 0 {
+	if largest == 0 && len(texts) == 0 {
 		return nil
 	}
 	m.Opsets[graph.Asdl] = 1
-	text := library(largest, roots)
-	lib, err := graph.Parse(fmt.Sprintf("<ir_version: 8, opset_import: [\"\" : %d, \"asdl\" : 1]>\nlib () => () {}\n%s",
-		m.Opset(), strings.ReplaceAll(text, "OPSET", fmt.Sprint(m.Opset()))))
+	text := library(largest, roots) + strings.Join(slices.Sorted(maps.Keys(texts)), "")
+	lib, err := graph.Parse(libraryModel(text, m.Opset()))
 	if err != nil {
 		return fmt.Errorf("BUG: solver functions: %w", err)
 	}
@@ -66,6 +71,12 @@ func addFunctions(m *graph.Model, blocks []*block, rec method.Record) error {
 		}
 	}
 	return nil
+}
+
+// libraryModel is the text of a model that holds functions and nothing else.
+func libraryModel(text string, opset int) string {
+	return fmt.Sprintf("<ir_version: 8, opset_import: [\"\" : %d, \"asdl\" : 1]>\nlib () => () {}\n%s",
+		opset, strings.ReplaceAll(text, "OPSET", fmt.Sprint(opset)))
 }
 
 // section returns the text of functions.onnxtxt under a heading "# == name".

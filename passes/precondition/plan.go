@@ -20,6 +20,7 @@ var representations = []representation{
 	{"none", nil},
 	{"kf_io", kronBlocks},
 	{"kf_dim", tensorBlocks},
+	{"matrix", matrixBlocks},
 	{"diag", diagonalBlocks},
 }
 
@@ -53,9 +54,14 @@ func (e *engine) plan(g *graph.Graph) []*block {
 	}
 	reasons := uncovered(g)
 	for _, p := range pass.Params(g, "param") {
-		if !covered[p.Value] {
-			blocks = append(blocks, e.fallback(p, e.fallbackKind(g, p), reasons[p.Value]))
+		if covered[p.Value] {
+			continue
 		}
+		reason := reasons[p.Value]
+		if reason == "" {
+			reason = e.left[p.Value]
+		}
+		blocks = append(blocks, e.fallback(p, e.fallbackKind(g, p), reason))
 	}
 	return blocks
 }
@@ -124,6 +130,9 @@ var ownFallbacks = []struct {
 
 // fallbackKind is what the record gives a parameter that the representation does not cover: grad or adam.
 func (e *engine) fallbackKind(g *graph.Graph, p pass.Param) string {
+	if own := e.rec.Fallback.Head; own != "" && heads(g)[p.Value] {
+		return own
+	}
 	for _, l := range pass.LayersOf(g) {
 		if l.W != p.Value && l.B != p.Value {
 			continue

@@ -30,10 +30,12 @@ type block struct {
 	note   pass.LayerNote
 	stats  []slot
 	sols   []slot
-	always bool   // statistics and solve on every step, whatever the intervals
-	rule   string // update rule tag: "" or "adam"
-	roots  []int  // orders p of the inverse roots A^(-1/p) that solve takes
-	graft  *block // the block whose direction gives the norm, or nil
+	always bool     // statistics and solve on every step, whatever the intervals
+	rule   string   // update rule tag: "" or "adam"
+	roots  []int    // orders p of the inverse roots A^(-1/p) that solve takes
+	graft  *block   // the block whose direction gives the norm, or nil
+	guard  bool     // a direction that is not finite makes no step
+	texts  []string // further functions that it calls
 
 	// next, if set, computes the next statistics from the present ones by itself, on every step.
 	next func(b *op.Builder, stats []*graph.Value) []*graph.Value
@@ -69,6 +71,7 @@ type engine struct {
 	starts   int                      // power iterations so far
 	biases   map[float64]*graph.Value // by beta: 1 - beta^t
 	guards   []*graph.Value           // int64 scalars: failures of this step
+	left     map[*graph.Value]string  // why the representation leaves a parameter to the fall-back
 }
 
 // captured are the output gradients of a block: [draw][use].

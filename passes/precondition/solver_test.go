@@ -1,10 +1,8 @@
 package precondition
 
 import (
-	"fmt"
 	"math"
 	"math/rand/v2"
-	"strings"
 	"testing"
 
 	"gonum.org/v1/gonum/mat"
@@ -19,18 +17,17 @@ import (
 func solverModel(t *testing.T, e graph.Elem, n int64, name string, attrs ...graph.Attr) *graph.Model {
 	t.Helper()
 	text := library(n, map[int]bool{2: true, 4: true, 6: true, 8: true})
-	src := fmt.Sprintf("<ir_version: 8, opset_import: [\"\" : 17, \"asdl\" : 1]>\nlib () => () {}\n%s", strings.ReplaceAll(text, "OPSET", "17"))
-	m, err := graph.Parse(src)
-	if err != nil {
-		t.Fatal(err)
-	}
-	a := m.Graph.AddInput("A", graph.StaticType(e, n, n))
+	return functionModel(t, e, text, name, []int64{n, n}, attrs...)
+}
+
+// callOn makes a call of a function on a the model's output.
+func callOn(t *testing.T, m *graph.Model, a *graph.Value, name string, attrs ...graph.Attr) {
+	t.Helper()
 	b := op.NewBuilder(m, m.Graph)
 	m.Graph.AddOutput(call(b, name, a, attrs...))
 	if b.Err() != nil {
 		t.Fatal(b.Err())
 	}
-	return m
 }
 
 // spd is U diag(w) U^T for a random orthogonal U.

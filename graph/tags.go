@@ -7,7 +7,8 @@ const Asdl = "asdl"
 // pass legalize. They carry what one stage tells the next.
 //
 //	Param(init)                kind="param"|"buffer"     an initializer that training changes; between normalize and
-//	                                                     layers also "constant": what a file says is a constant
+//	                                                     layers also "constant": what a file says is a constant.
+//	                           record                    from capture on: index of the method record, if not the default
 //	Layer(z, x, W, b?, ...)    name, kind, ...           z is what a layer with parameters W, b computes from x
 //	Loss(loss, logits, target) row, ...                  the scalar training loss (a mean or sum, see reduction)
 //	Gradient(y..., seed..., x...)  ys=k                  request: the sum of seed-weighted derivatives of the y in each x;
@@ -15,6 +16,7 @@ const Asdl = "asdl"
 //	Tangent(y..., t..., x...)  ys=k                      request: the derivative of each y along x' = t (as many t as x).
 //	                                                     Outputs: one dy per y. Expanded by autodiff.
 //	Sample(logits, target)     row, draw, ...            request: labels drawn from the model's distribution
+//	                           record                    of this and the next three: index of the method record, if not the default
 //	LossGrad(logits, target)   row, ...                  request: d(sum over rows of the loss)/d logits, not averaged
 //	LossRoot(logits, target)   row, column, ...          request: column of S with S S^T = Hessian of a row's loss in its logits
 //	LossRows(logits, target)   row, ...                  request: number of rows of the loss that count, a float scalar

@@ -43,7 +43,12 @@ func (c Clock) Ticks(step int64) bool { return legalize.Tick(c.Every, c.Warmup, 
 // Instrument compiles the training step of a model by a method. The model is not changed. source is the digest of the
 // file it came from, for the metadata; it may be empty.
 func Instrument(m *graph.Model, rec method.Record, o pass.Options, source string) (*Result, error) {
-	if err := method.Validate(rec); err != nil {
+	return InstrumentMix(m, method.Mix{Default: rec}, o, source)
+}
+
+// InstrumentMix is Instrument with methods of their own for some layers.
+func InstrumentMix(m *graph.Model, mix method.Mix, o pass.Options, source string) (*Result, error) {
+	if err := mix.Validate(); err != nil {
 		return nil, err
 	}
 	o, err := withDefaults(o)
@@ -58,7 +63,8 @@ func Instrument(m *graph.Model, rec method.Record, o pass.Options, source string
 	}
 	c := &pass.Ctx{Options: o, Report: &pass.Report{}}
 	t := graph.Clone(m)
-	t.Metadata = map[string]string{"asdl.method": rec.Encode(), "asdl.version": Version}
+	t.Metadata = map[string]string{"asdl.version": Version}
+	mix.Write(t.Metadata)
 	if source != "" {
 		t.Metadata["asdl.source"] = source
 	}

@@ -37,17 +37,19 @@ const (
 
 // Manifest tells what a checkpoint is of.
 type Manifest struct {
-	Format  int             `json:"format"` // 1
-	Step    int             `json:"step"`   // steps done
-	Epoch   int             `json:"epoch"`  // epochs completed
-	Run     RunIdentity     `json:"run"`
-	Epochs  int             `json:"epochs"` // that were to be done
-	Sums    epochSums       `json:"sums"`   // of the epoch that is under way
-	States  []StateInfo     `json:"states"`
-	Digest  string          `json:"state_sha256"`
-	Method  json.RawMessage `json:"method"` // resolved record, metadata asdl.method of the step graph
-	Version string          `json:"version"`
-	Go      string          `json:"go"`
+	Format int             `json:"format"` // 1
+	Step   int             `json:"step"`   // steps done
+	Epoch  int             `json:"epoch"`  // epochs completed
+	Run    RunIdentity     `json:"run"`
+	Epochs int             `json:"epochs"` // that were to be done
+	Sums   epochSums       `json:"sums"`   // of the epoch that is under way
+	States []StateInfo     `json:"states"`
+	Digest string          `json:"state_sha256"`
+	Method json.RawMessage `json:"method"` // resolved record, metadata asdl.method of the step graph
+	// Overrides are the records of some layers, metadata asdl.overrides.
+	Overrides json.RawMessage `json:"overrides,omitempty"`
+	Version   string          `json:"version"`
+	Go        string          `json:"go"`
 }
 
 // RunIdentity is what must be the same for a resumed run to continue the one before.
@@ -113,6 +115,9 @@ func (t *Trainer) manifest() Manifest {
 	}
 	if t.method != "" {
 		m.Method = json.RawMessage(t.method)
+	}
+	if t.overrides != "" {
+		m.Overrides = json.RawMessage(t.overrides)
 	}
 	return m
 }
@@ -355,6 +360,7 @@ func (t *Trainer) sameRun(m Manifest) error {
 	}{
 		{"model file (sha256)", was.Source, is.Source},
 		{"method record", compact(m.Method), t.method},
+		{"method record of a layer", compact(m.Overrides), t.overrides},
 		{"batch size", was.Batch, is.Batch},
 		{"seed", was.Seed, is.Seed},
 		{"number of training samples", was.Samples, is.Samples},

@@ -1,7 +1,11 @@
 package runtime
 
 import (
+	"cmp"
 	"fmt"
+	"maps"
+	"slices"
+	"strings"
 
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/runtime/data"
@@ -79,11 +83,12 @@ type Trainer struct {
 	session  *Session
 	eval     *Evaluator // nil without a test set or original
 
-	x      *batchInput
-	target *kernel.Tensor
-	rates  []rate
-	method string // resolved record of the step graph
-	source string // digest of the original file
+	x         *batchInput
+	target    *kernel.Tensor
+	rates     []rate
+	method    string // resolved record of the step graph
+	overrides string // and those of some layers, or ""
+	source    string // digest of the original file
 
 	perEpoch int
 	step     int // steps done
@@ -97,8 +102,29 @@ type rate struct {
 	base   float64
 }
 
-// scheduled names the hyper-parameters that follow the schedule.
+// scheduled names the hyper-parameters that follow the schedule, and after "NAME/" those of methods for some layers.
 var scheduled = []string{"lr", "fallback_lr"}
+
+// scheduledOf lists the hyper-parameters among names that follow the schedule; those of the whole model come first.
+func scheduledOf(names map[string]bool) []string {
+	var found []string
+	for _, name := range slices.Sorted(maps.Keys(names)) {
+		if base, _, _ := strings.Cut(name, "/"); slices.Contains(scheduled, base) {
+			found = append(found, name)
+		}
+	}
+	slices.SortStableFunc(found, func(a, b string) int {
+		return cmp.Compare(rank(a), rank(b))
+	})
+	return found
+}
+
+func rank(name string) int {
+	if i := slices.Index(scheduled, name); i >= 0 {
+		return i
+	}
+	return len(scheduled)
+}
 
 // NewTrainer prepares the training of a step graph from the state that init, its initialisation model, gives. Whatever does
 // not fit (shapes, labels, batch size, kinds of step graphs) is an error here, before anything runs.
@@ -120,7 +146,7 @@ func NewTrainer(step, init *graph.Model, config TrainerConfig) (*Trainer, error)
 	if err != nil {
 		return nil, err
 	}
-	t := &Trainer{config: config, contract: contract, session: s, method: step.Metadata["asdl.method"], source: step.Metadata["asdl.source"]}
+	t := &Trainer{config: config, contract: contract, session: s, method: step.Metadata["asdl.method"], overrides: step.Metadata["asdl.overrides"], source: step.Metadata["asdl.source"]}
 	if err := t.prepare(init); err != nil {
 		_ = t.Close()
 		return nil, located(step, err)
@@ -185,10 +211,7 @@ func (t *Trainer) bindHyper() error {
 			return err
 		}
 	}
-	for _, name := range scheduled {
-		if !t.contract.hypers[name] {
-			continue
-		}
+	for _, name := range scheduledOf(t.contract.hypers) {
 		in := t.session.byName[name]
 		if in.bound == nil {
 			return t.session.missing()

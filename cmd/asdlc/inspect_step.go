@@ -12,18 +12,19 @@ import (
 
 // stepInspection is what the metadata of a step graph or of its init model says.
 type stepInspection struct {
-	Contract string         `json:"contract"`
-	Version  string         `json:"version"`
-	Source   string         `json:"source,omitempty"` // SHA-256 of the file that it was made from
-	Opset    int            `json:"opset"`
-	Nodes    int            `json:"nodes"`
-	Method   method.Record  `json:"method"`
-	Init     string         `json:"init,omitempty"` // the init model beside the file
-	Inputs   []stepInput    `json:"inputs"`
-	Outputs  []stepOutput   `json:"outputs"`
-	State    []stepState    `json:"state"`
-	Clocks   []passes.Clock `json:"clocks,omitempty"`
-	Variant  string         `json:"variant,omitempty"`
+	Contract string            `json:"contract"`
+	Version  string            `json:"version"`
+	Source   string            `json:"source,omitempty"` // SHA-256 of the file that it was made from
+	Opset    int               `json:"opset"`
+	Nodes    int               `json:"nodes"`
+	Method   method.Record     `json:"method"`
+	Layers   []method.Override `json:"overrides,omitempty"` // methods of some layers
+	Init     string            `json:"init,omitempty"`      // the init model beside the file
+	Inputs   []stepInput       `json:"inputs"`
+	Outputs  []stepOutput      `json:"outputs"`
+	State    []stepState       `json:"state"`
+	Clocks   []passes.Clock    `json:"clocks,omitempty"`
+	Variant  string            `json:"variant,omitempty"`
 }
 
 type stepInput struct {
@@ -62,6 +63,9 @@ func (e *env) inspectStep(path string, m *graph.Model, asJSON bool) error {
 		what = "init model of a step graph"
 	}
 	fmt.Fprintf(e.stdout, "%s, contract %s, made by asdlc %s with %s (preset %s); opset %d, %d nodes\n\n", what, s.Contract, s.Version, s.Method.Name, s.Method.Preset, s.Opset, s.Nodes)
+	for _, o := range s.Layers {
+		fmt.Fprintf(e.stdout, "layers %s: %s\n", o.Pattern, o.Record.Name)
+	}
 	if len(s.Inputs) > 0 {
 		t := newTable("input", "role", "type", "default")
 		for _, in := range s.Inputs {
@@ -96,7 +100,7 @@ func readStep(path string, m *graph.Model) (*stepInspection, error) {
 		s.Nodes++
 	}
 	for key, field := range map[string]any{
-		"asdl.inputs": &s.Inputs, "asdl.outputs": &s.Outputs, "asdl.state": &s.State, "asdl.clocks": &s.Clocks, "asdl.method": &s.Method,
+		"asdl.inputs": &s.Inputs, "asdl.outputs": &s.Outputs, "asdl.state": &s.State, "asdl.clocks": &s.Clocks, "asdl.method": &s.Method, method.OverridesKey: &s.Layers,
 	} {
 		text, ok := m.Metadata[key]
 		if !ok {

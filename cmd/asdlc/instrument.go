@@ -29,7 +29,7 @@ initial value of every input of the step graph that is not data. With --split, s
 or inverses are refreshed have graphs of their own, STEP.refresh.onnx and so on.`,
 		Args: cobra.ExactArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
-			rec, err := f.record()
+			mix, err := f.mix()
 			if err != nil {
 				return err
 			}
@@ -52,12 +52,12 @@ or inverses are refreshed have graphs of their own, STEP.refresh.onnx and so on.
 			if err != nil {
 				return err
 			}
-			r, err := passes.Instrument(m, rec, o, digest)
+			r, err := passes.InstrumentMix(m, mix, o, digest)
 			if err != nil {
 				return fmt.Errorf("%s: %w", args[0], err)
 			}
 			if out == "" {
-				out = strings.TrimSuffix(args[0], ".onnx") + "." + rec.Name + ".onnx"
+				out = strings.TrimSuffix(args[0], ".onnx") + "." + mix.Default.Name + ".onnx"
 			}
 			files := resultFiles(out, r)
 			if !dryRun {
@@ -170,6 +170,9 @@ func (e *env) reportInstrument(r *passes.Result, files []modelFile, dryRun, asJS
 		treatment := l.Treatment
 		if l.Fallback {
 			treatment = "fall-back: " + treatment + " (" + l.Reason + ")"
+		}
+		if l.Method != "" {
+			treatment = l.Method + ": " + treatment
 		}
 		t.add(l.Layer, l.Kind, strings.Join(l.Params, ", "), treatment)
 	}

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"fmt"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -13,7 +14,7 @@ import (
 // methodFlags choose a method record and how a model is compiled by it.
 type methodFlags struct {
 	method, preset string
-	set            []string
+	set, layers    []string
 	options        pass.Options
 	ignoreIndex    int64
 	flags          *pflag.FlagSet
@@ -24,6 +25,7 @@ func (f *methodFlags) register(fs *pflag.FlagSet) {
 	fs.StringVarP(&f.method, "method", "m", "", "preconditioning method: "+strings.Join(method.Names(), ", ")+" (see asdlc methods)")
 	fs.StringVar(&f.preset, "preset", "paper", "conventions: paper, or asdl (those of the PyTorch library ASDL)")
 	fs.StringArrayVar(&f.set, "set", nil, "set a field of the method record, as in solve.every=10; may be repeated")
+	fs.StringArrayVar(&f.layers, "layer", nil, "a method for some layers, GLOB=METHOD or kind:KIND=METHOD, with settings as in 'blocks.*=shampoo:damping=1e-4,every=20'; may be repeated, the last match counts")
 	o := &f.options
 	fs.StringVar(&o.Loss.Row, "loss", "cross-entropy", "training loss: "+strings.Join(loss.Names(), ", "))
 	fs.StringVar(&o.Loss.Reduction, "reduction", "mean", "of the loss: mean, rows (mean over examples of the sum over outputs), sum")
@@ -35,20 +37,56 @@ func (f *methodFlags) register(fs *pflag.FlagSet) {
 	fs.IntVar(&o.Opset, "opset", 0, "operator set of the step graph (default: the model's, at least 17)")
 }
 
-// record resolves the method record.
+// mix resolves the method record and those of --layer.
+func (f *methodFlags) mix() (method.Mix, error) {
+	rec, err := f.record()
+	if err != nil {
+		return method.Mix{}, err
+	}
+	m := method.Mix{Default: rec}
+	for _, text := range f.layers {
+		o, err := f.override(text)
+		if err != nil {
+			return m, err
+		}
+		m.Overrides = append(m.Overrides, o)
+	}
+	return m, usage(m.Validate())
+}
+
+// override parses PATTERN=METHOD[:FIELD=VALUE,...].
+func (f *methodFlags) override(text string) (method.Override, error) {
+	pattern, spec, ok := strings.Cut(text, "=")
+	name, list, some := strings.Cut(spec, ":")
+	if !ok || pattern == "" || name == "" {
+		return method.Override{}, usagef("--layer %s: want GLOB=METHOD or kind:KIND=METHOD, with settings METHOD:FIELD=VALUE,...", text)
+	}
+	var set []string
+	if some {
+		set = strings.Split(list, ",")
+	}
+	rec, err := f.lookup(name, set)
+	if err != nil {
+		return method.Override{}, fmt.Errorf("--layer %s: %w", text, err)
+	}
+	return method.Override{Pattern: pattern, Record: rec}, nil
+}
+
+// record resolves the method record of the whole model.
 func (f *methodFlags) record() (method.Record, error) {
 	if f.method == "" {
 		return method.Record{}, usagef("--method is required: one of %s", strings.Join(method.Names(), ", "))
 	}
-	rec, ok := method.Lookup(f.method)
-	if !ok {
-		return rec, usagef("no method %q: want one of %s", f.method, strings.Join(method.Names(), ", "))
-	}
-	rec, err := method.WithPreset(rec, f.preset)
+	return f.lookup(f.method, f.set)
+}
+
+// lookup is the record of a method with settings FIELD=VALUE.
+func (f *methodFlags) lookup(name string, set []string) (method.Record, error) {
+	rec, err := lookupMethod(name, f.preset)
 	if err != nil {
 		return rec, err
 	}
-	for _, s := range f.set {
+	for _, s := range set {
 		path, value, ok := strings.Cut(s, "=")
 		if !ok {
 			return rec, usagef("--set %s: want FIELD=VALUE", s)
@@ -57,10 +95,15 @@ func (f *methodFlags) record() (method.Record, error) {
 			return rec, err
 		}
 	}
-	if err := method.Validate(rec); err != nil {
-		return rec, usagef("%v", err)
+	return rec, usage(method.Validate(rec))
+}
+
+// usage makes an error one of the command line.
+func usage(err error) error {
+	if err == nil {
+		return nil
 	}
-	return rec, nil
+	return usagef("%v", err)
 }
 
 // resolved returns the options with the flags that need a look at whether they were given.

@@ -40,11 +40,11 @@ needs. The invariants of the graph are checked after each pass.`,
 				return err
 			}
 			if f.method != "" {
-				rec, err := f.record()
+				mix, err := f.mix()
 				if err != nil {
 					return err
 				}
-				m.Metadata["asdl.method"] = rec.Encode()
+				mix.Write(m.Metadata)
 			}
 			ctx := &pass.Ctx{Options: f.resolved(), Report: &pass.Report{}}
 			ctx.Options.Verify = true

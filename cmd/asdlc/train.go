@@ -205,25 +205,25 @@ func (f *trainFlags) compile(path string) (*program, error) {
 	if f.original != "" {
 		return nil, usagef("--model is for step graphs; %s is a model itself", path)
 	}
-	rec, err := f.record()
+	mix, err := f.mix()
 	if err != nil {
 		return nil, err
 	}
 	for _, r := range rateFlags {
 		if f.flags.Changed(r.flag) {
-			if err := method.Set(&rec, r.field, fmt.Sprint(*f.rates[r.flag])); err != nil {
+			if err := method.Set(&mix.Default, r.field, fmt.Sprint(*f.rates[r.flag])); err != nil {
 				return nil, err
 			}
 		}
 	}
-	if err := method.Validate(rec); err != nil {
+	if err := mix.Validate(); err != nil {
 		return nil, usagef("%v", err)
 	}
 	digest, err := onnx.Digest(path)
 	if err != nil {
 		return nil, err
 	}
-	r, err := passes.Instrument(m, rec, f.resolved(), digest)
+	r, err := passes.InstrumentMix(m, mix, f.resolved(), digest)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -233,7 +233,7 @@ func (f *trainFlags) compile(path string) (*program, error) {
 
 // openStep reads what goes with a step graph; numbers of the method are set at its inputs.
 func (f *trainFlags) openStep(path string, step *graph.Model) (*program, error) {
-	for _, name := range []string{"method", "preset", "set", "loss", "reduction", "label-smoothing", "ignore-index", "target", "bn", "opset"} {
+	for _, name := range []string{"method", "preset", "set", "layer", "loss", "reduction", "label-smoothing", "ignore-index", "target", "bn", "opset"} {
 		if f.flags.Changed(name) {
 			return nil, usagef("--%s cannot change a step graph; give it the model that %s was made from", name, path)
 		}

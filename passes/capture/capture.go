@@ -8,6 +8,7 @@ package capture
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/graph/op"
@@ -26,17 +27,20 @@ const MaxExactColumns = 256
 
 // Run writes the requests.
 func Run(c *pass.Ctx, m *graph.Model) error {
-	rec, err := method.Decode(m.Metadata["asdl.method"])
+	mix, err := method.ReadMix(m.Metadata)
 	if err != nil {
+		return err
+	}
+	if err := assign(m.Graph, mix); err != nil {
 		return err
 	}
 	losses := pass.Tags(m.Graph, graph.TagLoss)
 	if len(losses) != 1 {
 		return fmt.Errorf("BUG: %d Loss tags, want 1", len(losses))
 	}
-	w := &writer{b: op.NewBuilder(m, m.Graph), loss: losses[0], rec: rec}
+	w := &writer{b: op.NewBuilder(m, m.Graph), loss: losses[0], records: mix.Records()}
 	w.logits, w.target = w.loss.In(1), w.loss.In(2)
-	blocks := cover(c, m.Graph, rec)
+	blocks := cover(m.Graph, w.records)
 	if err := w.training(m.Graph, blocks); err != nil {
 		return err
 	}
@@ -50,7 +54,21 @@ type writer struct {
 	b              *op.Builder
 	loss           *graph.Node
 	logits, target *graph.Value
-	rec            method.Record
+	records        []method.Record
+}
+
+// source is where the blocks' output gradients come from.
+func (w *writer) source(bl block) string { return w.records[bl.Record].Curvature.Source }
+
+// from lists the blocks with a source.
+func (w *writer) from(blocks []block, source string) []block {
+	var list []block
+	for _, bl := range blocks {
+		if w.source(bl) == source {
+			list = append(list, bl)
+		}
+	}
+	return list
 }
 
 // request asks for d<seed, y>/dx for all xs.
@@ -63,6 +81,14 @@ func (w *writer) request(y, seed *graph.Value, xs []*graph.Value) []*graph.Value
 func (w *writer) about(tag string, target *graph.Value, extra ...graph.Attr) *graph.Value {
 	attrs := append(append([]graph.Attr{}, w.loss.Attrs()...), extra...)
 	return w.b.Tag(tag, []*graph.Value{w.logits, target}, attrs...)
+}
+
+// by is the attribute that tells the loss which record a request follows.
+func by(record int) []graph.Attr {
+	if record == 0 {
+		return nil
+	}
+	return []graph.Attr{graph.I("record", int64(record))}
 }
 
 // training requests the gradient of the loss in every parameter; with source emp also in the layer outputs, where it
@@ -78,10 +104,8 @@ func (w *writer) training(g *graph.Graph, blocks []block) error {
 	for _, p := range params {
 		xs = append(xs, p.Value)
 	}
-	emp := w.rec.Curvature.Source == "emp"
-	if emp {
-		xs = append(xs, outputs(blocks)...)
-	}
+	emp := w.from(blocks, "emp")
+	xs = append(xs, outputs(emp)...)
 	seed := w.about(graph.TagLossGrad, w.target)
 	var rows *graph.Value
 	if r := w.loss.Str("reduction", "mean"); r != "sum" {
@@ -92,28 +116,58 @@ func (w *writer) training(g *graph.Graph, blocks []block) error {
 	for i, p := range params {
 		b.Named(graph.Asdl, graph.TagGrad, []*graph.Value{grads[i], p.Value}, []string{"grad/" + p.Name()}, graph.S("of", p.Name()))
 	}
-	if emp {
-		w.tag(blocks, grads[len(params):], rows, 0)
-	}
+	w.tag(emp, grads[len(params):], rows, 0)
 	return nil
 }
 
-// statistics requests the output gradients for sources mc and exact.
+// statistics requests the output gradients for sources mc and exact. Blocks of records that sample alike and on the same
+// steps share their backward passes.
 func (w *writer) statistics(blocks []block) error {
-	if len(blocks) == 0 {
-		return nil
-	}
-	xs := outputs(blocks)
-	switch w.rec.Curvature.Source {
-	case "mc":
-		for i := range max(1, w.rec.Curvature.Samples) {
-			w.b.Prefix = "sampled/"
-			labels := w.about(graph.TagSample, w.target, graph.I("draw", int64(i)))
-			seed := w.about(graph.TagLossGrad, labels)
+	w.sampled(w.from(blocks, "mc"))
+	return w.exact(w.from(blocks, "exact"))
+}
+
+// sampled requests a backward pass for each drawn set of labels, for the blocks that draw so many.
+func (w *writer) sampled(blocks []block) {
+	b, draws := w.b, 0
+	for _, group := range w.alike(blocks) {
+		for i, more := 0, group; len(more) > 0; i++ {
+			record := more[0].Record
+			b.Prefix = "sampled/"
+			labels := w.about(graph.TagSample, w.target, append(by(record), graph.I("draw", int64(draws)))...)
+			seed := w.about(graph.TagLossGrad, labels, by(record)...)
 			seed.Def().RemoveAttr("label_smoothing") // the Fisher matrix takes labels as drawn
-			w.tag(blocks, w.request(w.logits, seed, xs), nil, i)
+			w.tag(more, w.request(w.logits, seed, outputs(more)), nil, i)
+			draws++
+			more = slices.DeleteFunc(slices.Clone(more), func(bl block) bool { return w.records[bl.Record].Curvature.Samples <= i+1 })
 		}
-	case "exact":
+	}
+}
+
+// alike groups blocks whose records draw from the same distribution and look at it on the same steps: a pass that serves
+// statistics of one clock is left out on the other steps.
+func (w *writer) alike(blocks []block) [][]block {
+	var groups [][]block
+	var keys []string
+	for _, bl := range blocks {
+		r := w.records[bl.Record]
+		key := fmt.Sprint(r.Preset, r.Curvature.Variance, r.Accumulate.Kind == "none", r.Accumulate.Every, r.Accumulate.Warmup, r.Accumulate.Schedule)
+		if r.Accumulate.Kind == "none" {
+			key += fmt.Sprint(r.Solve.Every, r.Solve.Warmup)
+		}
+		i := slices.Index(keys, key)
+		if i < 0 {
+			keys, groups = append(keys, key), append(groups, nil)
+			i = len(keys) - 1
+		}
+		groups[i] = append(groups[i], bl)
+	}
+	return groups
+}
+
+// exact requests a backward pass for each column of a root of the loss's Hessian.
+func (w *writer) exact(blocks []block) error {
+	for _, group := range w.alike(blocks) {
 		axis := w.loss.Int("axis", 1)
 		columns, ok := w.logits.Type.Dims[axis].Size()
 		if !ok || columns > MaxExactColumns {
@@ -122,8 +176,8 @@ func (w *writer) statistics(blocks []block) error {
 		}
 		for j := range columns {
 			w.b.Prefix = "exact/"
-			seed := w.about(graph.TagLossRoot, w.target, graph.I("column", j))
-			w.tag(blocks, w.request(w.logits, seed, xs), nil, int(j))
+			seed := w.about(graph.TagLossRoot, w.target, append(by(group[0].Record), graph.I("column", j))...)
+			w.tag(group, w.request(w.logits, seed, outputs(group)), nil, int(j))
 		}
 	}
 	return nil

@@ -11,6 +11,7 @@ import (
 // block is a set of parameters with one statistic: a layer, or several uses of one (tied weights).
 type block struct {
 	Layers []pass.Layer
+	Record int // index of the record that it follows
 }
 
 // form is a row of the table of layer kinds that Kronecker-type statistics of inputs and output gradients serve.
@@ -81,20 +82,24 @@ func refuse(rec method.Record, l pass.Layer) string {
 	return "layers of kind " + l.Kind + " have no Kronecker factors"
 }
 
-// cover lists the blocks that get statistics of inputs and output gradients; for other representations there are none.
-// Layers left out are given the reason in the attribute "uncovered".
-func cover(c *pass.Ctx, g *graph.Graph, rec method.Record) []block {
-	if rec.Representation.Format != "kf_io" {
-		return nil
-	}
+// cover lists the blocks that get statistics of inputs and output gradients; for records of other representations there
+// are none. Layers left out are given the reason in the attribute "uncovered".
+func cover(g *graph.Graph, records []method.Record) []block {
 	layers := pass.LayersOf(g)
 	owner := owners(layers)
 	byWeight := map[*graph.Value]int{}
 	var blocks []block
 	for _, l := range layers {
+		i := l.Record()
+		if i >= 0 && records[i].Representation.Format != "kf_io" {
+			continue
+		}
 		reason := l.Node.Str("uncovered", "") // by the pass layers
+		if reason == "" && i < 0 {
+			reason = "its parameters have methods of their own"
+		}
 		if reason == "" {
-			reason = refuse(rec, l)
+			reason = refuse(records[i], l)
 		}
 		if reason == "" {
 			reason = clash(layers, owner, l)
@@ -108,7 +113,7 @@ func cover(c *pass.Ctx, g *graph.Graph, rec method.Record) []block {
 			continue
 		}
 		byWeight[l.W] = len(blocks)
-		blocks = append(blocks, block{[]pass.Layer{l}})
+		blocks = append(blocks, block{[]pass.Layer{l}, i})
 	}
 	return blocks
 }

@@ -5,6 +5,7 @@ import (
 
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/graph/op"
+	"github.com/asdlc/asdlc/passes/method"
 	"github.com/asdlc/asdlc/passes/pass"
 )
 
@@ -37,7 +38,7 @@ func Initial(c *pass.Ctx, m *graph.Model) (*graph.Model, error) {
 	if len(pass.Tags(m.Graph, graph.TagNoise)) > 0 && c.Options.Noise != "input" {
 		output(b, "asdl/seed", b.Int(0))
 	}
-	for _, key := range []string{"asdl.source", "asdl.method", "asdl.version"} {
+	for _, key := range []string{"asdl.source", "asdl.method", method.OverridesKey, "asdl.version"} {
 		if v, ok := m.Metadata[key]; ok {
 			im.Metadata[key] = v
 		}

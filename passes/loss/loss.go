@@ -198,15 +198,16 @@ func targetType(r *row, logits graph.Type, axis int) graph.Type {
 
 // Expand replaces LossGrad, Sample, LossRoot and LossRows requests.
 func Expand(c *pass.Ctx, m *graph.Model) error {
-	rec, err := method.Decode(m.Metadata["asdl.method"])
+	mix, err := method.ReadMix(m.Metadata)
 	if err != nil {
 		return err
 	}
+	records := mix.Records()
 	for n := range m.Graph.All() {
 		if n.Domain != graph.Asdl {
 			continue
 		}
-		if err := expandOne(c, m, n, rec); err != nil {
+		if err := expandOne(c, m, n, records[n.Int("record", 0)]); err != nil {
 			return err
 		}
 	}

@@ -5,10 +5,7 @@
 //	direction = Apply(Solve(Accumulate(Statistic(Capture))), input)
 package method
 
-import (
-	"path"
-	"strings"
-)
+import "strings"
 
 // Record is a method in normal form. The zero value of a field means "does not apply".
 type Record struct {
@@ -56,7 +53,7 @@ type Representation struct {
 // Ignores reports whether the record leaves a layer or parameter of that name to the fall-back.
 func (r Record) Ignores(name string) bool {
 	for _, glob := range strings.Split(r.Representation.Ignore, ",") {
-		if ok, err := path.Match(glob, name); ok && err == nil {
+		if matches(glob, name) {
 			return true
 		}
 	}

@@ -52,6 +52,7 @@ type LayerNote struct {
 	Treatment string   `json:"treatment"`          // representation and solver, or the fall-back
 	Fallback  bool     `json:"fallback,omitempty"` // not preconditioned by the method itself
 	Reason    string   `json:"reason,omitempty"`
+	Method    string   `json:"method,omitempty"` // that it follows, where layers have methods of their own
 }
 
 // Note adds a line to the report.

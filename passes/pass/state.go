@@ -60,6 +60,14 @@ func Hyper(b *op.Builder, name string, def float64, e graph.Elem) *graph.Value {
 		graph.S("name", name), graph.T("default", graph.Scalar(def)), graph.I("dtype", int64(e))).Out(0)
 }
 
+// Labelled is the name of an input or clock of a method record: NAME for the default's, NAME/LABEL for another's.
+func Labelled(name, label string) string {
+	if label == "" {
+		return name
+	}
+	return name + "/" + label
+}
+
 // Prefix goes before the name of an input or output of the step graph that the model uses for something of its own.
 const Prefix = "asdl/"
 

@@ -17,6 +17,9 @@ type Param struct {
 // Name is the parameter's name in the file.
 func (p Param) Name() string { return p.Init.Name }
 
+// Record is the index of the method record that the parameter follows (see method.Mix), 0 where it has no other than the default.
+func (p Param) Record() int { return int(p.Node.Int("record", 0)) }
+
 // Params lists the tagged parameters and buffers in graph order; kind "" lists both.
 func Params(g *graph.Graph, kind string) []Param {
 	var ps []Param
@@ -53,6 +56,31 @@ type Layer struct {
 // LayerOf views a Layer tag.
 func LayerOf(n *graph.Node) Layer {
 	return Layer{n, n.Str("name", ""), n.Str("kind", ""), n.Out(0), n.In(1), n.In(2), n.In(3)}
+}
+
+// Params lists the layer's trained parameters: weight and bias, as far as it has them.
+func (l Layer) Params() []Param {
+	var ps []Param
+	for _, v := range []*graph.Value{l.W, l.B} {
+		if p, ok := ParamOf(v); ok {
+			ps = append(ps, p)
+		}
+	}
+	return ps
+}
+
+// Record is the index of the method record that all parameters of the layer follow, or -1 if they differ.
+func (l Layer) Record() int {
+	ps := l.Params()
+	for _, p := range ps {
+		if p.Record() != ps[0].Record() {
+			return -1
+		}
+	}
+	if len(ps) == 0 {
+		return 0
+	}
+	return ps[0].Record()
 }
 
 // LayersOf lists the layers in graph order.

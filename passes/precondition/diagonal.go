@@ -22,7 +22,7 @@ func diagonalBlocks(e *engine, g *graph.Graph) []*block {
 		eps: e.damping,
 	}
 	var blocks []*block
-	for _, p := range pass.Params(g, "param") {
+	for _, p := range e.params(g) {
 		if e.rec.Ignores(p.Name()) {
 			continue
 		}

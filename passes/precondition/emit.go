@@ -1,6 +1,8 @@
 package precondition
 
 import (
+	"slices"
+
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/graph/op"
 	"github.com/asdlc/asdlc/passes/pass"
@@ -9,6 +11,7 @@ import (
 // live is a block with its state values as they evolve over the step.
 type live struct {
 	*block
+	e             *engine
 	graft         *live
 	stats, sols   []*graph.Value // current values
 	weight        *graph.Value   // sum of the weights of an EMA that is debiased, or nil
@@ -16,40 +19,57 @@ type live struct {
 	weightIn      *graph.Value
 }
 
+// clocked are the blocks of an engine that follow its clocks.
+type clocked struct {
+	blocks      []*live
+	stat, solve *graph.Value
+}
+
 // emit writes all blocks: states in, statistics, solves, directions, states out.
-func (e *engine) emit(blocks []*block) {
+func (s *shared) emit(engines []*engine) {
+	groups := make([]clocked, len(engines))
+	for i, e := range engines {
+		groups[i] = e.clocks()
+	}
+	s.b.Prefix = "precond/"
+	var all, always []*live
+	for i, e := range engines {
+		c := &groups[i]
+		for _, bl := range e.blocks {
+			lv := e.open(bl)
+			all = append(all, lv)
+			if bl.graft != nil {
+				lv.graft = e.open(bl.graft)
+				always = append(always, lv.graft)
+			}
+			if bl.always {
+				always = append(always, lv)
+			} else {
+				c.blocks = append(c.blocks, lv)
+			}
+		}
+		e.dataSizeIfNeeded(c.blocks)
+	}
+	s.advance(groups)
+	s.advance([]clocked{{blocks: always}})
+	for _, lv := range all {
+		lv.e.direct(lv)
+	}
+	s.close(all)
+}
+
+// clocks makes the clocks of the record's intervals.
+func (e *engine) clocks() clocked {
 	acc, sol := e.rec.Accumulate, e.rec.Solve
-	statClock := e.clock("statistics", acc.Every, acc.Warmup, acc.Schedule)
-	solveClock := statClock
+	c := clocked{stat: e.clock("statistics", acc.Every, acc.Warmup, acc.Schedule)}
+	c.solve = c.stat
 	if sol.Every != acc.Every || sol.Warmup != acc.Warmup {
-		solveClock = e.clock("solve", sol.Every, sol.Warmup, acc.Schedule)
+		c.solve = e.clock("solve", sol.Every, sol.Warmup, acc.Schedule)
 	}
 	if acc.Kind == "none" {
-		statClock = solveClock
+		c.stat = c.solve
 	}
-	e.b.Prefix = "precond/"
-	var clocked, always []*live
-	var all []*live
-	for _, bl := range blocks {
-		lv := e.open(bl)
-		all = append(all, lv)
-		if bl.graft != nil {
-			lv.graft = e.open(bl.graft)
-			always = append(always, lv.graft)
-		}
-		if bl.always {
-			always = append(always, lv)
-		} else {
-			clocked = append(clocked, lv)
-		}
-	}
-	e.dataSizeIfNeeded(clocked)
-	e.advance(clocked, statClock, solveClock)
-	e.advance(always, nil, nil)
-	for _, lv := range all {
-		e.direct(lv)
-	}
-	e.close(all)
+	return c
 }
 
 // dataSizeIfNeeded emits the divisor outside any If, so that branches can share it.
@@ -65,7 +85,7 @@ func (e *engine) keeps() bool { return e.rec.Accumulate.Kind != "none" }
 
 // open declares a block's state.
 func (e *engine) open(bl *block) *live {
-	lv := &live{block: bl}
+	lv := &live{block: bl, e: e}
 	if e.keeps() || bl.always {
 		lv.statIn = e.state(bl, bl.stats)
 		if len(bl.stats) > 0 && e.rec.Accumulate.Kind == "ema" && e.rec.Accumulate.Debias && !bl.always {
@@ -77,31 +97,52 @@ func (e *engine) open(bl *block) *live {
 	return lv
 }
 
-// advance brings statistics and solutions of blocks to this step.
-func (e *engine) advance(blocks []*live, statClock, solveClock *graph.Value) {
-	blocks = withStatistics(blocks)
-	if len(blocks) == 0 {
-		return
+// advance brings statistics and solutions of blocks to this step. What happens on one clock is in one If, whichever
+// record it is for: work that several records share stays inside.
+func (s *shared) advance(groups []clocked) {
+	var clocks []*graph.Value
+	for i, g := range groups {
+		groups[i].blocks = withStatistics(g.blocks)
+		for _, c := range []*graph.Value{g.stat, g.solve} {
+			if len(groups[i].blocks) > 0 && !slices.Contains(clocks, c) {
+				clocks = append(clocks, c)
+			}
+		}
 	}
-	if statClock == solveClock {
-		e.when(statClock, blocks, func(b *op.Builder) {
-			for _, lv := range blocks {
-				e.accumulate(b, lv)
-				e.solve(b, lv)
+	var both, later []*live
+	for _, clock := range clocks { // statistics, and solves on the same clock
+		both = both[:0]
+		for _, g := range groups {
+			if g.stat == clock {
+				both = append(both, g.blocks...)
+			}
+		}
+		s.when(clock, both, func(b *op.Builder) {
+			for _, g := range groups {
+				for _, lv := range g.blocks {
+					if g.stat == clock {
+						lv.e.accumulate(b, lv)
+					}
+					if g.stat == clock && g.solve == clock {
+						lv.e.solve(b, lv)
+					}
+				}
 			}
 		})
-		return
 	}
-	e.when(statClock, blocks, func(b *op.Builder) {
-		for _, lv := range blocks {
-			e.accumulate(b, lv)
+	for _, clock := range clocks { // solves on a clock of their own
+		later = later[:0]
+		for _, g := range groups {
+			if g.solve == clock && g.stat != clock {
+				later = append(later, g.blocks...)
+			}
 		}
-	})
-	e.when(solveClock, blocks, func(b *op.Builder) {
-		for _, lv := range blocks {
-			e.solve(b, lv)
-		}
-	})
+		s.when(clock, later, func(b *op.Builder) {
+			for _, lv := range later {
+				lv.e.solve(b, lv)
+			}
+		})
+	}
 }
 
 func withStatistics(blocks []*live) []*live {
@@ -116,7 +157,10 @@ func withStatistics(blocks []*live) []*live {
 
 // when runs emit under a clock: all values of the blocks that emit changes come out of one If, whose other branch
 // leaves them as they are.
-func (e *engine) when(clock *graph.Value, blocks []*live, emit func(b *op.Builder)) {
+func (e *shared) when(clock *graph.Value, blocks []*live, emit func(b *op.Builder)) {
+	if len(blocks) == 0 {
+		return
+	}
 	if clock == nil {
 		emit(e.b)
 		return
@@ -263,7 +307,7 @@ func (e *engine) solve(b *op.Builder, lv *live) {
 }
 
 // finite is a bool scalar: all entries of all values are finite. Each failure is counted.
-func (e *engine) finite(b *op.Builder, vs ...*graph.Value) *graph.Value {
+func (e *shared) finite(b *op.Builder, vs ...*graph.Value) *graph.Value {
 	var sum *graph.Value
 	for _, v := range vs {
 		s := b.Reduce("ReduceL1", v, false)
@@ -323,7 +367,7 @@ func (e *engine) direct(lv *live) {
 }
 
 // close makes the next values outputs.
-func (e *engine) close(all []*live) {
+func (e *shared) close(all []*live) {
 	for _, lv := range all {
 		if lv.graft != nil {
 			e.keep(lv.graft)
@@ -337,7 +381,7 @@ func (e *engine) close(all []*live) {
 }
 
 // keep makes the next values of one block outputs.
-func (e *engine) keep(lv *live) {
+func (e *shared) keep(lv *live) {
 	for i, in := range lv.statIn {
 		pass.Next(e.b, in, lv.stats[i])
 	}

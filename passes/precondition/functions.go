@@ -9,7 +9,6 @@ import (
 
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/graph/op"
-	"github.com/asdlc/asdlc/passes/method"
 )
 
 // functionText holds the bodies of the solver functions in ONNX's textual syntax.
@@ -40,7 +39,7 @@ func call(b *op.Builder, name string, m *graph.Value, attrs ...graph.Attr) *grap
 }
 
 // addFunctions adds the solver functions that the blocks may call; unused ones are removed by cleanup.
-func addFunctions(m *graph.Model, blocks []*block, rec method.Record) error {
+func addFunctions(m *graph.Model, blocks []*block) error {
 	largest, roots := int64(0), map[int]bool{}
 	texts := map[string]bool{}
 	for _, bl := range blocks {

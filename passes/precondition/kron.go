@@ -25,7 +25,7 @@ func kronBlock(e *engine, cap *captured) *block {
 	}
 	out := f.outputs(l)
 	bl := &block{
-		name: l.Name, params: layerParams(l),
+		name: l.Name, params: l.Params(),
 		stats: []slot{{name: "A", shape: []int64{in, in}, init: "zeros", kind: "curvature"}, {name: "S", shape: []int64{out, out}, init: "zeros", kind: "curvature"}},
 		sols:  []slot{{name: "A_inv", shape: []int64{in, in}, init: "eye", kind: "curvature"}, {name: "S_inv", shape: []int64{out, out}, init: "eye", kind: "curvature"}},
 	}

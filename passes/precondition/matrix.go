@@ -16,7 +16,7 @@ func matrixBlocks(e *engine, g *graph.Graph) []*block {
 	roles := rolesOf(g)
 	e.left = map[*graph.Value]string{}
 	var blocks []*block
-	for _, p := range pass.Params(g, "param") {
+	for _, p := range e.params(g) {
 		shape, _ := p.Value.Type.Static()
 		switch view := e.view(shape); {
 		case e.rec.Ignores(p.Name()):

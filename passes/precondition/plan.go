@@ -2,6 +2,7 @@ package precondition
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/graph/op"
@@ -38,22 +39,24 @@ var layerBlocks = []layerBlock{
 	{graph.LayerLayerNorm, unitBlock},
 }
 
-// plan assigns every parameter to a block.
-func (e *engine) plan(g *graph.Graph) []*block {
-	var blocks []*block
+// plan assigns every parameter that follows the record to a block.
+func (e *engine) plan(g *graph.Graph) {
 	for _, r := range representations {
 		if r.Format == e.rec.Representation.Format && r.Blocks != nil {
-			blocks = r.Blocks(e, g)
+			e.blocks = r.Blocks(e, g)
 		}
 	}
 	covered := map[*graph.Value]bool{}
-	for _, bl := range blocks {
+	for _, bl := range e.blocks {
 		for _, p := range bl.params {
+			if p.Record() != e.index {
+				panic("BUG: parameter " + p.Name() + " in a block of another record")
+			}
 			covered[p.Value] = true
 		}
 	}
 	reasons := uncovered(g)
-	for _, p := range pass.Params(g, "param") {
+	for _, p := range e.params(g) {
 		if covered[p.Value] {
 			continue
 		}
@@ -61,15 +64,24 @@ func (e *engine) plan(g *graph.Graph) []*block {
 		if reason == "" {
 			reason = e.left[p.Value]
 		}
-		blocks = append(blocks, e.fallback(p, e.fallbackKind(g, p), reason))
+		e.blocks = append(e.blocks, e.fallback(p, e.fallbackKind(g, p), reason))
 	}
-	return blocks
+}
+
+// params lists the trained parameters that follow the engine's record, in graph order.
+func (e *engine) params(g *graph.Graph) []pass.Param {
+	return slices.DeleteFunc(pass.Params(g, "param"), func(p pass.Param) bool { return p.Record() != e.index })
+}
+
+// layers lists the layers all of whose parameters follow the engine's record, in graph order.
+func (e *engine) layers(g *graph.Graph) []pass.Layer {
+	return slices.DeleteFunc(pass.LayersOf(g), func(l pass.Layer) bool { return l.Record() != e.index })
 }
 
 // kronBlocks makes a block of every captured layer.
 func kronBlocks(e *engine, g *graph.Graph) []*block {
 	var blocks []*block
-	for _, l := range pass.LayersOf(g) {
+	for _, l := range e.layers(g) {
 		cap := e.captures[l.Name]
 		if cap == nil {
 			continue
@@ -144,17 +156,6 @@ func (e *engine) fallbackKind(g *graph.Graph, p pass.Param) string {
 		}
 	}
 	return e.rec.Fallback.Other
-}
-
-// layerParams lists the parameters of a layer that have a gradient: weight and, if present, bias.
-func layerParams(l pass.Layer) []pass.Param {
-	var ps []pass.Param
-	for _, v := range []*graph.Value{l.W, l.B} {
-		if p, ok := pass.ParamOf(v); ok {
-			ps = append(ps, p)
-		}
-	}
-	return ps
 }
 
 func names(ps []pass.Param) []string {

@@ -56,22 +56,30 @@ type slot struct {
 	kind  string  // "curvature" or "optimizer"
 }
 
-// engine emits the blocks of one model.
+// engine emits the blocks of the parameters that follow one record.
 type engine struct {
-	c     *pass.Ctx
-	b     *op.Builder
-	rec   method.Record
-	elem  graph.Elem
-	grads map[*graph.Value]*graph.Value // parameter -> training gradient
-	step  *graph.Value
-	rows  *graph.Value // number of loss rows, or data_size
+	*shared
+	rec    method.Record
+	index  int          // of the record
+	label  string       // of the record: "" for the default
+	rows   *graph.Value // number of loss rows, or data_size
+	hypers map[string]*graph.Value
+	blocks []*block
+	left   map[*graph.Value]string // why the representation leaves a parameter to the fall-back
+}
 
-	captures map[string]*captured // by block name (first layer)
-	hypers   map[string]*graph.Value
+// shared is what the engines of one model have in common.
+type shared struct {
+	c        *pass.Ctx
+	b        *op.Builder
+	elem     graph.Elem
+	grads    map[*graph.Value]*graph.Value // parameter -> training gradient
+	step     *graph.Value
+	captures map[string]*captured     // by block name (first layer)
+	ticks    map[string]*graph.Value  // clocks by interval
 	starts   int                      // power iterations so far
 	biases   map[float64]*graph.Value // by beta: 1 - beta^t
 	guards   []*graph.Value           // int64 scalars: failures of this step
-	left     map[*graph.Value]string  // why the representation leaves a parameter to the fall-back
 }
 
 // captured are the output gradients of a block: [draw][use].
@@ -81,27 +89,39 @@ type captured struct {
 	layers []pass.Layer
 }
 
-// Run emits directions for all parameters.
+// Run emits directions for all parameters, by one engine a record.
 func Run(c *pass.Ctx, m *graph.Model) error {
-	rec, err := method.Decode(m.Metadata["asdl.method"])
+	mix, err := method.ReadMix(m.Metadata)
 	if err != nil {
 		return err
 	}
-	e := &engine{c: c, b: op.NewBuilder(m, m.Graph), rec: rec, elem: pass.FloatElem(m.Graph), hypers: map[string]*graph.Value{}, biases: map[float64]*graph.Value{}}
-	e.collect(m.Graph)
-	blocks := e.plan(m.Graph)
-	if err := addFunctions(m, blocks, rec); err != nil {
+	s := &shared{c: c, b: op.NewBuilder(m, m.Graph), elem: pass.FloatElem(m.Graph), ticks: map[string]*graph.Value{}, biases: map[float64]*graph.Value{}}
+	s.collect(m.Graph)
+	var engines []*engine
+	var blocks []*block
+	for i, rec := range mix.Records() {
+		e := &engine{shared: s, rec: rec, index: i, label: mix.Label(i), hypers: map[string]*graph.Value{}}
+		engines = append(engines, e)
+		e.plan(m.Graph)
+		blocks = append(blocks, e.blocks...)
+	}
+	if err := addFunctions(m, blocks); err != nil {
 		return err
 	}
-	e.emit(blocks)
-	for _, bl := range blocks {
-		c.Report.Layers = append(c.Report.Layers, bl.note)
+	s.emit(engines)
+	for _, e := range engines {
+		for _, bl := range e.blocks {
+			if len(engines) > 1 {
+				bl.note.Method = e.rec.Name
+			}
+			c.Report.Layers = append(c.Report.Layers, bl.note)
+		}
 	}
-	return e.b.Err()
+	return s.b.Err()
 }
 
 // collect reads the tags that earlier stages left.
-func (e *engine) collect(g *graph.Graph) {
+func (e *shared) collect(g *graph.Graph) {
 	e.grads = map[*graph.Value]*graph.Value{}
 	for _, n := range pass.Tags(g, graph.TagGrad) {
 		e.grads[n.In(1)] = n.Out(0)
@@ -129,8 +149,9 @@ func (e *engine) collect(g *graph.Graph) {
 	}
 }
 
-// Hyper is the scalar input of that name with a default.
+// hyper is the scalar input of that name with a default; records other than the default have inputs of their own.
 func (e *engine) hyper(name string, def float64) *graph.Value {
+	name = pass.Labelled(name, e.label)
 	if v, ok := e.hypers[name]; ok {
 		return v
 	}
@@ -156,7 +177,7 @@ func (e *engine) dataSize() *graph.Value {
 }
 
 // lossRows counts the rows of the loss whose label counts.
-func (e *engine) lossRows(loss *graph.Node) *graph.Value {
+func (e *shared) lossRows(loss *graph.Node) *graph.Value {
 	b, axis := e.b, int(loss.Int("axis", 1))
 	if a, ok := loss.Attr("ignore_index"); ok {
 		valid := b.Unary("Not", b.Compare("Equal", loss.In(2), b.Int(a.I)))
@@ -174,19 +195,28 @@ func (e *engine) lossRows(loss *graph.Node) *graph.Value {
 	return b.CountOf(loss.In(1), e.elem, axes...)
 }
 
-// clock is a bool scalar that says whether an interval ticks at this step; nil if it always does.
+// clock is a bool scalar that says whether an interval ticks at this step; nil if it always does. Engines with equal
+// intervals share a clock.
 func (e *engine) clock(name string, every, warmup int, schedule string) *graph.Value {
 	if every <= 1 && schedule == "" {
 		return nil
+	}
+	key := fmt.Sprint(every, warmup, schedule)
+	if tick := e.ticks[key]; tick != nil {
+		return tick
+	}
+	if e.label != "" {
+		name += "." + e.label
 	}
 	attrs := []graph.Attr{graph.S("clock", name), graph.I("every", int64(max(every, 1))), graph.I("warmup", int64(warmup))}
 	if schedule != "" {
 		attrs = append(attrs, graph.S("schedule", schedule))
 	}
-	return e.b.Tag(graph.TagEvery, []*graph.Value{e.stepValue()}, attrs...)
+	e.ticks[key] = e.b.Tag(graph.TagEvery, []*graph.Value{e.stepValue()}, attrs...)
+	return e.ticks[key]
 }
 
-func (e *engine) stepValue() *graph.Value {
+func (e *shared) stepValue() *graph.Value {
 	if e.step == nil {
 		e.step = pass.Step(e.b)
 	}

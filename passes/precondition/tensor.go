@@ -15,7 +15,7 @@ import (
 // by stat_j^(-1/2k) (Gupta, Koren & Singer 2018, algorithms 1 and 2).
 func tensorBlocks(e *engine, g *graph.Graph) []*block {
 	var blocks []*block
-	for _, p := range pass.Params(g, "param") {
+	for _, p := range e.params(g) {
 		if e.rec.Ignores(p.Name()) {
 			continue
 		}

@@ -16,7 +16,7 @@ func unitBlock(e *engine, cap *captured) *block {
 	channels := side(l.W, 0)
 	shape := []int64{channels, 2, 2}
 	bl := &block{
-		name: l.Name, params: layerParams(l),
+		name: l.Name, params: l.Params(),
 		stats: []slot{{name: "F", shape: shape, init: "zeros", kind: "curvature"}},
 		sols:  []slot{{name: "F_inv", shape: shape, init: "eye", kind: "curvature"}},
 	}
@@ -103,7 +103,7 @@ func embeddingBlock(e *engine, cap *captured) *block {
 	l := cap.layers[0]
 	v, d := side(l.W, 0), side(l.W, 1)
 	bl := &block{
-		name: l.Name, params: layerParams(l),
+		name: l.Name, params: l.Params(),
 		stats: []slot{{name: "A", shape: []int64{v}, init: "zeros", kind: "curvature"}, {name: "S", shape: []int64{d, d}, init: "zeros", kind: "curvature"}},
 		sols:  []slot{{name: "A_inv", shape: []int64{v}, init: "ones", kind: "curvature"}, {name: "S_inv", shape: []int64{d, d}, init: "eye", kind: "curvature"}},
 	}

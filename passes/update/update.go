@@ -2,6 +2,8 @@
 package update
 
 import (
+	"slices"
+
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/graph/op"
 	"github.com/asdlc/asdlc/passes/method"
@@ -22,11 +24,12 @@ type direction struct {
 	precon *graph.Value // preconditioned
 	plain  bool         // the method itself did not act on it
 	adam   bool         // follows fallback_lr instead of lr
+	record int          // index of the record that it follows
 }
 
 // Run emits next values of the parameters, the step counter, and the gradient outputs asked for.
 func Run(c *pass.Ctx, m *graph.Model) error {
-	rec, err := method.Decode(m.Metadata["asdl.method"])
+	mix, err := method.ReadMix(m.Metadata)
 	if err != nil {
 		return err
 	}
@@ -43,8 +46,10 @@ func Run(c *pass.Ctx, m *graph.Model) error {
 		}
 	}
 	if !gradients {
-		u := &updater{b: b, rec: rec.Update, elem: pass.FloatElem(m.Graph), klClip: rec.Apply.KLClip}
-		u.run(dirs)
+		for i, rec := range mix.Records() {
+			u := &updater{b: b, rec: rec.Update, label: mix.Label(i), elem: pass.FloatElem(m.Graph), klClip: rec.Apply.KLClip}
+			u.run(slices.DeleteFunc(slices.Clone(dirs), func(d direction) bool { return d.record != i }))
+		}
 	}
 	step := pass.Step(b)
 	pass.Next(b, step, b.Add(step, b.Int(1)))
@@ -58,24 +63,38 @@ func collect(g *graph.Graph) []direction {
 	}
 	var dirs []direction
 	for _, n := range pass.Tags(g, graph.TagPrecond) {
-		dirs = append(dirs, direction{
+		d := direction{
 			param: n.In(1), name: n.Str("of", ""), grad: grads[n.In(1)], precon: n.Out(0),
 			plain: n.Int("plain", 0) == 1, adam: n.Str("rule", "") == "adam",
-		})
+		}
+		if p, ok := pass.ParamOf(d.param); ok {
+			d.record = p.Record()
+		}
+		dirs = append(dirs, d)
 	}
 	return dirs
 }
 
+// updater is the rule of one record, for the parameters that follow it: bounds on the step are bounds on theirs.
 type updater struct {
 	b      *op.Builder
 	rec    method.Update
+	label  string // of the record
 	elem   graph.Elem
 	klClip float64
 }
 
+// hyper is the scalar input of that name; records other than the default have inputs of their own.
+func (u *updater) hyper(name string, def float64) *graph.Value {
+	return pass.Hyper(u.b, pass.Labelled(name, u.label), def, u.elem)
+}
+
 func (u *updater) run(dirs []direction) {
+	if len(dirs) == 0 {
+		return
+	}
 	b := u.b
-	lr := pass.Hyper(b, "lr", u.rec.LR, u.elem)
+	lr := u.hyper("lr", u.rec.LR)
 	if scale := u.clipKL(dirs, lr); scale != nil {
 		for i, d := range dirs {
 			if !d.plain && !d.adam {
@@ -87,7 +106,7 @@ func (u *updater) run(dirs []direction) {
 	for _, d := range dirs {
 		rate, v := lr, d.precon
 		if d.adam {
-			rate = pass.Hyper(b, "fallback_lr", 0.001, u.elem)
+			rate = u.hyper("fallback_lr", 0.001)
 		}
 		if clip != nil {
 			v = b.Mul(v, clip)
@@ -107,13 +126,13 @@ func (u *updater) run(dirs []direction) {
 }
 
 func (u *updater) decay() *graph.Value {
-	return pass.Hyper(u.b, "weight_decay", u.rec.WeightDecay, u.elem)
+	return u.hyper("weight_decay", u.rec.WeightDecay)
 }
 
 // momentum is PyTorch's: buffer <- momentum*buffer + d; the step is the buffer, or d + momentum*buffer (Nesterov).
 func (u *updater) momentum(d direction, v *graph.Value) *graph.Value {
 	b := u.b
-	mu := pass.Hyper(b, "momentum", u.rec.Momentum, u.elem)
+	mu := u.hyper("momentum", u.rec.Momentum)
 	shape, _ := d.param.Type.Static()
 	old := pass.State(b, pass.StateSpec{Name: "asdl/" + d.name + "/momentum", Kind: "optimizer", Of: d.name, Elem: u.elem, Shape: shape, Init: "zeros"})
 	next := b.Add(b.Mul(old, mu), v)
@@ -148,7 +167,7 @@ func (u *updater) clipKL(dirs []direction, lr *graph.Value) *graph.Value {
 	if sum == nil {
 		return nil
 	}
-	kappa := pass.Hyper(b, "kl_clip", u.klClip, u.elem)
+	kappa := u.hyper("kl_clip", u.klClip)
 	length := b.Op("Max", []*graph.Value{b.Mul(sum, b.Square(lr)), b.Float(u.elem, 1e-30)})
 	return b.Op("Min", []*graph.Value{b.Sqrt(b.Div(kappa, length)), b.Float(u.elem, 1)})
 }
@@ -168,7 +187,7 @@ func (u *updater) clipNorm(dirs []direction) *graph.Value {
 			sum = b.Add(sum, s)
 		}
 	}
-	limit := pass.Hyper(b, "clip_norm", u.rec.ClipNorm, u.elem)
+	limit := u.hyper("clip_norm", u.rec.ClipNorm)
 	norm := b.Op("Max", []*graph.Value{b.Sqrt(sum), b.Float(u.elem, 1e-30)})
 	return b.Op("Min", []*graph.Value{b.Div(limit, norm), b.Float(u.elem, 1)})
 }

@@ -26,6 +26,12 @@ var controlTable = []Schema{
 		Infer: inferLoop, Doc: "a graph repeated while its condition holds, M times at most",
 	},
 	{
+		Name: "Scan", Since: 8, Inputs: []Param{opt("sequence_lens", "", int64Elem), many("initial_state_and_scan_inputs", "", anyElem)},
+		Outputs: []Param{many("final_state_and_scan_outputs", "", anyElem)},
+		Attrs:   []AttrSpec{need("body", graph.AttrGraph), may("directions", graph.AttrInts), need("num_scan_inputs", graph.AttrInt)},
+		Infer:   inferBatchedScan, Doc: "a graph applied to each slice of the scan inputs, for each sequence of a batch",
+	},
+	{
 		Name: "Scan", Since: 9, Inputs: []Param{many("initial_state_and_scan_inputs", "", anyElem)},
 		Outputs: []Param{many("final_state_and_scan_outputs", "", anyElem)}, Attrs: scanAttrs, Infer: inferScan, Doc: "a graph applied to each slice of the scan inputs",
 	},
@@ -243,6 +249,58 @@ func inferScan(c *Context) error {
 		}
 		dims := append([]graph.Dim{}, t.Dims[:at]...)
 		c.Out[i].Type.Dims = append(append(dims, length), t.Dims[at:]...)
+	}
+	return nil
+}
+
+// inferBatchedScan is the form of opset 8: states are [batch, ...], scan inputs and outputs [batch, length, ...].
+func inferBatchedScan(c *Context) error {
+	inputs, scans := len(c.In)-1, c.Int("num_scan_inputs")
+	if scans < 1 || scans > int64(inputs) {
+		return c.fail("num_scan_inputs is %d, want 1..%d", scans, inputs)
+	}
+	states := inputs - int(scans)
+	if len(c.Out) < states {
+		return c.fail("%d outputs for %d states", len(c.Out), states)
+	}
+	g, err := c.body("body", inputs, len(c.Out))
+	if err != nil {
+		return err
+	}
+	lead := []graph.Dim{graph.UnknownDim, graph.UnknownDim} // batch, length
+	in := make([]Arg, inputs)
+	for i := range in {
+		t, n := c.Type(1+i), 1
+		if i >= states {
+			n = 2
+		}
+		if t.Ranked && len(t.Dims) < n {
+			return c.fail("%s has type %s, want at least %d dimensions", c.inputName(1+i), t, n)
+		}
+		for k := range min(n, len(t.Dims)) {
+			var ok bool
+			if lead[k], ok = mergeDim(lead[k], t.Dims[k]); !ok {
+				return c.fail("inputs %s differ in batch or length", c.inputTypes())
+			}
+		}
+		if t.Ranked {
+			t.Dims = append([]graph.Dim{}, t.Dims[n:]...)
+		}
+		in[i] = Arg{Present: true, Type: t}
+	}
+	out, err := c.fixpoint(g, in, carry{n: states})
+	if err != nil {
+		return err
+	}
+	for i := range c.Out {
+		t, n := out[i].Type, 2
+		if i < states {
+			t, n = joinType(in[i].Type, t), 1
+		}
+		if t.Ranked {
+			t.Dims = append(append([]graph.Dim{}, lead[:n]...), t.Dims...)
+		}
+		c.Out[i].Type = t
 	}
 	return nil
 }

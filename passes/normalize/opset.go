@@ -2,6 +2,7 @@ package normalize
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 
 	"github.com/asdlc/asdlc/graph"
@@ -45,7 +46,7 @@ func raiseOpset(c *pass.Ctx, m *graph.Model) error {
 	delete(m.Opsets, "ai.onnx")
 	m.Opsets[""] = int64(to)
 	m.IRVersion = max(m.IRVersion, 8)
-	for n := range m.Graph.All() {
+	for _, n := range slices.Collect(m.Graph.All()) { // what the rows add is in its final form
 		if n.Domain == "ai.onnx" {
 			n.Domain = ""
 		}
@@ -96,7 +97,7 @@ type upgradeRow struct {
 
 // upgrades are ordered by version, so that a node goes through all of its forms.
 var upgrades = []upgradeRow{
-	{"Scan", 9, unsupported("the form of opset 8, with a batch dimension")},
+	{"Scan", 9, batchedScan},
 	{"Upsample", 9, floatsToInput("scales", 1)},
 	{"BatchNormalization", 9, perChannel},
 	{"Upsample", 10, upsample},

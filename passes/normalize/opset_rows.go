@@ -18,12 +18,6 @@ func all(rows ...rewrite) rewrite {
 	}
 }
 
-func unsupported(what string) rewrite {
-	return func(_ *pass.Ctx, n *graph.Node) error {
-		return n.Errorf(graph.ErrUnsupported, "%s cannot be raised to a newer opset; export the model again with opset %d or later", what, lowest)
-	}
-}
-
 func renamed(to string) rewrite {
 	return func(_ *pass.Ctx, n *graph.Node) error {
 		n.Op = to

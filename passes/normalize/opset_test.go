@@ -22,6 +22,10 @@ var upgradeCases = []struct {
 	body        string
 	want        string // a piece of the result
 }{
+	{"scan", "8", 0, `g (float[N,2] s, float[N,5,2] x) => (y, z) { y, z = Scan <num_scan_inputs: int = 1, body: graph =
+		b (float[2] a, float[2] e) => (float[2] c, float[2] d) { c = Add (a, e)  d = Mul (c, e) }> ("", s, x) }`, `num_scan_inputs: int = 2`},
+	{"scan backwards", "8", 0, `g (float[N,2] s, float[N,5,2] x) => (y, z) { y, z = Scan <num_scan_inputs: int = 1, directions: ints = [1], body: graph =
+		b (float[2] a, float[2] e) => (float[2] c, float[2] d) { c = Sub (e, a)  d = Neg (c) }> ("", s, x) }`, `scan_input_directions: ints = [1]`},
 	{"clip", "7", 0, `g (float[N,4] x) => (float[N,4] y) { y = Clip <min: float = -0.5, max: float = 0.25> (x) }`, `y = Clip (x, `},
 	{"clip one side", "10", 0, `g (float[N,4] x) => (float[N,4] y) { y = Clip <max: float = 0.25> (x) }`, `y = Clip (x, "", `},
 	{"pad", "9", 0, `g (float[N,4] x) => (y) { y = Pad <pads: ints = [0, 1, 0, 2], value: float = 1.5> (x) }`, `y = Pad (x, `},

@@ -11,7 +11,7 @@ import (
 	"github.com/asdlc/asdlc/runtime/kernel/amd64"
 )
 
-// opCase is one call of an operator of nnTable or linalgTable.
+// opCase is one call of an operator of the tables of neural networks, integers, random numbers and linear algebra.
 type opCase struct {
 	domain, op string
 	opset      int
@@ -61,7 +61,7 @@ func (o opCase) prepare(t testing.TB) (Run, []*Tensor, error) {
 	if c.Opset == 0 {
 		c.Opset = 22
 	}
-	r, err := NewRegistry(nnTable, linalgTable)
+	r, err := NewRegistry(nnTable, integerTable(), randomTable, linalgTable)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -2,12 +2,11 @@ package kernel
 
 import (
 	"github.com/asdlc/asdlc/graph"
-	"github.com/asdlc/asdlc/runtime/kernel/amd64"
 )
 
 // col2Im is ONNX Col2Im: columns [N, C*block, L] are added up to images [N, C, image_shape...], the transpose of taking
 // patches. If block_shape is not a constant, the geometry is prepared by the first run and by those that change it.
-type col2Im[T amd64.Float] struct {
+type col2Im[T numeric] struct {
 	call  *Call
 	block []int
 	p     *patches
@@ -15,7 +14,7 @@ type col2Im[T amd64.Float] struct {
 	body  func(lo, hi int)
 }
 
-func makeCol2Im[T amd64.Float](c *Call) (Run, error) {
+func makeCol2Im[T numeric](c *Call) (Run, error) {
 	if err := c.needs(3); err != nil {
 		return nil, err
 	}

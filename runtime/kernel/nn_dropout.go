@@ -1,28 +1,25 @@
 package kernel
 
 import (
-	"hash/fnv"
-
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/runtime/kernel/amd64"
 )
 
 // dropout is ONNX Dropout. In inference (always before opset 12) it copies and the mask is all true. In training an
-// element is kept, and divided by 1-ratio, where a uniform number is not below ratio. The numbers are counter-based:
-// element i of run r of this node takes hash(seed, r, i), with seed the attribute or else a hash of the node's name, so
-// that a prepared call repeats its sequence of masks from its first run on.
+// element is kept, and divided by 1-ratio, where a uniform number is not below ratio. The numbers are those of
+// randomTable.
 type dropout[T amd64.Float] struct {
-	seed, runs uint64
-	threshold  float64
-	scale      T
-	x, y       []T
-	mask       []bool
-	maskT      []T // opset 7: the mask is of the type of the data
-	body       func(lo, hi int)
+	draws     *draws
+	threshold float64
+	scale     T
+	x, y      []T
+	mask      []bool
+	maskT     []T // opset 7: the mask is of the type of the data
+	body      func(lo, hi int)
 }
 
 func makeDropout[T amd64.Float](c *Call) (Run, error) {
-	d := &dropout[T]{seed: dropoutSeed(c.Node)}
+	d := &dropout[T]{draws: newDraws(c.Node)}
 	for i, kinds := range [][]graph.Elem{1: {graph.Float32, graph.Float64}, 2: {graph.Bool}} {
 		if i > 0 && c.has(i) && (c.In[i].Len() != 1 || !hasElem(kinds, c.In[i].Elem)) {
 			return nil, c.Errorf(graph.ErrUnsupported, "input %d is %s%v, want one element of %v", i, c.In[i].Elem, c.In[i].Shape, kinds)
@@ -49,7 +46,7 @@ func makeDropout[T amd64.Float](c *Call) (Run, error) {
 		if d.threshold < 1 {
 			d.scale = T(1 / (1 - d.threshold))
 		}
-		d.runs++
+		d.draws.next()
 		pool.For(len(d.x), 1<<13, d.body)
 		return nil
 	}, nil
@@ -75,19 +72,9 @@ func ratioOf(t *Tensor) float64 {
 	return float64(Data[float32](t)[0])
 }
 
-func dropoutSeed(n *graph.Node) uint64 {
-	if a, ok := n.Attr("seed"); ok {
-		return uint64(a.I)
-	}
-	h := fnv.New64a()
-	h.Write([]byte(n.String()))
-	return h.Sum64()
-}
-
 func (d *dropout[T]) drop(lo, hi int) {
-	key := mix64(d.seed + mix64(d.runs))
 	for i := lo; i < hi; i++ {
-		keep := d.threshold == 0 || float64(mix64(key+uint64(i))>>11)*0x1p-53 >= d.threshold
+		keep := d.threshold == 0 || d.draws.uniform(i) >= d.threshold
 		v, one := T(0), T(0)
 		if keep {
 			v, one = d.x[i]*d.scale, 1
@@ -99,12 +86,4 @@ func (d *dropout[T]) drop(lo, hi int) {
 			d.maskT[i] = one
 		}
 	}
-}
-
-// mix64 is the finaliser of SplitMix64 (Steele, Lea, Flood 2014) after its increment.
-func mix64(x uint64) uint64 {
-	x += 0x9e3779b97f4a7c15
-	x = (x ^ x>>30) * 0xbf58476d1ce4e5b9
-	x = (x ^ x>>27) * 0x94d049bb133111eb
-	return x ^ x>>31
 }

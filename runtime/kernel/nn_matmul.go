@@ -170,64 +170,52 @@ func makeMatMul[T amd64.Float](c *Call) (Run, error) {
 	}, nil
 }
 
-// makeMatMulInt is MatMul of integers, which wraps around.
-func makeMatMulInt[T int32 | int64 | uint32 | uint64](c *Call) (Run, error) {
-	if err := c.sameElem(0); err != nil {
-		return nil, err
-	}
-	g, err := sizeMatMul(c)
-	if err != nil {
-		return nil, err
-	}
-	return func(in, out []*Tensor) error {
-		a, b, y := Data[T](in[0]), Data[T](in[1]), Data[T](out[0])
-		clear(y)
-		for i := range g.cOff {
-			addProduct(g.m, g.n, g.k, a[g.aOff[i]:], b[g.bOff[i]:], y[g.cOff[i]:])
-		}
-		return nil
-	}, nil
+// gemmCall is the geometry of an ONNX Gemm: Y = alpha op(A) op(B) + beta C, C broadcast to Y. Without C, beta is 0.
+type gemmCall struct {
+	m, n, k, lda, ldb int
+	transA, transB    bool
+	alpha, beta       float32
+	add               gemmAddend
 }
 
-func addProduct[T int32 | int64 | uint32 | uint64](m, n, k int, a, b, y []T) {
-	for i := range m {
-		row := y[i*n : (i+1)*n]
-		for l, v := range a[i*k : (i+1)*k] {
-			for j, w := range b[l*n : (l+1)*n] {
-				row[j] += v * w
-			}
-		}
-	}
-}
-
-// makeGemm is ONNX Gemm: Y = alpha op(A) op(B) + beta C, C broadcast to Y. With beta 0, C is not read.
-func makeGemm[T amd64.Float](c *Call) (Run, error) {
+func sizeGemm(c *Call) (g gemmCall, err error) {
 	if err := c.sameElem(0); err != nil {
-		return nil, err
+		return g, err
 	}
 	a, b := c.In[0].Shape, c.In[1].Shape
 	if len(a) != 2 || len(b) != 2 {
-		return nil, c.Errorf(graph.ErrInvalid, "operands of shape %v and %v, want matrices", a, b)
+		return g, c.Errorf(graph.ErrInvalid, "operands of shape %v and %v, want matrices", a, b)
 	}
-	transA, transB := c.Node.Int("transA", 0) != 0, c.Node.Int("transB", 0) != 0
-	m, k := pick(transA, a[1], a[0]), pick(transA, a[0], a[1])
-	kb, n := pick(transB, b[1], b[0]), pick(transB, b[0], b[1])
-	if k != kb {
-		return nil, c.Errorf(graph.ErrInvalid, "inner dimensions %d and %d of %v and %v differ", k, kb, a, b)
+	g.transA, g.transB = c.Node.Int("transA", 0) != 0, c.Node.Int("transB", 0) != 0
+	g.lda, g.ldb = a[1], b[1]
+	g.m, g.k = pick(g.transA, a[1], a[0]), pick(g.transA, a[0], a[1])
+	kb, n := pick(g.transB, b[1], b[0]), pick(g.transB, b[0], b[1])
+	if g.n = n; g.k != kb {
+		return g, c.Errorf(graph.ErrInvalid, "inner dimensions %d and %d of %v and %v differ", g.k, kb, a, b)
 	}
-	alpha, beta := T(c.Node.Float("alpha", 1)), T(c.Node.Float("beta", 1))
-	add := gemmAddend[T]{m: m, n: n}
+	g.alpha, g.beta = c.Node.Float("alpha", 1), c.Node.Float("beta", 1)
+	g.add = gemmAddend{m: g.m, n: g.n}
 	if !c.has(2) {
-		beta = 0
-	} else if !add.fit(c.In[2].Shape) {
-		return nil, c.Errorf(graph.ErrInvalid, "C of shape %v does not broadcast to [%d %d]", c.In[2].Shape, m, n)
+		g.beta = 0
+	} else if !g.add.fit(c.In[2].Shape) {
+		return g, c.Errorf(graph.ErrInvalid, "C of shape %v does not broadcast to [%d %d]", c.In[2].Shape, g.m, g.n)
 	}
+	return g, nil
+}
+
+// makeGemm is ONNX Gemm. With beta 0, C is not read.
+func makeGemm[T amd64.Float](c *Call) (Run, error) {
+	g, err := sizeGemm(c)
+	if err != nil {
+		return nil, err
+	}
+	m, n, k, alpha, beta := g.m, g.n, g.k, T(g.alpha), T(g.beta)
 	ws := c.Scratch(GemmWorkspace[T](c.Pool, m, n, k))
-	pool, lda, ldb := c.Pool, a[1], b[1]
+	pool := c.Pool
 	return func(in, out []*Tensor) error {
 		y := Data[T](out[0])
 		if beta != 0 {
-			add.fill(y, Data[T](in[2]))
+			fillAddend(&g.add, y, Data[T](in[2]))
 		}
 		switch {
 		case m == 0 || n == 0:
@@ -240,7 +228,7 @@ func makeGemm[T amd64.Float](c *Call) (Run, error) {
 				}
 			}
 		default:
-			Gemm(pool, transA, transB, m, n, k, alpha, Data[T](in[0]), lda, Data[T](in[1]), ldb, beta, y, n, ws.Raw)
+			Gemm(pool, g.transA, g.transB, m, n, k, alpha, Data[T](in[0]), g.lda, Data[T](in[1]), g.ldb, beta, y, n, ws.Raw)
 		}
 		return nil
 	}, nil
@@ -254,9 +242,9 @@ func pick(first bool, a, b int) int {
 }
 
 // gemmAddend broadcasts C to [m,n].
-type gemmAddend[T amd64.Float] struct{ m, n, rowStep, colStep int }
+type gemmAddend struct{ m, n, rowStep, colStep int }
 
-func (g *gemmAddend[T]) fit(shape []int) bool {
+func (g *gemmAddend) fit(shape []int) bool {
 	if len(shape) > 2 {
 		return false
 	}
@@ -273,7 +261,7 @@ func (g *gemmAddend[T]) fit(shape []int) bool {
 	return true
 }
 
-func (g *gemmAddend[T]) fill(y, c []T) {
+func fillAddend[T graph.Number](g *gemmAddend, y, c []T) {
 	for i := range g.m {
 		row := y[i*g.n : (i+1)*g.n]
 		if g.colStep == 1 {

@@ -101,7 +101,7 @@ func patchKernel[T amd64.Float](p *patches, seg, line []T, px, lo, hi int) {
 }
 
 // addPatchColumns adds src[r-r0][j-j0], rows ld apart, to the images (col2im).
-func addPatchColumns[T amd64.Float](p *patches, src []T, ld int, x []T, stride, r0, r1, j0, j1 int) {
+func addPatchColumns[T numeric](p *patches, src []T, ld int, x []T, stride, r0, r1, j0, j1 int) {
 	image0, place := j0/p.places, j0%p.places
 	line0, x0 := place/p.width, place%p.width
 	for r := r0; r < r1; r++ {
@@ -124,7 +124,7 @@ func addPatchColumns[T amd64.Float](p *patches, src []T, ld int, x []T, stride, 
 	}
 }
 
-func addPatchRun[T amd64.Float](seg, line []T, from, lo, hi, first, step int) {
+func addPatchRun[T numeric](seg, line []T, from, lo, hi, first, step int) {
 	lo, hi = min(max(lo-from, 0), len(seg)), min(max(hi-from, 0), len(seg))
 	if lo >= hi {
 		return

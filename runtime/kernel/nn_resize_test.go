@@ -233,7 +233,7 @@ func TestResize(t *testing.T) {
 	})
 }
 
-// TestResizeMovesAnyType resizes bytes by nearest neighbours.
+// TestResizeMovesAnyType resizes bytes by nearest neighbours, and by interpolation in float64, cut to a byte.
 func TestResizeMovesAnyType(t *testing.T) {
 	x := Of([]uint8{1, 2, 3, 4}, 2, 2)
 	r := &resizeCase{in: []int{2, 2}, out: []int{2, 5}, scales: []float32{1, 2.5}, mode: "nearest", nearest: "floor", transform: "asymmetric", opset: 19}
@@ -242,7 +242,12 @@ func TestResizeMovesAnyType(t *testing.T) {
 		t.Errorf("got %v, want %v", Data[uint8](got), want)
 	}
 	r.mode = "linear"
-	r.call(x, nil).mustFail(t)
+	got = r.call(x, nil).run(t)[0]
+	if want := []uint8{1, 1, 1, 2, 2, 3, 3, 3, 4, 4}; !slices.Equal(Data[uint8](got), want) {
+		t.Errorf("linear: got %v, want %v", Data[uint8](got), want)
+	}
+	o := r.call(New(graph.Bool, 2, 2), nil)
+	o.mustFail(t)
 }
 
 func TestResizeOfOldOpsets(t *testing.T) {

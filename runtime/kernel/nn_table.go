@@ -5,10 +5,6 @@ import "github.com/asdlc/asdlc/graph"
 // nnTable holds the neural-network operators in portable Go on top of Gemm.
 var nnTable = []Row{
 	{Op: "MatMul", Elems: floats, Note: "portable", Make: byFloat(makeMatMul[float32], makeMatMul[float64])},
-	{Op: "MatMul", Elems: []graph.Elem{graph.Int32}, Note: "portable", Make: makeMatMulInt[int32]},
-	{Op: "MatMul", Elems: []graph.Elem{graph.Int64}, Note: "portable", Make: makeMatMulInt[int64]},
-	{Op: "MatMul", Elems: []graph.Elem{graph.Uint32}, Note: "portable", Make: makeMatMulInt[uint32]},
-	{Op: "MatMul", Elems: []graph.Elem{graph.Uint64}, Note: "portable", Make: makeMatMulInt[uint64]},
 	{Op: "Gemm", Elems: floats, Note: "portable", Make: byFloat(makeGemm[float32], makeGemm[float64])},
 	{Op: "Gemm", Elems: floats, Rank: 5, Note: "one triangle of A^T A", Make: byFloat(makeSyrk[float32], makeSyrk[float64])},
 
@@ -48,6 +44,8 @@ var nnTable = []Row{
 	{Op: "GridSample", Elems: floats, Note: "portable", Make: byFloat(makeGridSample[float32], makeGridSample[float64])},
 	{Op: "AffineGrid", Elems: floats, Note: "portable", Make: byFloat(makeAffineGrid[float32], makeAffineGrid[float64])},
 	{Op: "Attention", Elems: floats, Note: "portable", Make: byFloat(makeAttention[float32], makeAttention[float64])},
+	{Op: "LinearAttention", Elems: floats, Note: "portable", Make: byFloat(makeLinearAttention[float32], makeLinearAttention[float64])},
+	{Op: "CausalConvWithState", Elems: floats, Note: "portable", Make: byFloat(makeCausalConv[float32], makeCausalConv[float64])},
 	{Op: "RotaryEmbedding", Elems: floats, Note: "portable", Make: byFloat(makeRotary[float32], makeRotary[float64])},
 	{Op: "LpNormalization", Elems: floats, Note: "portable", Make: byFloat(makeLpNorm[float32], makeLpNorm[float64])},
 	{Op: "LRN", Elems: floats, Note: "portable", Make: byFloat(makeLRN[float32], makeLRN[float64])},

@@ -1,6 +1,7 @@
 package kernel
 
 import (
+	"errors"
 	"fmt"
 	"sort"
 	"strings"
@@ -159,8 +160,18 @@ func (r *Registry) Rows(domain, op string) []*Row {
 	return r.rows[key{domain, op}]
 }
 
-// Make prepares a call with the best row that accepts it. No row is graph.ErrUnsupported.
+// Make prepares a call with the best row that accepts it, on wider element types if no row serves those of the call. No
+// row is graph.ErrUnsupported.
 func (r *Registry) Make(c *Call) (*Row, Run, error) {
+	row, run, err := r.direct(c)
+	if errors.Is(err, graph.ErrUnsupported) {
+		return r.through(c, err)
+	}
+	return row, run, err
+}
+
+// direct is Make on the element types of the call.
+func (r *Registry) direct(c *Call) (*Row, Run, error) {
 	for _, row := range r.Rows(c.Node.Domain, c.Node.Op) {
 		if !row.serves(c) {
 			continue

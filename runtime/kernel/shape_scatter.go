@@ -148,11 +148,14 @@ func scatters[T numeric]() []Row {
 }
 
 func scatterTable() []Row {
+	halves := []graph.Elem{graph.Float16, graph.BFloat16}
 	plain := []Row{
+		{Op: "Scatter", Elems: []graph.Elem{graph.Bool}, Make: scatterElements(plainCombine[uint8])},
+		{Op: "Scatter", Elems: halves, Make: scatterElements(plainCombine[uint16])},
 		{Op: "ScatterElements", Elems: []graph.Elem{graph.Bool}, Make: scatterElements(plainCombine[uint8])},
 		{Op: "ScatterND", Elems: []graph.Elem{graph.Bool}, Make: scatterND(plainCombine[uint8])},
-		{Op: "ScatterElements", Elems: []graph.Elem{graph.Float16, graph.BFloat16}, Make: scatterElements(plainCombine[uint16])},
-		{Op: "ScatterND", Elems: []graph.Elem{graph.Float16, graph.BFloat16}, Make: scatterND(plainCombine[uint16])},
+		{Op: "ScatterElements", Elems: halves, Make: scatterElements(plainCombine[uint16])},
+		{Op: "ScatterND", Elems: halves, Make: scatterND(plainCombine[uint16])},
 	}
 	for i := range plain {
 		plain[i].Note = "portable"

@@ -2,6 +2,7 @@ package lower
 
 import (
 	"math"
+	"slices"
 
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/runtime/kernel"
@@ -189,12 +190,9 @@ type ScanSpec struct {
 	InBack, OutBack   []bool
 }
 
-// Scan reads the attributes of a Scan node.
+// Scan reads the attributes of a Scan node of opset 9 or later.
 func (o *Op) Scan() (ScanSpec, error) {
 	var s ScanSpec
-	if o.Opset < 9 {
-		return s, o.Node.Errorf(graph.ErrUnsupported, "Scan of opset 8 is not supported; convert the model to opset 9 or later")
-	}
 	s.Ins = int(o.Node.Int("num_scan_inputs", 0))
 	s.States = len(o.Args) - s.Ins
 	s.Outs = len(o.Bodies[0].Outputs) - s.States
@@ -240,24 +238,38 @@ func (o *Op) ScanAxis(shape []int, axis, length int) (int, int, error) {
 }
 
 func (o *Op) evalScan(args []*kernel.Tensor) ([]*kernel.Tensor, error) {
+	if o.Opset < 9 {
+		return o.evalBatchedScan(args)
+	}
 	s, err := o.Scan()
 	if err != nil {
 		return nil, err
 	}
-	vars := make([]*kernel.Tensor, len(o.Args))
-	for i := range s.States {
-		vars[i] = o.arg(args, i)
+	inputs := make([]*kernel.Tensor, len(o.Args))
+	for i := range inputs {
+		inputs[i] = o.arg(args, i)
 	}
-	length := -1
+	out, err := o.scan(s, inputs, args)
+	if err != nil {
+		return nil, err
+	}
+	return out[:len(o.Node.Outputs())], nil
+}
+
+// scan takes the body over the sequence: inputs are the initial states and the scan inputs, the results the final states
+// and the scan outputs.
+func (o *Op) scan(s ScanSpec, inputs, args []*kernel.Tensor) ([]*kernel.Tensor, error) {
+	vars, length, axes := slices.Clone(inputs), -1, slices.Clone(s.InAxes)
+	var err error
 	for i := range s.Ins {
-		if s.InAxes[i], length, err = o.ScanAxis(o.arg(args, s.States+i).Shape, s.InAxes[i], length); err != nil {
+		if axes[i], length, err = o.ScanAxis(inputs[s.States+i].Shape, axes[i], length); err != nil {
 			return nil, err
 		}
 	}
 	scans := make([]collector, s.Outs)
 	for t := range length {
 		for i := range s.Ins {
-			vars[s.States+i] = slice(o.arg(args, s.States+i), s.InAxes[i], t, s.InBack[i])
+			vars[s.States+i] = slice(inputs[s.States+i], axes[i], t, s.InBack[i])
 		}
 		out, err := o.runIn(0, vars, args)
 		if err != nil {
@@ -278,7 +290,7 @@ func (o *Op) evalScan(args []*kernel.Tensor) ([]*kernel.Tensor, error) {
 		}
 		out = append(out, t)
 	}
-	return out[:len(o.Node.Outputs())], nil
+	return out, nil
 }
 
 // slice copies slice t of x along axis, counted from the end if back.

@@ -172,6 +172,9 @@ func passes(b *code, slot int) bool {
 }
 
 func (s *shaped) shapeScan(i int, in *instr) (bool, error) {
+	if in.op.Opset < 9 { // the form with a batch is evaluated without a plan
+		return false, nil
+	}
 	spec, err := in.op.Scan()
 	if err != nil {
 		return false, err

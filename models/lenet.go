@@ -2,8 +2,7 @@ package models
 
 import "github.com/asdlc/asdlc/graph"
 
-// lenet is LeNet-5 in today's form: ReLU for tanh, maxima for averages, a linear output layer; 61,706 parameters with 10
-// classes.
+// lenet is LeNet-5 in today's form: ReLU for tanh, maxima for averages, a linear output layer.
 func lenet(n *net, o Options) *graph.Value {
 	half := window{kernel: 2, stride: 2}
 	x := n.input(1, 28, 28)
@@ -13,5 +12,5 @@ func lenet(n *net, o Options) *graph.Value {
 	x = n.maxPool("pool2", x, half)
 	x = n.relu("relu3", n.linear("fc1", n.flatten(x), 120))
 	x = n.relu("relu4", n.linear("fc2", x, 84))
-	return n.linear("fc3", x, o.classes(10))
+	return n.linear("fc3", x, o.Classes)
 }

@@ -8,12 +8,8 @@ import (
 
 // mlp is fc1, ReLU, fc2, ReLU, ...: the widths are those of the input, of the hidden layers and of the output.
 func mlp(n *net, o Options) *graph.Value {
-	widths := o.Widths
-	if widths == nil {
-		widths = []int{784, 512, 512, o.classes(10)}
-	}
-	x := n.input(widths[0])
-	for i, width := range widths[1:] {
+	x := n.input(o.Widths[0])
+	for i, width := range o.Widths[1:] {
 		if i > 0 {
 			x = n.relu("relu"+strconv.Itoa(i), x)
 		}

@@ -1,6 +1,8 @@
 package models
 
 import (
+	"fmt"
+	"math"
 	"strings"
 
 	"github.com/asdlc/asdlc/graph"
@@ -9,16 +11,20 @@ import (
 // net builds a network layer by layer. Layers are named by their module paths, "layer1.0.conv1"; their parameters are
 // PATH.weight and so on, their nodes /layer1/layer1.0/conv1/Conv as PyTorch's exporter writes them.
 type net struct {
-	m    *graph.Model
-	g    *graph.Graph
-	init initial
+	m      *graph.Model
+	g      *graph.Graph
+	seed   uint64
+	scheme scheme // of initial values
+	bare   bool   // parameters are inputs without values
+	names  map[string]int
+	count  int64 // of parameters, up to maxParameters + 1
 }
 
-func newNet(row Model, seed uint64) *net {
+func newNet(row Model, seed uint64, bare bool) *net {
 	m := graph.NewModel(Opset)
 	m.Doc = row.Doc
 	m.Graph.Name = row.Name
-	return &net{m: m, g: m.Graph, init: initial{seed}}
+	return &net{m: m, g: m.Graph, seed: seed, scheme: standard, bare: bare, names: map[string]int{}}
 }
 
 // input declares the input: one example has the given shape.
@@ -26,22 +32,52 @@ func (n *net) input(shape ...int) *graph.Value {
 	return n.g.AddInput("input", batch(shape...))
 }
 
-// batch is the type of a batch of examples.
-func batch(shape ...int) graph.Type {
-	dims := []graph.Dim{graph.Sym("N")}
-	for _, d := range shape {
-		dims = append(dims, graph.Known(int64(d)))
+// param adds a parameter.
+func (n *net) param(name string, d distribution, shape ...int) *graph.Value {
+	elements := int64(1)
+	for _, s := range shape {
+		elements = min(elements*min(int64(s), maxParameters+1), maxParameters+1) // no overflow
 	}
-	return graph.TensorType(graph.Float32, dims...)
+	n.count = min(n.count+elements, maxParameters+1)
+	return n.tensor(name, d, shape...)
+}
+
+// tensor adds an initializer that is not counted among the parameters.
+func (n *net) tensor(name string, d distribution, shape ...int) *graph.Value {
+	var dims []int64
+	for _, s := range shape {
+		dims = append(dims, int64(s))
+	}
+	if n.bare {
+		return n.g.AddInput(name, graph.StaticType(graph.Float32, dims...))
+	}
+	return n.g.AddInitializer(name, draw(n.seed, name, d, dims))
 }
 
 // op adds a node of module path (which may be empty) and returns its first output.
 func (n *net) op(path, op string, t graph.Type, inputs []*graph.Value, attrs ...graph.Attr) *graph.Value {
+	return n.ops(path, op, []graph.Type{t}, inputs, attrs...)[0]
+}
+
+// ops adds a node with an output of each type.
+func (n *net) ops(path, op string, types []graph.Type, inputs []*graph.Value, attrs ...graph.Attr) []*graph.Value {
 	name := nodeName(path, op)
-	node := n.g.AddNode("", op, inputs, []string{name + "_output_0"}, attrs...)
+	if k := n.names[name]; k > 0 { // the exporter numbers the operators of a module
+		n.names[name]++
+		name = fmt.Sprintf("%s_%d", name, k)
+	} else {
+		n.names[name] = 1
+	}
+	var outs []string
+	for i := range types {
+		outs = append(outs, fmt.Sprintf("%s_output_%d", name, i))
+	}
+	node := n.g.AddNode("", op, inputs, outs, attrs...)
 	node.Name = name
-	node.Out(0).Type = t
-	return node.Out(0)
+	for i, t := range types {
+		node.Out(i).Type = t
+	}
+	return node.Outputs()
 }
 
 // nodeName is the name that PyTorch's exporter gives a node: containers and their items are both named.
@@ -61,67 +97,48 @@ func nodeName(path, op string) string {
 	return sb.String() + "/" + op
 }
 
-// size is a dimension that is known.
-func size(x *graph.Value, axis int) int {
-	n, ok := x.Type.Dims[axis].Size()
-	if !ok {
-		panic("BUG: size of a dynamic dimension of " + x.Name)
+// unary adds a node with the type of its operand.
+func (n *net) unary(path, op string, x *graph.Value) *graph.Value {
+	return n.op(path, op, x.Type, []*graph.Value{x})
+}
+
+// binary adds a node with the type of its first operand, to which the second is broadcast.
+func (n *net) binary(path, op string, x, y *graph.Value) *graph.Value {
+	return n.op(path, op, x.Type, []*graph.Value{x, y})
+}
+
+// constant adds a Constant node.
+func (n *net) constant(path string, t *graph.Tensor) *graph.Value {
+	return n.op(path, "Constant", t.Type(), nil, graph.T("value", t))
+}
+
+// number is a float scalar.
+func (n *net) number(path string, v float64) *graph.Value {
+	return n.constant(path, graph.Scalar(float32(v)))
+}
+
+// lowest is what masked scores become: softmax makes zeros of it, and nothing is infinite.
+func (n *net) lowest(path string) *graph.Value { return n.number(path, -math.MaxFloat32) }
+
+// reshape gives x the shape dims, in which 0 keeps a dimension and -1 is what is left.
+func (n *net) reshape(path string, x *graph.Value, t graph.Type, dims ...int64) *graph.Value {
+	return n.op(path, "Reshape", t, []*graph.Value{x, n.constant(path, graph.Ints(dims...))})
+}
+
+// transpose permutes the dimensions.
+func (n *net) transpose(path string, x *graph.Value, perm ...int64) *graph.Value {
+	t := graph.Type{Elem: x.Type.Elem, Ranked: true}
+	for _, p := range perm {
+		t.Dims = append(t.Dims, x.Type.Dims[p])
 	}
-	return int(n)
+	return n.op(path, "Transpose", t, []*graph.Value{x}, graph.Is("perm", perm...))
 }
 
-// linear is y = x W^T + b: x float[N,in], PATH.weight float[out,in], PATH.bias float[out].
-func (n *net) linear(path string, x *graph.Value, out int) *graph.Value {
-	in := size(x, 1)
-	w := n.g.AddInitializer(path+".weight", n.init.uniform(path+".weight", in, out, in))
-	b := n.g.AddInitializer(path+".bias", n.init.uniform(path+".bias", in, out))
-	return n.op(path, "Gemm", batch(out), []*graph.Value{x, w, b}, graph.I("transB", 1))
-}
-
-// window is the geometry of a square convolution or pooling.
-type window struct{ kernel, stride, pad int }
-
-func (w window) attrs() []graph.Attr {
-	k, s, p := int64(w.kernel), int64(w.stride), int64(w.pad)
-	return []graph.Attr{graph.Is("kernel_shape", k, k), graph.Is("strides", s, s), graph.Is("pads", p, p, p, p)}
-}
-
-// out is the size of the result along one axis.
-func (w window) out(n int) int { return (n+2*w.pad-w.kernel)/w.stride + 1 }
-
-// conv is a convolution: x float[N,in,h,w], PATH.weight float[out,in,k,k], with bias PATH.bias float[out].
-func (n *net) conv(path string, x *graph.Value, out int, w window, bias bool) *graph.Value {
-	in, k := size(x, 1), w.kernel
-	fanIn := in * k * k
-	inputs := []*graph.Value{x, n.g.AddInitializer(path+".weight", n.init.uniform(path+".weight", fanIn, out, in, k, k))}
-	if bias {
-		inputs = append(inputs, n.g.AddInitializer(path+".bias", n.init.uniform(path+".bias", fanIn, out)))
-	}
-	attrs := append(w.attrs(), graph.Is("dilations", 1, 1), graph.I("group", 1))
-	return n.op(path, "Conv", batch(out, w.out(size(x, 2)), w.out(size(x, 3))), inputs, attrs...)
-}
-
-// maxPool takes the maximum over windows.
-func (n *net) maxPool(path string, x *graph.Value, w window) *graph.Value {
-	return n.op(path, "MaxPool", batch(size(x, 1), w.out(size(x, 2)), w.out(size(x, 3))), []*graph.Value{x}, w.attrs()...)
-}
-
-// batchNorm normalises each channel by its running statistics: PATH.weight, PATH.bias, PATH.running_mean and
-// PATH.running_var, each float[channels]. Parameters start as the identity: scale 1, shift 0, mean 0, variance 1.
-func (n *net) batchNorm(path string, x *graph.Value) *graph.Value {
-	inputs := []*graph.Value{x}
-	for _, p := range []struct {
-		name  string
-		value float32
-	}{{"weight", 1}, {"bias", 0}, {"running_mean", 0}, {"running_var", 1}} {
-		inputs = append(inputs, n.g.AddInitializer(path+"."+p.name, constant(p.value, size(x, 1))))
-	}
-	return n.op(path, "BatchNormalization", x.Type, inputs, graph.F("epsilon", 1e-5), graph.F("momentum", 0.9), graph.I("training_mode", 0))
-}
-
-// relu is max(x, 0).
-func (n *net) relu(path string, x *graph.Value) *graph.Value {
-	return n.op(path, "Relu", x.Type, []*graph.Value{x})
+// at takes index i of an axis, which goes away.
+func (n *net) at(path string, x *graph.Value, axis int, i int64) *graph.Value {
+	t := x.Type
+	t.Dims = append(append([]graph.Dim{}, t.Dims[:axis]...), t.Dims[axis+1:]...)
+	return n.op(path, "Gather", t, []*graph.Value{x, n.constant(path, graph.Scalar(i))}, graph.I("axis", int64(axis)))
 }
 
 // flatten makes each example a vector.
@@ -131,4 +148,36 @@ func (n *net) flatten(x *graph.Value) *graph.Value {
 		features *= size(x, axis)
 	}
 	return n.op("", "Flatten", batch(features), []*graph.Value{x}, graph.I("axis", 1))
+}
+
+// floats is a type of float32.
+func floats(dims ...graph.Dim) graph.Type { return graph.TensorType(graph.Float32, dims...) }
+
+// batch is the type of a batch of examples.
+func batch(shape ...int) graph.Type {
+	dims := []graph.Dim{graph.Sym("N")}
+	for _, d := range shape {
+		dims = append(dims, known(d))
+	}
+	return floats(dims...)
+}
+
+func known(n int) graph.Dim { return graph.Known(int64(n)) }
+
+// withLast is a type with another last dimension.
+func withLast(t graph.Type, last int) graph.Type {
+	t.Dims = append(append([]graph.Dim{}, t.Dims[:len(t.Dims)-1]...), known(last))
+	return t
+}
+
+// size is a dimension that is known; a negative axis counts from the end.
+func size(x *graph.Value, axis int) int {
+	if axis < 0 {
+		axis += len(x.Type.Dims)
+	}
+	n, ok := x.Type.Dims[axis].Size()
+	if !ok {
+		panic("BUG: size of a dynamic dimension of " + x.Name)
+	}
+	return int(n)
 }

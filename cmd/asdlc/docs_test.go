@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"flag"
 	"fmt"
 	"io"
@@ -107,11 +108,24 @@ func methodsMarkdown() []string {
 }
 
 func modelsMarkdown() []string {
-	lines := []string{"| model | what it is | input |", "|---|---|---|"}
+	lines := []string{"| network | what it is | input | parameters | options | reference |", "|---|---|---|---|---|---|"}
 	for _, m := range models.All() {
-		lines = append(lines, fmt.Sprintf("| `%s` | %s | `%s` |", m.Name, m.Doc, m.Input))
+		parameters := thousands(m.Parameters)
+		if m.ImageNet != 0 {
+			parameters += "; " + thousands(m.ImageNet) + " with `--imagenet`"
+		}
+		flags := "`" + strings.Join(newFlags(m), "`, `") + "`"
+		lines = append(lines, fmt.Sprintf("| `%s` | %s | `%s` | %s | %s | %s |", m.Name, m.Doc, m.Input, parameters, flags, cmp.Or(m.Cite, "-")))
 	}
 	return lines
+}
+
+// thousands writes a number with commas.
+func thousands(n int64) string {
+	if n < 1000 {
+		return fmt.Sprint(n)
+	}
+	return fmt.Sprintf("%s,%03d", thousands(n/1000), n%1000)
 }
 
 var inlineCommand = regexp.MustCompile("`((?:bin/)?asdlc [^`]+)`")

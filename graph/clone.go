@@ -55,6 +55,22 @@ func CopyNodes(b *Builder, src *Graph, vals map[*Value]*Value) {
 	}
 }
 
+// CopyNode copies one node, with its nested graphs, to where b inserts; see CopyNodes. Values that vals does not have stand
+// for themselves.
+func CopyNode(b *Builder, n *Node, vals map[*Value]*Value) *Node {
+	c := copier{vals: vals, prefix: b.Prefix, scope: b.Scope}
+	w, err := c.node(b.Graph, b.At, n)
+	if err != nil {
+		panic("BUG: " + err.Error()) // only attribute references fail
+	}
+	if b.Infer != nil {
+		if err := b.Infer(w); err != nil {
+			b.Fail(err)
+		}
+	}
+	return w
+}
+
 // Inline copies the body of f for the call, to where b inserts, and returns what stands for the call's outputs. Attribute
 // references take the value of the call, else the default; an attribute with neither is left out. The scope of the
 // copies is the call's scope followed by its name (or else the function's). The call stays: let its users use the

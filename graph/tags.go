@@ -21,13 +21,13 @@ const Asdl = "asdl"
 //	LossRoot(logits, target)   row, column, ...          request: column of S with S S^T = Hessian of a row's loss in its logits
 //	LossRows(logits, target)   row, ...                  request: number of rows of the loss that count, a float scalar
 //	Grad(dW, W)                of                        the training gradient of parameter of
-//	Capture(v)                 layer, what, draw         a quantity of a layer that a statistic needs
+//	Capture(v)                 layer|of, what, draw      a quantity of a layer or parameter that a statistic needs
 //	Precond(d, W)              of                        the preconditioned gradient of parameter of
 //	State()                    name, kind, of, dtype, shape, init...   a state input; its next value is the graph output NAME/next
 //	Hyper()                    name, default, dtype      a scalar hyper-parameter
 //	Step()                                               the step counter, an int64 scalar
 //	Every(step)                every, warmup, clock      a bool scalar: whether the clock ticks at this step
-//	Noise(shape)               name, draw, kind, dtype   random numbers of that shape: kind uniform (0,1), normal
+//	Noise(shape)               name, draw, kind, dtype   random numbers of that shape: kind uniform (0,1), normal, rademacher (signs)
 const (
 	TagParam    = "Param"
 	TagLayer    = "Layer"
@@ -46,6 +46,13 @@ const (
 	TagStep     = "Step"
 	TagEvery    = "Every"
 	TagNoise    = "Noise"
+)
+
+// What a Capture tag holds, its attribute what.
+const (
+	CaptureOut     = "g"       // of a layer: the gradient in its output
+	CaptureProduct = "hv"      // of a parameter: Hv with the Hessian H of the training loss; v is the second input
+	CaptureSampled = "sampled" // of a parameter: its gradient of the summed loss under sampled labels
 )
 
 // Layer kinds, the attribute kind of a Layer tag, and their further attributes and inputs.

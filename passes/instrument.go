@@ -228,6 +228,7 @@ func withDefaults(o pass.Options) (pass.Options, error) {
 		{&o.Loss.Reduction, "reduction", "mean", []string{"mean", "sum", "rows"}},
 		{&o.Emit, "emit", "update", []string{"update", "gradient"}},
 		{&o.Noise, "noise", "hash", []string{"hash", "input"}},
+		{&o.HVP, "hvp", "tangent", []string{"tangent", "difference"}},
 		{&o.BN, "bn", "train", []string{"train", "frozen"}},
 	} {
 		if err := set(f.field, f.name, f.def, f.values...); err != nil {

@@ -21,7 +21,7 @@ import (
 func every(t *testing.T, set ...string) map[string]method.Record {
 	t.Helper()
 	recs := map[string]method.Record{}
-	for _, name := range []string{"sgd", "adam", "adagrad", "shampoo"} {
+	for _, name := range []string{"sgd", "adam", "adagrad", "shampoo", "adahessian", "sfn", "esgd", "sophia-g"} {
 		recs[name] = record(t, name)
 	}
 	for _, source := range []string{"mc", "emp", "exact"} {

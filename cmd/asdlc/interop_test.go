@@ -70,6 +70,9 @@ var interopMethods = []struct {
 	{"kfac-mc", []string{"-m", "kfac"}, 0.01},
 	{"kfac-emp", []string{"-m", "kfac", "--set", "curvature.source=emp"}, 0.01},
 	{"kfac-exact", []string{"-m", "kfac", "--set", "curvature.source=exact"}, 0.01},
+	{"adahessian", []string{"-m", "adahessian"}, 0.01},
+	{"esgd", []string{"-m", "esgd"}, 0.001},
+	{"sophia-g", []string{"-m", "sophia-g"}, 0.0001},
 }
 
 // TestInteropFiles follows every method on the exported networks of the data beside the repository.
@@ -135,6 +138,11 @@ func TestInteropOptions(t *testing.T) {
 		{"graft", shampoo, []string{"--set", "apply.graft=adam"}},
 		{"ema", shampoo, []string{"--set", "accumulate.kind=ema", "--set", "accumulate.beta=0.9"}},
 		{"samples", kfac, []string{"--set", "curvature.samples=3"}},
+		{"mse", []string{"-m", "adahessian"}, []string{"--loss", "mse"}},
+		{"split", []string{"-m", "esgd"}, []string{"--split"}},
+		{"difference", []string{"-m", "esgd"}, []string{"--hvp", "difference", "--noise", "input"}},
+		{"noise", []string{"-m", "sophia-g"}, []string{"--noise", "input", "--set", "curvature.samples=2"}},
+		{"plain", []string{"-m", "sfn"}, nil},
 		{"nesterov", []string{"-m", "sgd"}, []string{"--set", "update.nesterov=true", "--set", "update.weight_decay=0.01", "--set", "update.clip_norm=1"}},
 	} {
 		t.Run(tc.name+"/"+tc.method[1], func(t *testing.T) {

@@ -34,6 +34,7 @@ func (f *methodFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&o.Logits, "logits", "", "model output that the loss sees (default: the first floating-point one)")
 	fs.StringVar(&o.Target, "target", "", `name of the target input (default "target")`)
 	fs.StringVar(&o.BN, "bn", "train", "batch normalisation: train (batch statistics) or frozen")
+	fs.StringVar(&o.HVP, "hvp", "tangent", "Hessian-vector products: tangent (forward derivative of the gradient), or difference (of two gradients)")
 	fs.IntVar(&o.Opset, "opset", 0, "operator set of the step graph (default: the model's, at least 17)")
 }
 

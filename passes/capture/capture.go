@@ -38,7 +38,7 @@ func Run(c *pass.Ctx, m *graph.Model) error {
 	if len(losses) != 1 {
 		return fmt.Errorf("BUG: %d Loss tags, want 1", len(losses))
 	}
-	w := &writer{b: op.NewBuilder(m, m.Graph), loss: losses[0], records: mix.Records()}
+	w := &writer{b: op.NewBuilder(m, m.Graph), loss: losses[0], records: mix.Records(), difference: c.Options.HVP == "difference"}
 	w.logits, w.target = w.loss.In(1), w.loss.In(2)
 	blocks := cover(m.Graph, w.records)
 	if err := w.training(m.Graph, blocks); err != nil {
@@ -47,6 +47,7 @@ func Run(c *pass.Ctx, m *graph.Model) error {
 	if err := w.statistics(blocks); err != nil {
 		return err
 	}
+	w.elements(m.Graph)
 	return w.b.Err()
 }
 
@@ -55,6 +56,10 @@ type writer struct {
 	loss           *graph.Node
 	logits, target *graph.Value
 	records        []method.Record
+	difference     bool // Hessian-vector products by finite differences
+	draws          int  // of labels, so far
+
+	grads map[*graph.Value]*graph.Value // training gradients of the parameters
 }
 
 // source is where the blocks' output gradients come from.
@@ -79,8 +84,13 @@ func (w *writer) request(y, seed *graph.Value, xs []*graph.Value) []*graph.Value
 
 // about emits a request about the loss, with the Loss tag's settings.
 func (w *writer) about(tag string, target *graph.Value, extra ...graph.Attr) *graph.Value {
+	return w.aboutAt(tag, w.logits, target, extra...)
+}
+
+// aboutAt is about for the logits of another evaluation of the model.
+func (w *writer) aboutAt(tag string, logits, target *graph.Value, extra ...graph.Attr) *graph.Value {
 	attrs := append(append([]graph.Attr{}, w.loss.Attrs()...), extra...)
-	return w.b.Tag(tag, []*graph.Value{w.logits, target}, attrs...)
+	return w.b.Tag(tag, []*graph.Value{logits, target}, attrs...)
 }
 
 // by is the attribute that tells the loss which record a request follows.
@@ -106,18 +116,25 @@ func (w *writer) training(g *graph.Graph, blocks []block) error {
 	}
 	emp := w.from(blocks, "emp")
 	xs = append(xs, outputs(emp)...)
-	seed := w.about(graph.TagLossGrad, w.target)
-	var rows *graph.Value
-	if r := w.loss.Str("reduction", "mean"); r != "sum" {
-		rows = w.about(graph.TagLossRows, w.target)
-		seed = b.Div(seed, rows)
-	}
+	seed, rows := w.seed(w.logits)
 	grads := w.request(w.logits, seed, xs)
+	w.grads = map[*graph.Value]*graph.Value{}
 	for i, p := range params {
+		w.grads[p.Value] = grads[i]
 		b.Named(graph.Asdl, graph.TagGrad, []*graph.Value{grads[i], p.Value}, []string{"grad/" + p.Name()}, graph.S("of", p.Name()))
 	}
 	w.tag(emp, grads[len(params):], rows, 0)
 	return nil
+}
+
+// seed is the gradient of the training loss in the logits, and the number of rows over which it is averaged (nil: it is summed).
+func (w *writer) seed(logits *graph.Value) (seed, rows *graph.Value) {
+	seed = w.aboutAt(graph.TagLossGrad, logits, w.target)
+	if r := w.loss.Str("reduction", "mean"); r != "sum" {
+		rows = w.aboutAt(graph.TagLossRows, logits, w.target)
+		seed = w.b.Div(seed, rows)
+	}
+	return seed, rows
 }
 
 // statistics requests the output gradients for sources mc and exact. Blocks of records that sample alike and on the same
@@ -129,16 +146,16 @@ func (w *writer) statistics(blocks []block) error {
 
 // sampled requests a backward pass for each drawn set of labels, for the blocks that draw so many.
 func (w *writer) sampled(blocks []block) {
-	b, draws := w.b, 0
+	b := w.b
 	for _, group := range w.alike(blocks) {
 		for i, more := 0, group; len(more) > 0; i++ {
 			record := more[0].Record
 			b.Prefix = "sampled/"
-			labels := w.about(graph.TagSample, w.target, append(by(record), graph.I("draw", int64(draws)))...)
+			labels := w.about(graph.TagSample, w.target, append(by(record), graph.I("draw", int64(w.draws)))...)
 			seed := w.about(graph.TagLossGrad, labels, by(record)...)
 			seed.Def().RemoveAttr("label_smoothing") // the Fisher matrix takes labels as drawn
 			w.tag(more, w.request(w.logits, seed, outputs(more)), nil, i)
-			draws++
+			w.draws++
 			more = slices.DeleteFunc(slices.Clone(more), func(bl block) bool { return w.records[bl.Record].Curvature.Samples <= i+1 })
 		}
 	}
@@ -203,7 +220,7 @@ func (w *writer) tag(blocks []block, grads []*graph.Value, factor *graph.Value, 
 				in = append(in, factor)
 			}
 			w.b.Named(graph.Asdl, graph.TagCapture, in, []string{"capture/" + l.Name},
-				graph.S("layer", l.Name), graph.S("what", "g"), graph.I("draw", int64(draw)), graph.S("block", bl.Layers[0].Name), graph.I("use", int64(use)))
+				graph.S("layer", l.Name), graph.S("what", graph.CaptureOut), graph.I("draw", int64(draw)), graph.S("block", bl.Layers[0].Name), graph.I("use", int64(use)))
 			i++
 		}
 	}

@@ -36,6 +36,10 @@ func (l *lowering) noise() error {
 			v = l.uniform(n.In(0), 2*i, e)
 		case "normal":
 			v = l.normal(n.In(0), i, e)
+		case "rademacher":
+			b := l.b
+			positive := b.Compare("Greater", l.uniform(n.In(0), 2*i, e), b.Float(e, 0.5))
+			v = b.Where(positive, b.Float(e, 1), b.Float(e, -1))
 		default:
 			return fmt.Errorf("BUG: noise of kind %q", kind)
 		}
@@ -100,7 +104,7 @@ func (l *lowering) normal(shape *graph.Value, draw int, e graph.Elem) *graph.Val
 	return b.Mul(radius, angle)
 }
 
-// noiseInputs makes one input a name: draws of labels and targets are stacked, [samples, ...].
+// noiseInputs makes one input a name: draws of labels, targets and probes are stacked, [samples, ...], but for a single probe.
 func (l *lowering) noiseInputs(tags []*graph.Node) error {
 	draws := map[string]int64{}
 	for _, n := range tags {
@@ -110,7 +114,7 @@ func (l *lowering) noiseInputs(tags []*graph.Node) error {
 	inputs := map[string]*graph.Value{}
 	for _, n := range tags {
 		name, kind := n.Str("name", ""), n.Str("kind", "")
-		stacked := kind != "uniform"
+		stacked := kind != "uniform" && n.Int("single", 0) == 0
 		in := inputs[name]
 		if in == nil {
 			dims := append([]graph.Dim{}, n.In(0).Content...)

@@ -33,8 +33,8 @@ var rules = []rule{
 		return r.Representation.Format == "kf_dim" && r.Curvature.Source != "batch"
 	}, "kf_dim is built from mean gradients: source must be batch"},
 	{func(r Record) bool {
-		return r.Representation.Format == "diag" && r.Curvature.Source != "batch"
-	}, "diag here is built from mean gradients: source must be batch"},
+		return r.Representation.Format == "diag" && !oneOf(r.Curvature.Source, "batch", "mc", "hvp")
+	}, "diag is built from mean gradients, those of sampled labels, or Hessian-vector products: source must be batch, mc or hvp"},
 	{func(r Record) bool {
 		return r.Representation.Format == "kf_io" && (r.Solve.Kind != "inverse" || r.Solve.Power != -1)
 	}, "kf_io is inverted: solve.kind must be inverse and solve.power -1"},
@@ -48,7 +48,7 @@ var rules = []rule{
 		return r.Representation.Format == "none" && r.Solve.Kind != "none"
 	}, "nothing is represented: solve.kind must be none"},
 	{func(r Record) bool {
-		return r.Accumulate.Kind == "none" && oneOf(r.Representation.Format, "kf_dim", "diag")
+		return r.Accumulate.Kind == "none" && r.Curvature.Source == "batch"
 	}, "one mini-batch's mean gradient gives a matrix of rank one: accumulate.kind must be ema or sum"},
 	{func(r Record) bool {
 		return r.Accumulate.Kind == "sum" && r.Representation.Format == "kf_io"
@@ -63,10 +63,10 @@ var rules = []rule{
 		return r.Representation.Format == "kf_dim" && !oneOf(r.Solve.Damping.Kind, "rel", "iso", "none")
 	}, "kf_dim is damped before its roots: solve.damping.kind must be rel, iso or none"},
 	{func(r Record) bool {
-		return r.Representation.Format == "diag" && r.Solve.Damping.Kind != "eps"
-	}, "a diagonal is damped after the root: solve.damping.kind must be eps"},
+		return r.Representation.Format == "diag" && !oneOf(r.Solve.Damping.Kind, "eps", "clip")
+	}, "a diagonal is damped after the root: solve.damping.kind must be eps or clip"},
 	{func(r Record) bool {
-		return oneOf(r.Representation.Format, "kf_dim", "diag") && r.Solve.Power != -0.5
+		return oneOf(r.Representation.Format, "kf_dim", "diag") && r.Curvature.Source == "batch" && r.Solve.Power != -0.5
 	}, "the statistic is made of squared mean gradients, of which the inverse root is taken: solve.power must be -0.5"},
 	{func(r Record) bool {
 		return r.Representation.Format == "kf_io" && !oneOf(r.Solve.Kernel, "", "auto", "cholesky")
@@ -78,8 +78,8 @@ var rules = []rule{
 		return !oneOf(r.Representation.Format, "diag", "matrix") && r.Apply.Beta != 0
 	}, "a first moment is kept for diagonals and matrices alone: apply.beta must be 0; use update.momentum"},
 	{func(r Record) bool {
-		return r.Representation.Format == "diag" && (r.Accumulate.Every > 1 || r.Accumulate.Schedule != "")
-	}, "a diagonal follows every step: accumulate.every must be 1"},
+		return r.Representation.Format == "diag" && r.Curvature.Source == "batch" && (r.Accumulate.Every > 1 || r.Accumulate.Schedule != "")
+	}, "a diagonal of mean gradients follows every step: accumulate.every must be 1"},
 	{func(r Record) bool {
 		return r.Representation.Format != "kf_dim" && r.Accumulate.Init != 0
 	}, "a multiple of the identity to start from is for kf_dim: accumulate.init must be 0"},
@@ -98,9 +98,12 @@ var choices = []struct {
 	Values []string
 }{
 	{"preset", func(r Record) string { return r.Preset }, []string{"paper", "asdl"}},
-	{"curvature.matrix", func(r Record) string { return r.Curvature.Matrix }, []string{"none", "F"}},
-	{"curvature.source", func(r Record) string { return r.Curvature.Source }, []string{"none", "mc", "emp", "exact", "batch"}},
+	{"curvature.matrix", func(r Record) string { return r.Curvature.Matrix }, []string{"none", "F", "GGN", "H", "absH"}},
+	{"curvature.source", func(r Record) string { return r.Curvature.Source }, []string{"none", "mc", "emp", "exact", "batch", "hvp"}},
 	{"curvature.sharing", func(r Record) string { return r.Curvature.Sharing }, []string{"", "expand", "reduce"}},
+	{"curvature.probe", func(r Record) string { return r.Curvature.Probe }, []string{"", "normal", "rademacher"}},
+	{"curvature.estimate", func(r Record) string { return r.Curvature.Estimate }, []string{"", "diag", "diag_squared", "row_squared"}},
+	{"representation.spatial", func(r Record) string { return r.Representation.Spatial }, []string{"", "mean", "mean_abs"}},
 	{"representation.granularity", func(r Record) string { return r.Representation.Granularity }, []string{"none", "layer", "element"}},
 	{"representation.format", func(r Record) string { return r.Representation.Format }, []string{"none", "kf_io", "kf_dim", "matrix", "diag"}},
 	{"representation.bias", func(r Record) string { return r.Representation.Bias }, []string{"", "joint", "output"}},
@@ -110,7 +113,7 @@ var choices = []struct {
 	{"accumulate.kind", func(r Record) string { return r.Accumulate.Kind }, []string{"none", "ema", "sum"}},
 	{"solve.kind", func(r Record) string { return r.Solve.Kind }, []string{"none", "inverse", "root", "divide", "polar"}},
 	{"solve.kernel", func(r Record) string { return r.Solve.Kernel }, []string{"", "auto", "cholesky", "newton", "eigen", "keller", "polar_express", "cubic", "exact"}},
-	{"solve.damping.kind", func(r Record) string { return r.Solve.Damping.Kind }, []string{"none", "factor_pi", "rel", "iso", "eps"}},
+	{"solve.damping.kind", func(r Record) string { return r.Solve.Damping.Kind }, []string{"none", "factor_pi", "rel", "iso", "eps", "clip"}},
 	{"apply.graft", func(r Record) string { return r.Apply.Graft }, []string{"", "none", "sgd", "adam"}},
 	{"fallback.norm", func(r Record) string { return r.Fallback.Norm }, []string{"", "unit", "grad", "adam"}},
 	{"fallback.embedding", func(r Record) string { return r.Fallback.Embedding }, []string{"", "kron", "grad", "adam"}},
@@ -175,7 +178,7 @@ func Validate(r Record) error {
 	if len(errs) > 0 {
 		return errors.Join(errs...)
 	}
-	for _, rule := range slices.Concat(rules, tensorRules) {
+	for _, rule := range slices.Concat(rules, tensorRules, hessianRules) {
 		if rule.Breaks(r) {
 			errs = append(errs, fmt.Errorf("method %s: %s", r.Name, rule.Reason))
 		}

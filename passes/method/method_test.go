@@ -92,7 +92,7 @@ func TestRules(t *testing.T) {
 	breakRules(t, rules, []breach{
 		{"kfac", []string{"curvature.source=batch"}, "source must be mc, emp or exact"},
 		{"shampoo", []string{"curvature.source=mc"}, "kf_dim is built from mean gradients"},
-		{"adam", []string{"curvature.source=emp"}, "diag here is built from mean gradients"},
+		{"adam", []string{"curvature.source=emp"}, "source must be batch, mc or hvp"},
 		{"kfac", []string{"solve.power=-0.5"}, "solve.kind must be inverse and solve.power -1"},
 		{"shampoo", []string{"solve.kind=inverse"}, "solve.kind must be root"},
 		{"adam", []string{"solve.kind=root"}, "solve.kind must be divide"},
@@ -102,7 +102,7 @@ func TestRules(t *testing.T) {
 		{"shampoo", []string{"solve.damping.kind=factor_pi"}, "it needs kf_io"},
 		{"kfac", []string{"solve.damping.kind=eps"}, "must be factor_pi, iso or none"},
 		{"shampoo", []string{"solve.damping.kind=eps"}, "must be rel, iso or none"},
-		{"adam", []string{"solve.damping.kind=iso"}, "must be eps"},
+		{"adam", []string{"solve.damping.kind=iso"}, "must be eps or clip"},
 		{"shampoo", []string{"solve.power=-1"}, "solve.power must be -0.5"},
 		{"kfac", []string{"solve.kernel=newton"}, "solve.kernel must be cholesky"},
 		{"shampoo", []string{"solve.kernel=cholesky"}, "a Cholesky factor gives no roots"},

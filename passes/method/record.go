@@ -25,14 +25,19 @@ type Record struct {
 
 // Curvature says which matrix is approximated and from which samples.
 type Curvature struct {
-	Matrix  string `json:"matrix"`            // F (Fisher) or none
-	Source  string `json:"source"`            // mc, emp, exact (per-example gradients), batch (mean gradients), none
-	Samples int    `json:"samples,omitempty"` // labels drawn per example, for source mc
+	Matrix  string `json:"matrix"`            // F (Fisher), GGN, H (Hessian), absH (its absolute value), none
+	Source  string `json:"source"`            // mc, emp, exact (per-example gradients), batch (mean gradients), hvp (Hessian-vector products), none
+	Samples int    `json:"samples,omitempty"` // labels drawn per example, for source mc; probe vectors, for source hvp
 	Sharing string `json:"sharing,omitempty"` // expand or reduce: layers used at several positions
 	// DataSize divides the statistics; 0 is the number of loss rows of the batch.
 	DataSize int `json:"data_size,omitempty"`
 	// Scale multiplies every statistic.
 	Scale float64 `json:"scale,omitempty"`
+	// Probe is the distribution of the probe vectors v of source hvp: normal or rademacher (signs).
+	Probe string `json:"probe,omitempty"`
+	// Estimate says what an element-wise method makes of a product Hv: diag (v.Hv, whose mean is the diagonal of H),
+	// diag_squared ((v.Hv)^2), or row_squared ((Hv)^2, whose mean is the squared norm of H's row).
+	Estimate string `json:"estimate,omitempty"`
 	// Variance of the Gaussian that labels are drawn from (squared-error losses, source mc).
 	Variance float64 `json:"variance,omitempty"`
 }
@@ -46,6 +51,8 @@ type Representation struct {
 	Vectors     string `json:"vectors,omitempty"`   // kf_dim, tensors of one dimension: diag or grad
 	MaxSide     int    `json:"max_side,omitempty"`  // largest side of a factor, 0: any; a kf_io layer beyond it gets the fall-back
 	OnExceed    string `json:"on_exceed,omitempty"` // kf_dim, sides above max_side: split (into blocks) or identity (no factor)
+	// Spatial averages an element-wise estimate over the kernel positions of convolutions: mean, or mean_abs (of absolute values).
+	Spatial string `json:"spatial,omitempty"`
 	// Ignore lists layers and parameters that get the fall-back: globs of their names, separated by commas.
 	Ignore string `json:"ignore,omitempty"`
 }
@@ -64,7 +71,7 @@ func (r Record) Ignores(name string) bool {
 type Accumulate struct {
 	Kind   string  `json:"kind"`             // none (the newest), ema, sum
 	Beta   float64 `json:"beta,omitempty"`   // ema: weight of the old value
-	Debias bool    `json:"debias,omitempty"` // ema: divide by the sum of the weights
+	Debias bool    `json:"debias,omitempty"` // divide by the sum of the weights: of an ema, or (sum) the number of statistics
 	Init   float64 `json:"init,omitempty"`   // initial value: this times the identity (sum, ema)
 	Every  int     `json:"every,omitempty"`  // steps between statistics
 	Warmup int     `json:"warmup,omitempty"` // leading steps that all update
@@ -86,7 +93,7 @@ type Solve struct {
 
 // Damping says what is added before the solve. Its value is the input "damping" of the step graph.
 type Damping struct {
-	Kind  string  `json:"kind"`            // factor_pi, rel (times the largest eigenvalue), iso, eps (after the root), none
+	Kind  string  `json:"kind"`            // factor_pi, rel (times the largest eigenvalue), iso, eps (after the root), clip (entries of the direction to 1), none
 	Value float64 `json:"value"`           // default of the input
 	Floor float64 `json:"floor,omitempty"` // factor_pi: least damping of a factor
 	// Keep writes the damped matrix back into the statistic (rel).

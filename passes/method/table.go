@@ -1,7 +1,12 @@
 package method
 
-// Table lists the methods by name.
-var table = []Record{
+import "slices"
+
+// table lists the methods.
+var table = slices.Concat(gradientMethods, hessianMethods)
+
+// gradientMethods are built on gradients and inputs of layers.
+var gradientMethods = []Record{
 	{
 		Name: "sgd", Doc: "stochastic gradient descent with momentum",
 		Cite:           "Robbins & Monro 1951; Polyak 1964",

@@ -12,6 +12,7 @@ type Options struct {
 	OutputGrad    bool   // also output grad/PARAM
 	OutputPrecond bool   // also output precond/PARAM
 	Noise         string // "hash" (counter-based, from asdl/seed and the step) or "input"
+	HVP           string // "tangent" (forward derivative of the gradient) or "difference" (of the gradients at two points)
 	BN            string // "train" (batch statistics, running statistics updated) or "frozen"
 	Opset         int    // 0: the model's, raised to at least 17
 	Inline        bool   // expand asdl functions in the exported file

@@ -88,7 +88,7 @@ func (e *engine) open(bl *block) *live {
 	lv := &live{block: bl, e: e}
 	if e.keeps() || bl.always {
 		lv.statIn = e.state(bl, bl.stats)
-		if len(bl.stats) > 0 && e.rec.Accumulate.Kind == "ema" && e.rec.Accumulate.Debias && !bl.always {
+		if len(bl.stats) > 0 && e.rec.Accumulate.Debias && !bl.always {
 			lv.weightIn = e.state(bl, []slot{{name: "weight", init: "zeros", kind: "curvature"}})[0]
 		}
 	}
@@ -133,8 +133,10 @@ func (s *shared) advance(groups []clocked) {
 	for _, clock := range clocks { // solves on a clock of their own
 		later = later[:0]
 		for _, g := range groups {
-			if g.solve == clock && g.stat != clock {
-				later = append(later, g.blocks...)
+			for _, lv := range g.blocks {
+				if g.solve == clock && g.stat != clock && lv.block.solve != nil {
+					later = append(later, lv)
+				}
 			}
 		}
 		s.when(clock, later, func(b *op.Builder) {
@@ -258,8 +260,12 @@ func (e *engine) accumulate(b *op.Builder, lv *live) {
 		}
 	}
 	weight := lv.weight
-	if weight != nil {
+	switch {
+	case weight == nil:
+	case acc.Kind == "ema":
 		weight = b.Add(b.Scale(weight, acc.Beta), b.Float(e.elem, 1-acc.Beta))
+	default:
+		weight = b.Add(weight, b.Float(e.elem, 1))
 	}
 	if e.rec.Guards.Finite && !lv.always {
 		ok := e.finite(b, fresh...)
@@ -287,13 +293,7 @@ func (e *engine) solve(b *op.Builder, lv *live) {
 	if lv.block.solve == nil {
 		return
 	}
-	stats := append([]*graph.Value{}, lv.stats...)
-	if lv.weight != nil {
-		for i := range stats {
-			stats[i] = b.Div(stats[i], lv.weight)
-		}
-	}
-	sols, damped := lv.block.solve(b, stats)
+	sols, damped := lv.block.solve(b, debiased(b, lv))
 	if damped != nil {
 		lv.stats = damped
 	}
@@ -304,6 +304,17 @@ func (e *engine) solve(b *op.Builder, lv *live) {
 		}
 	}
 	lv.sols = sols
+}
+
+// debiased are the statistics divided by the sum of their weights, if the record says so.
+func debiased(b *op.Builder, lv *live) []*graph.Value {
+	stats := append([]*graph.Value{}, lv.stats...)
+	if lv.weight != nil {
+		for i := range stats {
+			stats[i] = b.Div(stats[i], lv.weight)
+		}
+	}
+	return stats
 }
 
 // finite is a bool scalar: all entries of all values are finite. Each failure is counted.
@@ -339,8 +350,11 @@ func (e *engine) direct(lv *live) {
 		if s := e.rec.Apply.Scale; s != 0 && s != 1 && !lv.note.Fallback {
 			grads[i] = e.b.Scale(grads[i], s)
 		}
+		if lv.moment != 0 {
+			grads[i] = e.firstMoment(p, grads[i], lv.moment)
+		}
 	}
-	dirs := lv.apply(e.b, grads, lv.stats, lv.sols)
+	dirs := lv.apply(e.b, grads, e.applied(lv), lv.sols)
 	switch {
 	case lv.graft != nil:
 		dirs[0] = e.grafted(e.b, dirs[0], lv.graft.apply(e.b, grads, lv.graft.stats, nil)[0])
@@ -364,6 +378,18 @@ func (e *engine) direct(lv *live) {
 		}
 		e.b.Named(graph.Asdl, graph.TagPrecond, []*graph.Value{dirs[i], p.Value}, []string{"precond/" + p.Name()}, attrs...)
 	}
+}
+
+// applied are the statistics as apply takes them. Those to be debiased are ones before the first good estimate.
+func (e *engine) applied(lv *live) []*graph.Value {
+	if !lv.block.debiased || lv.weight == nil {
+		return lv.stats
+	}
+	b, stats := e.b, debiased(e.b, lv)
+	for i := range stats {
+		stats[i] = b.Where(b.Compare("Greater", lv.weight, b.Float(e.elem, 0)), stats[i], b.Float(e.elem, 1))
+	}
+	return stats
 }
 
 // close makes the next values outputs.

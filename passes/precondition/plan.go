@@ -22,7 +22,7 @@ var representations = []representation{
 	{"kf_io", kronBlocks},
 	{"kf_dim", tensorBlocks},
 	{"matrix", matrixBlocks},
-	{"diag", diagonalBlocks},
+	{"diag", elementBlocks},
 }
 
 // layerBlock is a row of the table of layer kinds under kf_io: the block of a captured layer.

@@ -37,6 +37,9 @@ type block struct {
 	guard  bool     // a direction that is not finite makes no step
 	texts  []string // further functions that it calls
 
+	debiased bool    // apply takes statistics divided by their weight
+	moment   float64 // beta of an EMA of the gradients that apply takes in their place, or 0
+
 	// next, if set, computes the next statistics from the present ones by itself, on every step.
 	next func(b *op.Builder, stats []*graph.Value) []*graph.Value
 	// fresh computes this step's statistics, one per stats slot.
@@ -70,17 +73,21 @@ type engine struct {
 
 // shared is what the engines of one model have in common.
 type shared struct {
-	c        *pass.Ctx
-	b        *op.Builder
-	elem     graph.Elem
-	grads    map[*graph.Value]*graph.Value // parameter -> training gradient
-	step     *graph.Value
-	captures map[string]*captured     // by block name (first layer)
-	ticks    map[string]*graph.Value  // clocks by interval
-	starts   int                      // power iterations so far
-	biases   map[float64]*graph.Value // by beta: 1 - beta^t
-	guards   []*graph.Value           // int64 scalars: failures of this step
+	c          *pass.Ctx
+	b          *op.Builder
+	elem       graph.Elem
+	grads      map[*graph.Value]*graph.Value // parameter -> training gradient
+	step       *graph.Value
+	captures   map[string]*captured // by block name (first layer)
+	quantities map[quantity][][]*graph.Value
+	ticks      map[string]*graph.Value  // clocks by interval
+	starts     int                      // power iterations so far
+	biases     map[float64]*graph.Value // by beta: 1 - beta^t
+	guards     []*graph.Value           // int64 scalars: failures of this step
 }
+
+// quantity names what Capture tags hold of a parameter; its values are listed by draw.
+type quantity struct{ of, what string }
 
 // captured are the output gradients of a block: [draw][use].
 type captured struct {
@@ -130,8 +137,13 @@ func (e *shared) collect(g *graph.Graph) {
 	for _, l := range pass.LayersOf(g) {
 		layers[l.Name] = l
 	}
-	e.captures = map[string]*captured{}
+	e.captures, e.quantities = map[string]*captured{}, map[quantity][][]*graph.Value{}
 	for _, n := range pass.Tags(g, graph.TagCapture) {
+		if what := n.Str("what", ""); what != graph.CaptureOut { // draws come in order
+			q := quantity{n.Str("of", ""), what}
+			e.quantities[q] = append(e.quantities[q], []*graph.Value{n.Out(0), n.In(1)})
+			continue
+		}
 		name := n.Str("block", "")
 		cap := e.captures[name]
 		if cap == nil {

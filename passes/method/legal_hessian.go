@@ -1,0 +1,29 @@
+package method
+
+// hessianRules are the combinations of Hessian-vector products that have no meaning.
+var hessianRules = []rule{
+	{func(r Record) bool {
+		return oneOf(r.Curvature.Matrix, "H", "absH") != (r.Curvature.Source == "hvp")
+	}, "the Hessian is known by its products with vectors alone, which give nothing else: curvature.matrix H or absH and curvature.source hvp need each other"},
+	{func(r Record) bool {
+		return r.Curvature.Source == "hvp" && !oneOf(r.Representation.Format, "diag")
+	}, "a block of the Hessian is no mean of outer products, so no factors can be taken of it: source hvp needs format diag"},
+	{func(r Record) bool {
+		return (r.Curvature.Source == "hvp") != (r.Curvature.Probe != "")
+	}, "Hessian-vector products take probe vectors: curvature.probe must be normal or rademacher for source hvp, and empty for others"},
+	{func(r Record) bool {
+		return (r.Curvature.Source == "hvp" && r.Representation.Format == "diag") != (r.Curvature.Estimate != "")
+	}, "a diagonal of Hessian-vector products needs curvature.estimate diag, diag_squared or row_squared, and nothing else has one"},
+	{func(r Record) bool {
+		return r.Representation.Spatial != "" && (r.Representation.Format != "diag" || r.Curvature.Source != "hvp")
+	}, "representation.spatial averages a diagonal of Hessian-vector products"},
+	{func(r Record) bool {
+		return r.Solve.Damping.Kind == "clip" && (r.Representation.Format != "diag" || r.Curvature.Source == "batch")
+	}, "damping.kind clip bounds the entries of a direction by a diagonal of source mc or hvp"},
+	{func(r Record) bool {
+		return r.Solve.Kind == "divide" && r.Solve.Power == 0
+	}, "a division needs solve.power between -1 and 0"},
+	{func(r Record) bool {
+		return r.Accumulate.Kind == "none" && r.Representation.Format == "diag" && r.Accumulate.Every > 1
+	}, "accumulate.kind none keeps no estimate for the steps between: accumulate.every must be 1"},
+}

@@ -1,0 +1,17 @@
+package method
+
+import "testing"
+
+// Each rule about Hessian-vector products is broken by a change of one method.
+func TestHessianRules(t *testing.T) {
+	breakRules(t, hessianRules, []breach{
+		{"esgd", []string{"curvature.matrix=F"}, "need each other"},
+		{"esgd", []string{"representation.format=kf_dim"}, "source hvp needs"},
+		{"esgd", []string{"curvature.probe="}, "curvature.probe must be"},
+		{"adam", []string{"curvature.estimate=diag"}, "nothing else has one"},
+		{"adam", []string{"representation.spatial=mean"}, "representation.spatial"},
+		{"adam", []string{"solve.damping.kind=clip"}, "damping.kind clip"},
+		{"esgd", []string{"solve.power=0"}, "a division needs"},
+		{"esgd", []string{"accumulate.kind=none"}, "keeps no estimate"},
+	})
+}

@@ -1,0 +1,51 @@
+package method
+
+// hessianMethods are built on products of the Hessian, or the Gauss-Newton matrix, with vectors.
+var hessianMethods = []Record{
+	{
+		Name: "adahessian", Doc: "AdaHessian: Adam with squared estimates of the Hessian's diagonal",
+		Cite:           "Yao, Gholami, Shen, Mustafa, Keutzer & Mahoney, AAAI 2021, arXiv:2006.00719",
+		Curvature:      Curvature{Matrix: "H", Source: "hvp", Samples: 1, Probe: "rademacher", Estimate: "diag_squared"},
+		Representation: Representation{Granularity: "element", Format: "diag", Spatial: "mean"},
+		Accumulate:     Accumulate{Kind: "ema", Beta: 0.999, Debias: true, Every: 1},
+		Solve:          Solve{Kind: "divide", Power: -1, Damping: Damping{Kind: "eps", Value: 1e-4}},
+		Apply:          Apply{Beta: 0.9},
+		Guards:         Guards{Finite: true},
+		Fallback:       Fallback{Other: "grad"},
+		Update:         Update{LR: 0.15, Decay: "decoupled"},
+	},
+	{
+		Name: "sfn", Doc: "saddle-free Newton, element-wise: division by the absolute value of the Hessian's mean diagonal",
+		Cite:           "Dauphin, Pascanu, Gulcehre, Cho, Ganguli & Bengio, NIPS 2014, arXiv:1406.2572",
+		Curvature:      Curvature{Matrix: "absH", Source: "hvp", Samples: 1, Probe: "rademacher", Estimate: "diag"},
+		Representation: Representation{Granularity: "element", Format: "diag"},
+		Accumulate:     Accumulate{Kind: "ema", Beta: 0.95, Debias: true, Every: 1},
+		Solve:          Solve{Kind: "divide", Power: -1, Damping: Damping{Kind: "eps", Value: 0.1}},
+		Guards:         Guards{Finite: true},
+		Fallback:       Fallback{Other: "grad"},
+		Update:         Update{LR: 0.1, Decay: "coupled"},
+	},
+	{
+		Name: "esgd", Doc: "equilibrated SGD: division by the norms of the Hessian's rows",
+		Cite:           "Dauphin, de Vries & Bengio, NIPS 2015, arXiv:1502.04390",
+		Curvature:      Curvature{Matrix: "absH", Source: "hvp", Samples: 1, Probe: "normal", Estimate: "row_squared"},
+		Representation: Representation{Granularity: "element", Format: "diag"},
+		Accumulate:     Accumulate{Kind: "sum", Debias: true, Every: 20},
+		Solve:          Solve{Kind: "divide", Power: -1, Damping: Damping{Kind: "eps", Value: 1e-4}},
+		Guards:         Guards{Finite: true},
+		Fallback:       Fallback{Other: "grad"},
+		Update:         Update{LR: 0.01, Decay: "coupled"},
+	},
+	{
+		Name: "sophia-g", Doc: "Sophia-G: momentum divided by sampled diagonals of the Gauss-Newton matrix, clipped by entry",
+		Cite:           "Liu, Li, Hall, Liang & Ma, ICLR 2024, arXiv:2305.14342",
+		Curvature:      Curvature{Matrix: "GGN", Source: "mc", Samples: 1},
+		Representation: Representation{Granularity: "element", Format: "diag"},
+		Accumulate:     Accumulate{Kind: "ema", Beta: 0.99, Every: 10},
+		Solve:          Solve{Kind: "divide", Power: -1, Damping: Damping{Kind: "clip", Value: 0.04}},
+		Apply:          Apply{Beta: 0.965},
+		Guards:         Guards{Finite: true},
+		Fallback:       Fallback{Other: "grad"},
+		Update:         Update{LR: 1e-3, WeightDecay: 0.1, Decay: "decoupled"},
+	},
+}

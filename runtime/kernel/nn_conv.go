@@ -1,6 +1,8 @@
 package kernel
 
 import (
+	"unsafe"
+
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/runtime/kernel/amd64"
 )
@@ -27,7 +29,7 @@ func makeConv[T amd64.Float](c *Call) (Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	run := newConvolution[T](c, win, x[0], groups, w[1], w[0]/groups)
+	run := newConvolution[T](c, win, x[0], groups, w[1], w[0]/groups, false)
 	return func(in, out []*Tensor) error {
 		run(Data[T](in[0]), Data[T](in[1]), optional[T](in, 2), Data[T](out[0]))
 		return nil
@@ -35,173 +37,245 @@ func makeConv[T amd64.Float](c *Call) (Run, error) {
 }
 
 // newConvolution prepares y = x * w + bias for the given geometry and per-group channel counts, w[groups*outs][ins][k].
-func newConvolution[T amd64.Float](c *Call, w *window, images, groups, ins, outs int) func(x, w, bias, y []T) {
-	p := newPatches(w, w.in, w.out)
-	if ins == 1 && outs <= maxDirect && p.width >= p.kw {
+// With turned, w is [groups*ins][outs][k] with the kernel turned round, as a transposed convolution has it.
+func newConvolution[T amd64.Float](c *Call, w *window, images, groups, ins, outs int, turned bool) func(x, w, bias, y []T) {
+	if p := newPatches(w, w.in, w.out); ins == 1 && outs <= maxDirect && p.width >= p.kw && !turned {
 		return newDepthwise[T](c.Pool, p, images, groups, outs)
 	}
-	v := &convolution[T]{p: p, images: images, groups: groups, ins: ins, outs: outs, k: ins * p.kernels}
-	v.single = p.kernels == 1 && Count(w.stride) == 1 && p.places == p.image && w.unpadded()
-	v.byRows = p.kw > p.width
+	v := &convolution[T]{
+		g: amd64.MatrixOf[T](c.Pool.Kernels()), l: newLattice(w, ins),
+		images: images, groups: groups, ins: ins, outs: outs, turned: turned,
+	}
+	v.k = ins * v.l.kernels
+	v.depth = depthOf(v.k)
 	v.plan(c)
 	return v.run
 }
 
-func (w *window) unpadded() bool {
-	for i := range w.in {
-		if w.padLo[i] != 0 || w.padHi[i] != 0 {
-			return false
-		}
-	}
-	return true
-}
-
 // convolution is a product of the weight, as a matrix [outs, k] per group, with the matrix of patches [k, images*places],
-// which is formed in panels of bounded size. A task is a group, some rows of the weight, and a tile of columns.
+// of which strips are copied out of a lattice. A task is a group, some rows of the weight, and a block of columns: a band of
+// places of some images.
 type convolution[T amd64.Float] struct {
-	p                    *patches
-	images, groups       int
-	ins, outs            int  // channels of a group
-	k                    int  // ins * kernel elements
-	single               bool // a kernel of one element: X is the matrix of patches
-	byRows               bool // panels are transposed
-	depth                int  // of k in a panel
-	cols                 int  // columns of a tile
-	colTiles, tileImages int  // tiles of an image, or images of a tile
-	rows, rowTiles       int  // rows of the weight in a task
+	g              *amd64.GEMM[T]
+	l              *lattice
+	images, groups int
+	ins, outs      int // channels of a group
+	k              int // ins * kernel elements
+	turned         bool
 
-	tasks      *tasks
-	panel      slotScratch
-	tile       slotScratch // a tile of several images, before it is spread over them
-	ws         slotScratch
-	x, w, b, y []T
+	depth          int  // of k at a time
+	width          int  // of a strip
+	rows, rowTiles int  // rows of the weight in a task
+	tileImages     int  // images of a task
+	apart          bool // strips run over several images: they are computed aside
+	direct         bool // rows of the matrix of patches are rows of the image
+	rowAt, placeAt offsets
+	alongRows      bool
+
+	packing, tasks *tasks
+	weights        *Scratch    // [groups*outs, k] in tiles, each k-major
+	spread         slotScratch // images spread out
+	fresh          []bool      // by slot: spread is not yet cleared
+	strip          slotScratch
+	aside          slotScratch
+	x, w, b, y     []T
 }
 
-// Sizes of panels, in elements: a panel should stay in the L2 cache, and both its sides be long enough for Gemm.
+// Bounds of a task, in elements and columns.
 const (
-	panelElems = 1 << 18
-	panelDepth = 384
-	panelCols  = 1024
-	minCols    = 128
-	minRows    = 64
+	spreadElems = 1 << 18 // of the images spread out for a task: they should stay in the L2 cache
+	taskCols    = 1024
+	minTaskCol  = 256
+	minRows     = 64
 )
 
 // plan cuts the work into tasks.
 func (v *convolution[T]) plan(c *Call) {
-	workers := c.Pool.Size()
-	v.depth = max(1, ceilDiv(v.k, max(1, ceilDiv(v.k, panelDepth))))
-	if v.byRows {
-		v.depth = max(1, ceilDiv(v.depth, v.p.kw)) * v.p.kw
+	workers, g, l := c.Pool.Size(), v.g, v.l
+	perImage := v.ins * l.plane
+	places := l.bands[0].places
+	v.tileImages = 1
+	if len(l.bands) == 1 && places > 0 {
+		v.tileImages = max(1, min(spreadElems/max(1, perImage), taskCols/places, v.images))
+		if even := ceilDiv(v.images*v.groups, 2*workers); even*places >= minTaskCol {
+			v.tileImages = min(v.tileImages, even)
+		}
+		v.tileImages = ceilDiv(v.images, max(1, ceilDiv(v.images, v.tileImages)))
 	}
-	if v.single {
-		v.depth = max(1, v.k)
+	blocks := ceilDiv(v.images, max(1, v.tileImages)) * len(l.bands) * v.groups
+	v.rowTiles = max(1, min(ceilDiv(4*workers, max(1, blocks)), v.outs/minRows))
+	if workers == 1 || blocks >= 4*workers {
+		v.rowTiles = 1
 	}
-	total := v.images * v.p.places
-	cols := min(panelCols, max(minCols, panelElems/min(v.depth, panelDepth)))
-	if v.groups*ceilDiv(total, cols) < 2*workers {
-		cols = min(cols, max(minCols, ceilDiv(total*v.groups, 2*workers)))
-	}
-	if v.p.places >= cols {
-		v.colTiles, v.tileImages = ceilDiv(v.p.places, cols), 1
-		v.cols = min(v.p.places, ceilDiv(ceilDiv(v.p.places, v.colTiles), 32)*32)
-		v.colTiles = ceilDiv(v.p.places, v.cols)
-	} else {
-		v.colTiles, v.tileImages = 1, max(1, min(v.images, cols/max(1, v.p.places)))
-		v.cols = v.tileImages * v.p.places
-	}
-	tiles := v.groups * v.colTiles * ceilDiv(v.images, v.tileImages)
-	v.rowTiles = max(1, min(ceilDiv(workers, max(1, tiles)), v.outs/minRows))
 	v.rows = ceilDiv(v.outs, v.rowTiles)
-	if v.p.places == 0 || v.outs == 0 {
-		tiles = 0
+	v.rowTiles = ceilDiv(v.outs, max(1, v.rows))
+	v.width = stripWidth(g, v.rows)
+	stride := v.ins * l.plane
+	if l.plain() {
+		stride = v.groups * v.ins * l.image
 	}
-	v.tasks = newTasks(c.Pool, tiles*v.rowTiles, v.task)
+	v.rowAt, v.placeAt = newOffsets(l.rowAt), newOffsets(l.placeAt(v.tileImages, stride))
+	v.alongRows = v.rowAt.mean() > v.placeAt.mean()
+	v.apart = v.tileImages > 1 && places%v.width != 0
+	v.direct = l.kernels == 1 && v.outs <= 4*g.Rows && !v.apart
+	if l.places == 0 || v.outs == 0 {
+		blocks = 0
+	}
+	v.tasks = newTasks(c.Pool, blocks*v.rowTiles, v.task)
+	v.packing = newTasks(c.Pool, v.groups*v.rowTiles, v.packWeights)
 	v.claim(c)
 }
 
 func (v *convolution[T]) claim(c *Call) {
 	slots, size := v.tasks.slots, sizeOf[T]()
-	if !v.single || v.tileImages > 1 {
-		v.panel = c.slotScratch(slots, size*v.depth*v.cols)
+	v.weights = c.Scratch(size*v.groups*v.outs*v.k + alignment)
+	if !v.l.plain() {
+		v.spread = c.slotScratch(slots, size*v.tileImages*v.ins*v.l.plane)
 	}
-	if v.tileImages > 1 {
-		v.tile = c.slotScratch(slots, size*v.rows*v.cols)
+	v.fresh = make([]bool, slots)
+	v.strip = c.slotScratch(slots, size*v.depth*v.width)
+	if v.apart {
+		v.aside = c.slotScratch(slots, size*v.rows*len(v.placeAt.at))
 	}
-	v.ws = c.slotScratch(slots, GemmWorkspace[T](v.tasks.inner, v.rows, v.cols, v.depth))
 }
 
 func (v *convolution[T]) run(x, w, bias, y []T) {
 	v.x, v.w, v.b, v.y = x, w, bias, y
+	for i := range v.fresh {
+		v.fresh[i] = true
+	}
+	v.packing.run()
 	v.tasks.run()
 	v.x, v.w, v.b, v.y = nil, nil, nil, nil
 }
 
-// task computes rows of a group for a tile of columns.
-func (v *convolution[T]) task(slot, t int) {
-	row, t := t%v.rowTiles, t/v.rowTiles
-	tile, t := t%v.colTiles, t/v.colTiles
-	group, block := t%v.groups, t/v.groups
-	image, places := block*v.tileImages, v.p.places
-	j0 := image*places + tile*v.cols
-	j1 := min(j0+v.cols, (image+1)*places)
-	if v.tileImages > 1 {
-		j1 = min(j0+v.cols, v.images*places)
-	}
-	m0 := group*v.outs + row*v.rows
-	m1 := min(m0+v.rows, (group+1)*v.outs)
-	if m0 >= m1 {
-		return
-	}
-	channels := v.groups * v.outs
-	if v.tileImages == 1 {
-		v.product(slot, group, m0, m1, j0, j1, v.y[(image*channels+m0)*places+tile*v.cols:], places)
-		return
-	}
-	cols := j1 - j0
-	dst := elems[T](v.tile.at(slot), (m1-m0)*cols)
-	v.product(slot, group, m0, m1, j0, j1, dst, cols)
-	for m := m0; m < m1; m++ {
-		for j := 0; j < cols; j += places {
-			i := image + j/places
-			copy(v.y[(i*channels+m)*places:][:places], dst[(m-m0)*cols+j:])
+// tiles is the number of tiles that so many rows are cut into; tile i of n holds rows [i*rows/n, (i+1)*rows/n).
+func (v *convolution[T]) tiles(rows int) int { return ceilDiv(rows, v.g.Rows) }
+
+// packWeights writes some rows of the weight in tiles: element (i, p) of a tile of n rows is at p*n+i.
+func (v *convolution[T]) packWeights(_, task int) {
+	row, group := task%v.rowTiles, task/v.rowTiles
+	m0 := row * v.rows
+	rows := min(v.rows, v.outs-m0)
+	packed := ScratchOf[T](v.weights)[(group*v.outs+m0)*v.k:]
+	tiles := v.tiles(rows)
+	for t := range tiles {
+		lo, hi := t*rows/tiles, (t+1)*rows/tiles
+		for m := lo; m < hi; m += v.g.Lanes {
+			v.packTile(packed[lo*v.k:], group, m0+m, min(v.g.Lanes, hi-m), m-lo, hi-lo)
 		}
 	}
 }
 
-// product computes dst = W[m0:m1] * patches[:, j0:j1] + bias, panel after panel.
-func (v *convolution[T]) product(slot, group, m0, m1, j0, j1 int, dst []T, ld int) {
-	beta := T(0)
-	cols := j1 - j0
-	if v.b != nil {
-		beta = 1
-		for m := m0; m < m1; m++ {
-			setAll(dst[(m-m0)*ld:][:cols], v.b[m])
-		}
-	}
-	stride := v.groups * v.ins * v.p.image
-	x := v.x[group*v.ins*v.p.image:]
-	ws := v.ws.at(slot)
-	if v.single && v.tileImages == 1 {
-		image, place := j0/v.p.places, j0%v.p.places
-		Gemm(v.tasks.inner, false, false, m1-m0, cols, v.k, 1, v.w[m0*v.k:], v.k,
-			x[image*stride+place:], v.p.places, beta, dst, ld, ws)
+// packTile writes rows m..m+n of a group's weight as rows from..from+n of a tile of ld rows.
+func (v *convolution[T]) packTile(tile []T, group, m, n, from, ld int) {
+	if v.k == 0 {
 		return
 	}
-	for k0 := 0; k0 < v.k; k0 += v.depth {
-		k1 := min(k0+v.depth, v.k)
-		panel, pld := elems[T](v.panel.at(slot), (k1-k0)*cols), cols
-		if v.byRows {
-			pld = k1 - k0
-			patchRows(v.p, panel, pld, x, stride, k0, k1, j0, j1)
-		} else {
-			patchColumns(v.p, panel, pld, x, stride, k0, k1, j0, j1)
-		}
-		Gemm(v.tasks.inner, false, v.byRows, m1-m0, cols, k1-k0, 1, v.w[m0*v.k+k0:], v.k, panel, pld, beta, dst, ld, ws)
+	if !v.turned {
+		v.g.Transpose(n, v.k, &v.w[(group*v.outs+m)*v.k], v.k, &tile[from], ld)
+		return
+	}
+	kernels := v.l.kernels
+	for i := range v.ins {
+		src := v.w[((group*v.ins+i)*v.outs+m)*kernels:]
+		v.g.Transpose(n, kernels, &src[0], kernels, &tile[(i*kernels+kernels-1)*ld+from], -ld)
+	}
+}
+
+// task computes rows of a group for a block of columns.
+func (v *convolution[T]) task(slot, t int) {
+	row, t := t%v.rowTiles, t/v.rowTiles
+	at, t := t%len(v.l.bands), t/len(v.l.bands)
+	group, block := t%v.groups, t/v.groups
+	b := &v.l.bands[at]
+	image := block * v.tileImages
+	images := min(v.tileImages, v.images-image)
+	m0 := row * v.rows
+	rows := min(v.rows, v.outs-m0)
+	src := v.lattice(slot, b, group, image, images)
+	y := v.y[(image*v.groups*v.outs+group*v.outs+m0)*v.l.places+b.first:]
+	dst, ld, cols := y, v.l.places, images*b.places
+	if v.apart {
+		dst, ld = elems[T](v.aside.at(slot), rows*cols), cols
+	}
+	v.start(dst, ld, group*v.outs+m0, rows, images, b.places)
+	beta := T(0)
+	if v.b != nil {
 		beta = 1
 	}
-	if v.k == 0 && v.b == nil {
-		for m := m0; m < m1; m++ {
-			clear(dst[(m-m0)*ld:][:cols])
+	for k0 := 0; k0 < v.k; k0 += v.depth {
+		v.block(slot, src, group, m0, rows, k0, min(k0+v.depth, v.k), cols, b.places, dst, ld, beta)
+		beta = 1
+	}
+	if !v.apart {
+		return
+	}
+	for i := range images {
+		for m := range rows {
+			copy(y[(i*v.groups*v.outs+m)*v.l.places:][:b.places], dst[m*cols+i*b.places:])
+		}
+	}
+}
+
+// lattice is the memory on which the patches of some images lie.
+func (v *convolution[T]) lattice(slot int, b *band, group, image, images int) []T {
+	if v.l.plain() {
+		return v.x[(image*v.groups+group)*v.ins*v.l.image:]
+	}
+	each := v.ins * v.l.plane
+	dst := elems[T](v.spread.at(slot), v.tileImages*each)
+	if v.fresh[slot] {
+		clear(dst)
+		v.fresh[slot] = false
+	}
+	for i := range images {
+		spread(v.l, v.g, b, dst[i*each:], v.x[((image+i)*v.groups+group)*v.ins*v.l.image:])
+	}
+	return dst
+}
+
+// start writes the bias, or zeros where no product follows.
+func (v *convolution[T]) start(dst []T, ld, channel, rows, images, places int) {
+	if v.b == nil && v.k > 0 {
+		return
+	}
+	for i := range images {
+		for m := range rows {
+			bias := T(0)
+			if v.b != nil {
+				bias = v.b[channel+m]
+			}
+			setAll(dst[v.column(i*places, places)+m*ld:][:places], bias)
+		}
+	}
+}
+
+// column is where column j of a task begins in what it computes.
+func (v *convolution[T]) column(j, places int) int {
+	if v.apart || v.tileImages == 1 {
+		return j
+	}
+	return j/places*v.groups*v.outs*v.l.places + j%places
+}
+
+// block adds the products over k0..k1.
+func (v *convolution[T]) block(slot int, src []T, group, m0, rows, k0, k1, cols, places int, dst []T, ld int, beta T) {
+	depth, tiles := k1-k0, v.tiles(rows)
+	weights := ScratchOf[T](v.weights)[(group*v.outs+m0)*v.k:]
+	strip := elems[T](v.strip.at(slot), v.depth*v.width)
+	for j := 0; j < cols; j += v.width {
+		n := min(v.width, cols-j)
+		b, ldb := unsafe.SliceData(strip), v.width
+		if v.direct && int(v.placeAt.run[j]) >= n {
+			b, ldb = &src[v.rowAt.at[k0]+v.placeAt.at[j]], v.l.plane
+		} else {
+			packStrip(v.g, strip, v.width, src, v.rowAt, k0, k1, v.placeAt, j, j+n, v.alongRows)
+		}
+		c := dst[v.column(j, places):]
+		for t := range tiles {
+			lo, hi := t*rows/tiles, (t+1)*rows/tiles
+			v.g.Tile(hi-lo, n, depth, &weights[lo*v.k+k0*(hi-lo)], 1, hi-lo, b, ldb, &c[lo*ld], ld, 1, beta)
 		}
 	}
 }

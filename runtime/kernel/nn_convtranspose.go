@@ -95,7 +95,7 @@ func newTransposed[T amd64.Float](c *Call, w *window, images, groups, ins, outs 
 	return t.run
 }
 
-// newTurned computes a transposed convolution of unit stride as a convolution: the kernel is turned round in scratch.
+// newTurned computes a transposed convolution of unit stride as a convolution with the kernel turned round.
 func newTurned[T amd64.Float](c *Call, w *window, images, groups, ins, outs int) func(x, w, bias, y []T) {
 	turned := &window{in: w.in, out: w.out, kernel: w.kernel, stride: w.stride, dilation: w.dilation}
 	for i := range w.in {
@@ -103,25 +103,15 @@ func newTurned[T amd64.Float](c *Call, w *window, images, groups, ins, outs int)
 		turned.padLo = append(turned.padLo, lo)
 		turned.padHi = append(turned.padHi, w.out[i]-1+w.extent(i)-w.in[i]-lo)
 	}
-	kernels := Count(w.kernel)
-	weight := c.Scratch(sizeOf[T]() * groups * ins * outs * kernels)
-	conv := newConvolution[T](c, turned, images, groups, ins, outs)
-	return func(x, w, bias, y []T) {
-		v := ScratchOf[T](weight)
-		for g := range groups {
-			for m := range outs {
-				for i := range ins {
-					src := w[((g*ins+i)*outs+m)*kernels:][:kernels]
-					dst := v[((g*outs+m)*ins+i)*kernels:][:kernels]
-					for k, e := range src {
-						dst[kernels-1-k] = e
-					}
-				}
-			}
-		}
-		conv(x, v, bias, y)
-	}
+	return newConvolution[T](c, turned, images, groups, ins, outs, true)
 }
+
+// Sizes of panels, in elements: a panel should stay in the L2 cache, and both its sides be long enough for Gemm.
+const (
+	panelElems = 1 << 18
+	panelDepth = 384
+	panelCols  = 1024
+)
 
 // transposed adds products of the weight's transpose, [outs*kernel, ins] per group, with X, [ins, images*places], to the
 // images that the places look at. A task is a group, some output channels, and a block of images, which it alone writes.

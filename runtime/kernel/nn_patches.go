@@ -2,103 +2,10 @@ package kernel
 
 import "github.com/asdlc/asdlc/runtime/kernel/amd64"
 
-// The four functions below copy between images and matrices of patches. A matrix has a row for each channel and kernel
-// element (r = channel*kernels + k) and a column for each image and place (j = image*places + place), or is the
-// transpose of that. Planes of one image follow each other in x; images are stride elements apart. The form is chosen by
-// which of a kernel's and the places' last dimension is the longer, for long runs.
-
-// patchColumns fills dst[r-r0][j-j0], rows ld apart, for r0 <= r < r1, j0 <= j < j1 (im2col).
-func patchColumns[T amd64.Float](p *patches, dst []T, ld int, x []T, stride, r0, r1, j0, j1 int) {
-	image0, place := j0/p.places, j0%p.places
-	line0, x0 := place/p.width, place%p.width
-	for r := r0; r < r1; r++ {
-		channel, k := r/p.kernels, r%p.kernels
-		kx := k % p.kw
-		lines := p.lineAt[k/p.kw*p.lines:][:p.lines]
-		first, lo, hi := p.first[kx], p.lo[kx], p.hi[kx]
-		row := dst[(r-r0)*ld:][:j1-j0]
-		line, from, plane := line0, x0, image0*stride+channel*p.image
-		for len(row) > 0 {
-			seg := row[:min(p.width-from, len(row))]
-			if at := lines[line]; at < 0 {
-				clear(seg)
-			} else {
-				patchRun(seg, x[plane+int(at):], from, lo, hi, first, p.step)
-			}
-			row, from = row[len(seg):], 0
-			if line++; line == p.lines {
-				line, plane = 0, plane+stride
-			}
-		}
-	}
-}
-
-// patchRun copies the elements under places from, from+1, ... of a line; those outside lo..hi are zero.
-func patchRun[T amd64.Float](seg, line []T, from, lo, hi, first, step int) {
-	lo, hi = min(max(lo-from, 0), len(seg)), min(max(hi-from, 0), len(seg))
-	for i := 0; i < lo; i++ {
-		seg[i] = 0
-	}
-	for i := max(lo, hi); i < len(seg); i++ {
-		seg[i] = 0
-	}
-	if lo >= hi {
-		return
-	}
-	at := (from+lo)*step + first
-	seg = seg[lo:hi]
-	switch {
-	case step != 1:
-		line = line[at:]
-		for i := range seg {
-			seg[i] = line[i*step]
-		}
-	case len(seg) < 16:
-		for i, v := range line[at : at+len(seg)] {
-			seg[i] = v
-		}
-	default:
-		copy(seg, line[at:])
-	}
-}
-
-// patchRows fills dst[j-j0][r-r0], rows ld apart; r0 and r1 are multiples of the kernel's last dimension.
-func patchRows[T amd64.Float](p *patches, dst []T, ld int, x []T, stride, r0, r1, j0, j1 int) {
-	kLines := p.kernels / p.kw
-	for j := j0; j < j1; j++ {
-		image, place := j/p.places, j%p.places
-		line, px := place/p.width, place%p.width
-		lo, hi := p.kLo[px], p.kHi[px]
-		row := dst[(j-j0)*ld:][:r1-r0]
-		channel, k := r0/p.kernels, r0%p.kernels/p.kw
-		plane := image*stride + channel*p.image
-		for ; len(row) > 0; row = row[p.kw:] {
-			seg := row[:p.kw]
-			at := p.lineAt[k*p.lines+line]
-			if at < 0 || lo == hi {
-				clear(seg)
-			} else {
-				patchKernel(p, seg, x[plane+int(at):], px, lo, hi)
-			}
-			if k++; k == kLines {
-				k, plane = 0, plane+p.image
-			}
-		}
-	}
-}
-
-func patchKernel[T amd64.Float](p *patches, seg, line []T, px, lo, hi int) {
-	clear(seg[:lo])
-	clear(seg[hi:])
-	line, seg = line[px*p.step+p.first[lo]:], seg[lo:hi]
-	if p.dilation == 1 {
-		copy(seg, line)
-		return
-	}
-	for i := range seg {
-		seg[i] = line[i*p.dilation]
-	}
-}
+// The functions below add matrices of patches to images. A matrix has a row for each channel and kernel element
+// (r = channel*kernels + k) and a column for each image and place (j = image*places + place), or is the transpose of that.
+// Planes of one image follow each other in x; images are stride elements apart. The form is chosen by which of a kernel's
+// and the places' last dimension is the longer, for long runs.
 
 // addPatchColumns adds src[r-r0][j-j0], rows ld apart, to the images (col2im).
 func addPatchColumns[T numeric](p *patches, src []T, ld int, x []T, stride, r0, r1, j0, j1 int) {

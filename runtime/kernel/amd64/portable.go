@@ -6,7 +6,8 @@ import "unsafe"
 func portableGEMM[T Float]() GEMM[T] {
 	return GEMM[T]{
 		Rows: 4, Cols: 4, WideRows: 4, WideCols: 4,
-		Tile: portableTile[T], Transpose: portableTranspose[T], Lanes: 4, Copy: portableCopy[T], DotRows: portableDotRows[T],
+		Tile: portableTile[T], Transpose: portableTranspose[T], Lanes: 4, Copy: portableCopy[T],
+		TransposeAt: portableTransposeAt[T], CopyAt: portableCopyAt[T], DotRows: portableDotRows[T],
 	}
 }
 
@@ -74,6 +75,22 @@ func portableTranspose[T Float](rows, cols int, src *T, lds int, dst *T, ldd int
 func portableCopy[T Float](rows, cols int, src *T, lds int, dst *T, ldd int) {
 	for i := range rows {
 		copy(unsafe.Slice(at(dst, i*ldd), cols), unsafe.Slice(at(src, i*lds), cols))
+	}
+}
+
+// portableTransposeAt is GEMM.TransposeAt.
+func portableTransposeAt[T Float](rows, cols int, src *T, off *int32, dst *T, ldd int) {
+	for i, o := range unsafe.Slice(off, rows) {
+		for p, v := range unsafe.Slice(at(src, int(o)), cols) {
+			*at(dst, p*ldd+i) = v
+		}
+	}
+}
+
+// portableCopyAt is GEMM.CopyAt.
+func portableCopyAt[T Float](rows, cols int, src *T, off *int32, dst *T, ldd int) {
+	for i, o := range unsafe.Slice(off, rows) {
+		copy(unsafe.Slice(at(dst, i*ldd), cols), unsafe.Slice(at(src, int(o)), cols))
 	}
 }
 

@@ -150,6 +150,63 @@ func TestCopy(t *testing.T) {
 	})
 }
 
+// offsets are starts of rows in no order, and where they begin in the source.
+func offsets(rows, cols int) (off []int32, base, size int) {
+	for i := range rows {
+		off = append(off, int32((i*7%rows-rows/2)*(cols+3)))
+	}
+	return off, rows * (cols + 3), 2 * rows * (cols + 3)
+}
+
+func testCopyAt[T Float](t *testing.T, g *GEMM[T]) {
+	for _, rows := range []int{1, 2, 5} {
+		for cols := 1; cols <= 4*g.Lanes; cols++ {
+			off, base, size := offsets(rows, cols)
+			ldd := cols + 2
+			src, dst := random[T](rand.New(rand.NewPCG(7, 8)), size), make([]T, rows*ldd)
+			g.CopyAt(rows, cols, &src[base], &off[0], &dst[0], ldd)
+			for i, got := range dst {
+				want := T(0)
+				if i%ldd < cols {
+					want = src[base+int(off[i/ldd])+i%ldd]
+				}
+				if got != want {
+					t.Fatalf("%dx%d: dst[%d,%d] = %v, want %v", rows, cols, i/ldd, i%ldd, got, want)
+				}
+			}
+		}
+	}
+}
+
+func testTransposeAt[T Float](t *testing.T, g *GEMM[T]) {
+	for rows := 1; rows <= g.Lanes; rows++ {
+		for cols := 0; cols <= 2*g.Lanes+3; cols++ {
+			off, base, size := offsets(rows, cols)
+			ldd := rows + 2
+			src, dst := random[T](rand.New(rand.NewPCG(3, 4)), size), make([]T, (cols+1)*ldd)
+			g.TransposeAt(rows, cols, &src[base], &off[0], &dst[0], ldd)
+			for i, got := range dst {
+				want := T(0)
+				if i/ldd < cols && i%ldd < rows {
+					want = src[base+int(off[i%ldd])+i/ldd]
+				}
+				if got != want {
+					t.Fatalf("%dx%d: dst[%d,%d] = %v, want %v", rows, cols, i/ldd, i%ldd, got, want)
+				}
+			}
+		}
+	}
+}
+
+func TestByOffsets(t *testing.T) {
+	forEachSet(t, func(t *testing.T, k *Kernels) {
+		testCopyAt(t, &k.F32)
+		testCopyAt(t, &k.F64)
+		testTransposeAt(t, &k.F32)
+		testTransposeAt(t, &k.F64)
+	})
+}
+
 func testDotRows[T Float](t *testing.T, g *GEMM[T]) {
 	rng := rand.New(rand.NewPCG(5, 6))
 	for _, rows := range []int{0, 1, 3, 4, 5, 9} {

@@ -7,143 +7,159 @@
 // func transposeF32AVX512(rows int, cols int, src *float32, lds int, dst *float32, ldd int)
 // Requires: AVX, AVX512F, BMI2, CMOV
 TEXT ·transposeF32AVX512(SB), NOSPLIT, $128-48
-	MOVQ    rows+0(FP), AX
-	MOVQ    cols+8(FP), CX
-	MOVQ    lds+24(FP), DX
-	SHLQ    $0x02, DX
-	MOVQ    src+16(FP), BX
-	MOVQ    dst+32(FP), SI
-	MOVQ    ldd+40(FP), DI
-	SHLQ    $0x02, DI
-	XORQ    R8, R8
-	MOVQ    AX, R9
-	MOVQ    R8, (SP)
+	XORQ    AX, AX
+	MOVQ    lds+24(FP), CX
+	SHLQ    $0x02, CX
+	MOVQ    rows+0(FP), DX
+	MOVQ    cols+8(FP), BX
+	MOVQ    src+16(FP), SI
+	MOVQ    dst+32(FP), DI
+	MOVQ    ldd+40(FP), R8
+	SHLQ    $0x02, R8
+	MOVQ    DX, R9
+	MOVQ    AX, R10
+	MOVQ    R10, (SP)
 	DECQ    R9
-	LEAQ    (R8)(DX*1), R10
+	LEAQ    (AX)(CX*1), R10
 	CMPQ    R9, $0x00
-	CMOVQGT R10, R8
-	MOVQ    R8, 8(SP)
+	CMOVQGT R10, AX
+	MOVQ    AX, R10
+	MOVQ    R10, 8(SP)
 	DECQ    R9
-	LEAQ    (R8)(DX*1), R10
+	LEAQ    (AX)(CX*1), R10
 	CMPQ    R9, $0x00
-	CMOVQGT R10, R8
-	MOVQ    R8, 16(SP)
+	CMOVQGT R10, AX
+	MOVQ    AX, R10
+	MOVQ    R10, 16(SP)
 	DECQ    R9
-	LEAQ    (R8)(DX*1), R10
+	LEAQ    (AX)(CX*1), R10
 	CMPQ    R9, $0x00
-	CMOVQGT R10, R8
-	MOVQ    R8, 24(SP)
+	CMOVQGT R10, AX
+	MOVQ    AX, R10
+	MOVQ    R10, 24(SP)
 	DECQ    R9
-	LEAQ    (R8)(DX*1), R10
+	LEAQ    (AX)(CX*1), R10
 	CMPQ    R9, $0x00
-	CMOVQGT R10, R8
-	MOVQ    R8, 32(SP)
+	CMOVQGT R10, AX
+	MOVQ    AX, R10
+	MOVQ    R10, 32(SP)
 	DECQ    R9
-	LEAQ    (R8)(DX*1), R10
+	LEAQ    (AX)(CX*1), R10
 	CMPQ    R9, $0x00
-	CMOVQGT R10, R8
-	MOVQ    R8, 40(SP)
+	CMOVQGT R10, AX
+	MOVQ    AX, R10
+	MOVQ    R10, 40(SP)
 	DECQ    R9
-	LEAQ    (R8)(DX*1), R10
+	LEAQ    (AX)(CX*1), R10
 	CMPQ    R9, $0x00
-	CMOVQGT R10, R8
-	MOVQ    R8, 48(SP)
+	CMOVQGT R10, AX
+	MOVQ    AX, R10
+	MOVQ    R10, 48(SP)
 	DECQ    R9
-	LEAQ    (R8)(DX*1), R10
+	LEAQ    (AX)(CX*1), R10
 	CMPQ    R9, $0x00
-	CMOVQGT R10, R8
-	MOVQ    R8, 56(SP)
+	CMOVQGT R10, AX
+	MOVQ    AX, R10
+	MOVQ    R10, 56(SP)
 	DECQ    R9
-	LEAQ    (R8)(DX*1), R10
+	LEAQ    (AX)(CX*1), R10
 	CMPQ    R9, $0x00
-	CMOVQGT R10, R8
-	MOVQ    R8, 64(SP)
+	CMOVQGT R10, AX
+	MOVQ    AX, R10
+	MOVQ    R10, 64(SP)
 	DECQ    R9
-	LEAQ    (R8)(DX*1), R10
+	LEAQ    (AX)(CX*1), R10
 	CMPQ    R9, $0x00
-	CMOVQGT R10, R8
-	MOVQ    R8, 72(SP)
+	CMOVQGT R10, AX
+	MOVQ    AX, R10
+	MOVQ    R10, 72(SP)
 	DECQ    R9
-	LEAQ    (R8)(DX*1), R10
+	LEAQ    (AX)(CX*1), R10
 	CMPQ    R9, $0x00
-	CMOVQGT R10, R8
-	MOVQ    R8, 80(SP)
+	CMOVQGT R10, AX
+	MOVQ    AX, R10
+	MOVQ    R10, 80(SP)
 	DECQ    R9
-	LEAQ    (R8)(DX*1), R10
+	LEAQ    (AX)(CX*1), R10
 	CMPQ    R9, $0x00
-	CMOVQGT R10, R8
-	MOVQ    R8, 88(SP)
+	CMOVQGT R10, AX
+	MOVQ    AX, R10
+	MOVQ    R10, 88(SP)
 	DECQ    R9
-	LEAQ    (R8)(DX*1), R10
+	LEAQ    (AX)(CX*1), R10
 	CMPQ    R9, $0x00
-	CMOVQGT R10, R8
-	MOVQ    R8, 96(SP)
+	CMOVQGT R10, AX
+	MOVQ    AX, R10
+	MOVQ    R10, 96(SP)
 	DECQ    R9
-	LEAQ    (R8)(DX*1), R10
+	LEAQ    (AX)(CX*1), R10
 	CMPQ    R9, $0x00
-	CMOVQGT R10, R8
-	MOVQ    R8, 104(SP)
+	CMOVQGT R10, AX
+	MOVQ    AX, R10
+	MOVQ    R10, 104(SP)
 	DECQ    R9
-	LEAQ    (R8)(DX*1), R10
+	LEAQ    (AX)(CX*1), R10
 	CMPQ    R9, $0x00
-	CMOVQGT R10, R8
-	MOVQ    R8, 112(SP)
+	CMOVQGT R10, AX
+	MOVQ    AX, R10
+	MOVQ    R10, 112(SP)
 	DECQ    R9
-	LEAQ    (R8)(DX*1), R10
+	LEAQ    (AX)(CX*1), R10
 	CMPQ    R9, $0x00
-	CMOVQGT R10, R8
-	MOVQ    R8, 120(SP)
+	CMOVQGT R10, AX
+	MOVQ    AX, R10
+	MOVQ    R10, 120(SP)
 	DECQ    R9
-	LEAQ    (R8)(DX*1), DX
+	LEAQ    (AX)(CX*1), CX
 	CMPQ    R9, $0x00
-	CMOVQGT DX, R8
-	MOVQ    $-1, DX
-	BZHIQ   AX, DX, DX
-	KMOVW   DX, K1
-	MOVQ    CX, DX
-	ANDQ    $0x0f, DX
-	MOVQ    $-1, R8
-	BZHIQ   DX, R8, R8
-	KMOVW   R8, K2
-	SHRQ    $0x04, CX
-	CMPQ    AX, $0x10
+	CMOVQGT CX, AX
+	MOVQ    $-1, AX
+	BZHIQ   DX, AX, AX
+	KMOVW   AX, K1
+	MOVQ    BX, AX
+	ANDQ    $0x0f, AX
+	MOVQ    $-1, CX
+	BZHIQ   AX, CX, CX
+	KMOVW   CX, K2
+	SHRQ    $0x04, BX
+	CMPQ    DX, $0x10
 	JNE     partial
-	TESTQ   CX, CX
+	TESTQ   BX, BX
 	JZ      wholetail
 
 wholeloop:
-	MOVQ       (SP), AX
-	VMOVUPS    (BX)(AX*1), Z0
-	MOVQ       8(SP), AX
-	VMOVUPS    (BX)(AX*1), Z1
-	MOVQ       16(SP), AX
-	VMOVUPS    (BX)(AX*1), Z2
-	MOVQ       24(SP), AX
-	VMOVUPS    (BX)(AX*1), Z3
-	MOVQ       32(SP), AX
-	VMOVUPS    (BX)(AX*1), Z4
-	MOVQ       40(SP), AX
-	VMOVUPS    (BX)(AX*1), Z5
-	MOVQ       48(SP), AX
-	VMOVUPS    (BX)(AX*1), Z6
-	MOVQ       56(SP), AX
-	VMOVUPS    (BX)(AX*1), Z7
-	MOVQ       64(SP), AX
-	VMOVUPS    (BX)(AX*1), Z8
-	MOVQ       72(SP), AX
-	VMOVUPS    (BX)(AX*1), Z9
-	MOVQ       80(SP), AX
-	VMOVUPS    (BX)(AX*1), Z10
-	MOVQ       88(SP), AX
-	VMOVUPS    (BX)(AX*1), Z11
-	MOVQ       96(SP), AX
-	VMOVUPS    (BX)(AX*1), Z12
-	MOVQ       104(SP), AX
-	VMOVUPS    (BX)(AX*1), Z13
-	MOVQ       112(SP), AX
-	VMOVUPS    (BX)(AX*1), Z14
-	MOVQ       120(SP), AX
-	VMOVUPS    (BX)(AX*1), Z15
+	MOVQ       (SP), CX
+	VMOVUPS    (SI)(CX*1), Z0
+	MOVQ       8(SP), CX
+	VMOVUPS    (SI)(CX*1), Z1
+	MOVQ       16(SP), CX
+	VMOVUPS    (SI)(CX*1), Z2
+	MOVQ       24(SP), CX
+	VMOVUPS    (SI)(CX*1), Z3
+	MOVQ       32(SP), CX
+	VMOVUPS    (SI)(CX*1), Z4
+	MOVQ       40(SP), CX
+	VMOVUPS    (SI)(CX*1), Z5
+	MOVQ       48(SP), CX
+	VMOVUPS    (SI)(CX*1), Z6
+	MOVQ       56(SP), CX
+	VMOVUPS    (SI)(CX*1), Z7
+	MOVQ       64(SP), CX
+	VMOVUPS    (SI)(CX*1), Z8
+	MOVQ       72(SP), CX
+	VMOVUPS    (SI)(CX*1), Z9
+	MOVQ       80(SP), CX
+	VMOVUPS    (SI)(CX*1), Z10
+	MOVQ       88(SP), CX
+	VMOVUPS    (SI)(CX*1), Z11
+	MOVQ       96(SP), CX
+	VMOVUPS    (SI)(CX*1), Z12
+	MOVQ       104(SP), CX
+	VMOVUPS    (SI)(CX*1), Z13
+	MOVQ       112(SP), CX
+	VMOVUPS    (SI)(CX*1), Z14
+	MOVQ       120(SP), CX
+	VMOVUPS    (SI)(CX*1), Z15
 	VUNPCKLPS  Z1, Z0, Z16
 	VUNPCKHPS  Z1, Z0, Z0
 	VUNPCKLPS  Z3, Z2, Z1
@@ -208,77 +224,77 @@ wholeloop:
 	VSHUFF32X4 $0xdd, Z12, Z8, Z4
 	VSHUFF32X4 $0x88, Z4, Z0, Z8
 	VSHUFF32X4 $0xdd, Z4, Z0, Z0
-	VMOVUPS    Z18, (SI)
-	ADDQ       DI, SI
-	VMOVUPS    Z17, (SI)
-	ADDQ       DI, SI
-	VMOVUPS    Z15, (SI)
-	ADDQ       DI, SI
-	VMOVUPS    Z16, (SI)
-	ADDQ       DI, SI
-	VMOVUPS    Z11, (SI)
-	ADDQ       DI, SI
-	VMOVUPS    Z6, (SI)
-	ADDQ       DI, SI
-	VMOVUPS    Z10, (SI)
-	ADDQ       DI, SI
-	VMOVUPS    Z8, (SI)
-	ADDQ       DI, SI
-	VMOVUPS    Z14, (SI)
-	ADDQ       DI, SI
-	VMOVUPS    Z7, (SI)
-	ADDQ       DI, SI
-	VMOVUPS    Z2, (SI)
-	ADDQ       DI, SI
-	VMOVUPS    Z9, (SI)
-	ADDQ       DI, SI
-	VMOVUPS    Z3, (SI)
-	ADDQ       DI, SI
-	VMOVUPS    Z1, (SI)
-	ADDQ       DI, SI
-	VMOVUPS    Z5, (SI)
-	ADDQ       DI, SI
-	VMOVUPS    Z0, (SI)
-	ADDQ       DI, SI
-	ADDQ       $0x00000040, BX
-	DECQ       CX
+	VMOVUPS    Z18, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z17, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z15, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z16, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z11, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z6, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z10, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z8, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z14, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z7, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z2, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z9, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z3, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z1, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z5, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z0, (DI)
+	ADDQ       R8, DI
+	ADDQ       $0x00000040, SI
+	DECQ       BX
 	JNZ        wholeloop
 
 wholetail:
-	TESTQ      DX, DX
+	TESTQ      AX, AX
 	JZ         done
-	MOVQ       (SP), AX
-	VMOVUPS.Z  (BX)(AX*1), K2, Z0
-	MOVQ       8(SP), AX
-	VMOVUPS.Z  (BX)(AX*1), K2, Z1
-	MOVQ       16(SP), AX
-	VMOVUPS.Z  (BX)(AX*1), K2, Z2
-	MOVQ       24(SP), AX
-	VMOVUPS.Z  (BX)(AX*1), K2, Z3
-	MOVQ       32(SP), AX
-	VMOVUPS.Z  (BX)(AX*1), K2, Z4
-	MOVQ       40(SP), AX
-	VMOVUPS.Z  (BX)(AX*1), K2, Z5
-	MOVQ       48(SP), AX
-	VMOVUPS.Z  (BX)(AX*1), K2, Z6
-	MOVQ       56(SP), AX
-	VMOVUPS.Z  (BX)(AX*1), K2, Z7
-	MOVQ       64(SP), AX
-	VMOVUPS.Z  (BX)(AX*1), K2, Z8
-	MOVQ       72(SP), AX
-	VMOVUPS.Z  (BX)(AX*1), K2, Z9
-	MOVQ       80(SP), AX
-	VMOVUPS.Z  (BX)(AX*1), K2, Z10
-	MOVQ       88(SP), AX
-	VMOVUPS.Z  (BX)(AX*1), K2, Z11
-	MOVQ       96(SP), AX
-	VMOVUPS.Z  (BX)(AX*1), K2, Z12
-	MOVQ       104(SP), AX
-	VMOVUPS.Z  (BX)(AX*1), K2, Z13
-	MOVQ       112(SP), AX
-	VMOVUPS.Z  (BX)(AX*1), K2, Z14
-	MOVQ       120(SP), AX
-	VMOVUPS.Z  (BX)(AX*1), K2, Z15
+	MOVQ       (SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z0
+	MOVQ       8(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z1
+	MOVQ       16(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z2
+	MOVQ       24(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z3
+	MOVQ       32(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z4
+	MOVQ       40(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z5
+	MOVQ       48(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z6
+	MOVQ       56(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z7
+	MOVQ       64(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z8
+	MOVQ       72(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z9
+	MOVQ       80(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z10
+	MOVQ       88(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z11
+	MOVQ       96(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z12
+	MOVQ       104(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z13
+	MOVQ       112(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z14
+	MOVQ       120(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z15
 	VUNPCKLPS  Z1, Z0, Z16
 	VUNPCKHPS  Z1, Z0, Z0
 	VUNPCKLPS  Z3, Z2, Z1
@@ -343,107 +359,107 @@ wholetail:
 	VSHUFF32X4 $0xdd, Z12, Z8, Z4
 	VSHUFF32X4 $0x88, Z4, Z0, Z8
 	VSHUFF32X4 $0xdd, Z4, Z0, Z0
-	VMOVUPS    Z18, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPS    Z18, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPS    Z17, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPS    Z17, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPS    Z15, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPS    Z15, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPS    Z16, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPS    Z16, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPS    Z11, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPS    Z11, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPS    Z6, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPS    Z6, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPS    Z10, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPS    Z10, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPS    Z8, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPS    Z8, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPS    Z14, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPS    Z14, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPS    Z7, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPS    Z7, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPS    Z2, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPS    Z2, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPS    Z9, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPS    Z9, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPS    Z3, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPS    Z3, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPS    Z1, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPS    Z1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPS    Z5, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPS    Z5, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPS    Z0, (SI)
-	ADDQ       DI, SI
+	VMOVUPS    Z0, (DI)
+	ADDQ       R8, DI
 	JMP        done
 
 partial:
-	TESTQ CX, CX
+	TESTQ BX, BX
 	JZ    partialtail
 
 partialloop:
-	MOVQ       (SP), AX
-	VMOVUPS    (BX)(AX*1), Z0
-	MOVQ       8(SP), AX
-	VMOVUPS    (BX)(AX*1), Z1
-	MOVQ       16(SP), AX
-	VMOVUPS    (BX)(AX*1), Z2
-	MOVQ       24(SP), AX
-	VMOVUPS    (BX)(AX*1), Z3
-	MOVQ       32(SP), AX
-	VMOVUPS    (BX)(AX*1), Z4
-	MOVQ       40(SP), AX
-	VMOVUPS    (BX)(AX*1), Z5
-	MOVQ       48(SP), AX
-	VMOVUPS    (BX)(AX*1), Z6
-	MOVQ       56(SP), AX
-	VMOVUPS    (BX)(AX*1), Z7
-	MOVQ       64(SP), AX
-	VMOVUPS    (BX)(AX*1), Z8
-	MOVQ       72(SP), AX
-	VMOVUPS    (BX)(AX*1), Z9
-	MOVQ       80(SP), AX
-	VMOVUPS    (BX)(AX*1), Z10
-	MOVQ       88(SP), AX
-	VMOVUPS    (BX)(AX*1), Z11
-	MOVQ       96(SP), AX
-	VMOVUPS    (BX)(AX*1), Z12
-	MOVQ       104(SP), AX
-	VMOVUPS    (BX)(AX*1), Z13
-	MOVQ       112(SP), AX
-	VMOVUPS    (BX)(AX*1), Z14
-	MOVQ       120(SP), AX
-	VMOVUPS    (BX)(AX*1), Z15
+	MOVQ       (SP), CX
+	VMOVUPS    (SI)(CX*1), Z0
+	MOVQ       8(SP), CX
+	VMOVUPS    (SI)(CX*1), Z1
+	MOVQ       16(SP), CX
+	VMOVUPS    (SI)(CX*1), Z2
+	MOVQ       24(SP), CX
+	VMOVUPS    (SI)(CX*1), Z3
+	MOVQ       32(SP), CX
+	VMOVUPS    (SI)(CX*1), Z4
+	MOVQ       40(SP), CX
+	VMOVUPS    (SI)(CX*1), Z5
+	MOVQ       48(SP), CX
+	VMOVUPS    (SI)(CX*1), Z6
+	MOVQ       56(SP), CX
+	VMOVUPS    (SI)(CX*1), Z7
+	MOVQ       64(SP), CX
+	VMOVUPS    (SI)(CX*1), Z8
+	MOVQ       72(SP), CX
+	VMOVUPS    (SI)(CX*1), Z9
+	MOVQ       80(SP), CX
+	VMOVUPS    (SI)(CX*1), Z10
+	MOVQ       88(SP), CX
+	VMOVUPS    (SI)(CX*1), Z11
+	MOVQ       96(SP), CX
+	VMOVUPS    (SI)(CX*1), Z12
+	MOVQ       104(SP), CX
+	VMOVUPS    (SI)(CX*1), Z13
+	MOVQ       112(SP), CX
+	VMOVUPS    (SI)(CX*1), Z14
+	MOVQ       120(SP), CX
+	VMOVUPS    (SI)(CX*1), Z15
 	VUNPCKLPS  Z1, Z0, Z16
 	VUNPCKHPS  Z1, Z0, Z0
 	VUNPCKLPS  Z3, Z2, Z1
@@ -508,77 +524,77 @@ partialloop:
 	VSHUFF32X4 $0xdd, Z12, Z8, Z4
 	VSHUFF32X4 $0x88, Z4, Z0, Z8
 	VSHUFF32X4 $0xdd, Z4, Z0, Z0
-	VMOVUPS    Z18, K1, (SI)
-	ADDQ       DI, SI
-	VMOVUPS    Z17, K1, (SI)
-	ADDQ       DI, SI
-	VMOVUPS    Z15, K1, (SI)
-	ADDQ       DI, SI
-	VMOVUPS    Z16, K1, (SI)
-	ADDQ       DI, SI
-	VMOVUPS    Z11, K1, (SI)
-	ADDQ       DI, SI
-	VMOVUPS    Z6, K1, (SI)
-	ADDQ       DI, SI
-	VMOVUPS    Z10, K1, (SI)
-	ADDQ       DI, SI
-	VMOVUPS    Z8, K1, (SI)
-	ADDQ       DI, SI
-	VMOVUPS    Z14, K1, (SI)
-	ADDQ       DI, SI
-	VMOVUPS    Z7, K1, (SI)
-	ADDQ       DI, SI
-	VMOVUPS    Z2, K1, (SI)
-	ADDQ       DI, SI
-	VMOVUPS    Z9, K1, (SI)
-	ADDQ       DI, SI
-	VMOVUPS    Z3, K1, (SI)
-	ADDQ       DI, SI
-	VMOVUPS    Z1, K1, (SI)
-	ADDQ       DI, SI
-	VMOVUPS    Z5, K1, (SI)
-	ADDQ       DI, SI
-	VMOVUPS    Z0, K1, (SI)
-	ADDQ       DI, SI
-	ADDQ       $0x00000040, BX
-	DECQ       CX
+	VMOVUPS    Z18, K1, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z17, K1, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z15, K1, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z16, K1, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z11, K1, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z6, K1, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z10, K1, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z8, K1, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z14, K1, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z7, K1, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z2, K1, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z9, K1, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z3, K1, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z1, K1, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z5, K1, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z0, K1, (DI)
+	ADDQ       R8, DI
+	ADDQ       $0x00000040, SI
+	DECQ       BX
 	JNZ        partialloop
 
 partialtail:
-	TESTQ      DX, DX
+	TESTQ      AX, AX
 	JZ         done
-	MOVQ       (SP), AX
-	VMOVUPS.Z  (BX)(AX*1), K2, Z0
-	MOVQ       8(SP), AX
-	VMOVUPS.Z  (BX)(AX*1), K2, Z1
-	MOVQ       16(SP), AX
-	VMOVUPS.Z  (BX)(AX*1), K2, Z2
-	MOVQ       24(SP), AX
-	VMOVUPS.Z  (BX)(AX*1), K2, Z3
-	MOVQ       32(SP), AX
-	VMOVUPS.Z  (BX)(AX*1), K2, Z4
-	MOVQ       40(SP), AX
-	VMOVUPS.Z  (BX)(AX*1), K2, Z5
-	MOVQ       48(SP), AX
-	VMOVUPS.Z  (BX)(AX*1), K2, Z6
-	MOVQ       56(SP), AX
-	VMOVUPS.Z  (BX)(AX*1), K2, Z7
-	MOVQ       64(SP), AX
-	VMOVUPS.Z  (BX)(AX*1), K2, Z8
-	MOVQ       72(SP), AX
-	VMOVUPS.Z  (BX)(AX*1), K2, Z9
-	MOVQ       80(SP), AX
-	VMOVUPS.Z  (BX)(AX*1), K2, Z10
-	MOVQ       88(SP), AX
-	VMOVUPS.Z  (BX)(AX*1), K2, Z11
-	MOVQ       96(SP), AX
-	VMOVUPS.Z  (BX)(AX*1), K2, Z12
-	MOVQ       104(SP), AX
-	VMOVUPS.Z  (BX)(AX*1), K2, Z13
-	MOVQ       112(SP), AX
-	VMOVUPS.Z  (BX)(AX*1), K2, Z14
-	MOVQ       120(SP), AX
-	VMOVUPS.Z  (BX)(AX*1), K2, Z15
+	MOVQ       (SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z0
+	MOVQ       8(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z1
+	MOVQ       16(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z2
+	MOVQ       24(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z3
+	MOVQ       32(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z4
+	MOVQ       40(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z5
+	MOVQ       48(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z6
+	MOVQ       56(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z7
+	MOVQ       64(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z8
+	MOVQ       72(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z9
+	MOVQ       80(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z10
+	MOVQ       88(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z11
+	MOVQ       96(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z12
+	MOVQ       104(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z13
+	MOVQ       112(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z14
+	MOVQ       120(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z15
 	VUNPCKLPS  Z1, Z0, Z16
 	VUNPCKHPS  Z1, Z0, Z0
 	VUNPCKLPS  Z3, Z2, Z1
@@ -643,68 +659,805 @@ partialtail:
 	VSHUFF32X4 $0xdd, Z12, Z8, Z4
 	VSHUFF32X4 $0x88, Z4, Z0, Z8
 	VSHUFF32X4 $0xdd, Z4, Z0, Z0
-	VMOVUPS    Z18, K1, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPS    Z18, K1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPS    Z17, K1, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPS    Z17, K1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPS    Z15, K1, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPS    Z15, K1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPS    Z16, K1, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPS    Z16, K1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPS    Z11, K1, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPS    Z11, K1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPS    Z6, K1, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPS    Z6, K1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPS    Z10, K1, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPS    Z10, K1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPS    Z8, K1, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPS    Z8, K1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPS    Z14, K1, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPS    Z14, K1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPS    Z7, K1, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPS    Z7, K1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPS    Z2, K1, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPS    Z2, K1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPS    Z9, K1, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPS    Z9, K1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPS    Z3, K1, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPS    Z3, K1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPS    Z1, K1, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPS    Z1, K1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPS    Z5, K1, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPS    Z5, K1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPS    Z0, K1, (SI)
-	ADDQ       DI, SI
+	VMOVUPS    Z0, K1, (DI)
+	ADDQ       R8, DI
+
+done:
+	VZEROUPPER
+	RET
+
+// func transposeAtF32AVX512(rows int, cols int, src *float32, off *int32, dst *float32, ldd int)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·transposeAtF32AVX512(SB), NOSPLIT, $128-48
+	MOVQ    off+24(FP), AX
+	MOVQ    $0x00000004, CX
+	MOVQ    rows+0(FP), DX
+	MOVQ    cols+8(FP), BX
+	MOVQ    src+16(FP), SI
+	MOVQ    dst+32(FP), DI
+	MOVQ    ldd+40(FP), R8
+	SHLQ    $0x02, R8
+	MOVQ    DX, R9
+	MOVLQSX (AX), R10
+	SHLQ    $0x02, R10
+	MOVQ    R10, (SP)
+	DECQ    R9
+	LEAQ    (AX)(CX*1), R10
+	CMPQ    R9, $0x00
+	CMOVQGT R10, AX
+	MOVLQSX (AX), R10
+	SHLQ    $0x02, R10
+	MOVQ    R10, 8(SP)
+	DECQ    R9
+	LEAQ    (AX)(CX*1), R10
+	CMPQ    R9, $0x00
+	CMOVQGT R10, AX
+	MOVLQSX (AX), R10
+	SHLQ    $0x02, R10
+	MOVQ    R10, 16(SP)
+	DECQ    R9
+	LEAQ    (AX)(CX*1), R10
+	CMPQ    R9, $0x00
+	CMOVQGT R10, AX
+	MOVLQSX (AX), R10
+	SHLQ    $0x02, R10
+	MOVQ    R10, 24(SP)
+	DECQ    R9
+	LEAQ    (AX)(CX*1), R10
+	CMPQ    R9, $0x00
+	CMOVQGT R10, AX
+	MOVLQSX (AX), R10
+	SHLQ    $0x02, R10
+	MOVQ    R10, 32(SP)
+	DECQ    R9
+	LEAQ    (AX)(CX*1), R10
+	CMPQ    R9, $0x00
+	CMOVQGT R10, AX
+	MOVLQSX (AX), R10
+	SHLQ    $0x02, R10
+	MOVQ    R10, 40(SP)
+	DECQ    R9
+	LEAQ    (AX)(CX*1), R10
+	CMPQ    R9, $0x00
+	CMOVQGT R10, AX
+	MOVLQSX (AX), R10
+	SHLQ    $0x02, R10
+	MOVQ    R10, 48(SP)
+	DECQ    R9
+	LEAQ    (AX)(CX*1), R10
+	CMPQ    R9, $0x00
+	CMOVQGT R10, AX
+	MOVLQSX (AX), R10
+	SHLQ    $0x02, R10
+	MOVQ    R10, 56(SP)
+	DECQ    R9
+	LEAQ    (AX)(CX*1), R10
+	CMPQ    R9, $0x00
+	CMOVQGT R10, AX
+	MOVLQSX (AX), R10
+	SHLQ    $0x02, R10
+	MOVQ    R10, 64(SP)
+	DECQ    R9
+	LEAQ    (AX)(CX*1), R10
+	CMPQ    R9, $0x00
+	CMOVQGT R10, AX
+	MOVLQSX (AX), R10
+	SHLQ    $0x02, R10
+	MOVQ    R10, 72(SP)
+	DECQ    R9
+	LEAQ    (AX)(CX*1), R10
+	CMPQ    R9, $0x00
+	CMOVQGT R10, AX
+	MOVLQSX (AX), R10
+	SHLQ    $0x02, R10
+	MOVQ    R10, 80(SP)
+	DECQ    R9
+	LEAQ    (AX)(CX*1), R10
+	CMPQ    R9, $0x00
+	CMOVQGT R10, AX
+	MOVLQSX (AX), R10
+	SHLQ    $0x02, R10
+	MOVQ    R10, 88(SP)
+	DECQ    R9
+	LEAQ    (AX)(CX*1), R10
+	CMPQ    R9, $0x00
+	CMOVQGT R10, AX
+	MOVLQSX (AX), R10
+	SHLQ    $0x02, R10
+	MOVQ    R10, 96(SP)
+	DECQ    R9
+	LEAQ    (AX)(CX*1), R10
+	CMPQ    R9, $0x00
+	CMOVQGT R10, AX
+	MOVLQSX (AX), R10
+	SHLQ    $0x02, R10
+	MOVQ    R10, 104(SP)
+	DECQ    R9
+	LEAQ    (AX)(CX*1), R10
+	CMPQ    R9, $0x00
+	CMOVQGT R10, AX
+	MOVLQSX (AX), R10
+	SHLQ    $0x02, R10
+	MOVQ    R10, 112(SP)
+	DECQ    R9
+	LEAQ    (AX)(CX*1), R10
+	CMPQ    R9, $0x00
+	CMOVQGT R10, AX
+	MOVLQSX (AX), R10
+	SHLQ    $0x02, R10
+	MOVQ    R10, 120(SP)
+	DECQ    R9
+	LEAQ    (AX)(CX*1), CX
+	CMPQ    R9, $0x00
+	CMOVQGT CX, AX
+	MOVQ    $-1, AX
+	BZHIQ   DX, AX, AX
+	KMOVW   AX, K1
+	MOVQ    BX, AX
+	ANDQ    $0x0f, AX
+	MOVQ    $-1, CX
+	BZHIQ   AX, CX, CX
+	KMOVW   CX, K2
+	SHRQ    $0x04, BX
+	CMPQ    DX, $0x10
+	JNE     partial
+	TESTQ   BX, BX
+	JZ      wholetail
+
+wholeloop:
+	MOVQ       (SP), CX
+	VMOVUPS    (SI)(CX*1), Z0
+	MOVQ       8(SP), CX
+	VMOVUPS    (SI)(CX*1), Z1
+	MOVQ       16(SP), CX
+	VMOVUPS    (SI)(CX*1), Z2
+	MOVQ       24(SP), CX
+	VMOVUPS    (SI)(CX*1), Z3
+	MOVQ       32(SP), CX
+	VMOVUPS    (SI)(CX*1), Z4
+	MOVQ       40(SP), CX
+	VMOVUPS    (SI)(CX*1), Z5
+	MOVQ       48(SP), CX
+	VMOVUPS    (SI)(CX*1), Z6
+	MOVQ       56(SP), CX
+	VMOVUPS    (SI)(CX*1), Z7
+	MOVQ       64(SP), CX
+	VMOVUPS    (SI)(CX*1), Z8
+	MOVQ       72(SP), CX
+	VMOVUPS    (SI)(CX*1), Z9
+	MOVQ       80(SP), CX
+	VMOVUPS    (SI)(CX*1), Z10
+	MOVQ       88(SP), CX
+	VMOVUPS    (SI)(CX*1), Z11
+	MOVQ       96(SP), CX
+	VMOVUPS    (SI)(CX*1), Z12
+	MOVQ       104(SP), CX
+	VMOVUPS    (SI)(CX*1), Z13
+	MOVQ       112(SP), CX
+	VMOVUPS    (SI)(CX*1), Z14
+	MOVQ       120(SP), CX
+	VMOVUPS    (SI)(CX*1), Z15
+	VUNPCKLPS  Z1, Z0, Z16
+	VUNPCKHPS  Z1, Z0, Z0
+	VUNPCKLPS  Z3, Z2, Z1
+	VUNPCKHPS  Z3, Z2, Z2
+	VUNPCKLPD  Z1, Z16, Z3
+	VUNPCKHPD  Z1, Z16, Z1
+	VUNPCKLPD  Z2, Z0, Z16
+	VUNPCKHPD  Z2, Z0, Z0
+	VUNPCKLPS  Z5, Z4, Z2
+	VUNPCKHPS  Z5, Z4, Z4
+	VUNPCKLPS  Z7, Z6, Z5
+	VUNPCKHPS  Z7, Z6, Z6
+	VUNPCKLPD  Z5, Z2, Z7
+	VUNPCKHPD  Z5, Z2, Z2
+	VUNPCKLPD  Z6, Z4, Z5
+	VUNPCKHPD  Z6, Z4, Z4
+	VUNPCKLPS  Z9, Z8, Z6
+	VUNPCKHPS  Z9, Z8, Z8
+	VUNPCKLPS  Z11, Z10, Z9
+	VUNPCKHPS  Z11, Z10, Z10
+	VUNPCKLPD  Z9, Z6, Z11
+	VUNPCKHPD  Z9, Z6, Z6
+	VUNPCKLPD  Z10, Z8, Z9
+	VUNPCKHPD  Z10, Z8, Z8
+	VUNPCKLPS  Z13, Z12, Z10
+	VUNPCKHPS  Z13, Z12, Z12
+	VUNPCKLPS  Z15, Z14, Z13
+	VUNPCKHPS  Z15, Z14, Z14
+	VUNPCKLPD  Z13, Z10, Z15
+	VUNPCKHPD  Z13, Z10, Z10
+	VUNPCKLPD  Z14, Z12, Z13
+	VUNPCKHPD  Z14, Z12, Z12
+	VSHUFF32X4 $0x88, Z7, Z3, Z14
+	VSHUFF32X4 $0x88, Z15, Z11, Z17
+	VSHUFF32X4 $0x88, Z17, Z14, Z18
+	VSHUFF32X4 $0xdd, Z17, Z14, Z14
+	VSHUFF32X4 $0xdd, Z7, Z3, Z3
+	VSHUFF32X4 $0xdd, Z15, Z11, Z7
+	VSHUFF32X4 $0x88, Z7, Z3, Z11
+	VSHUFF32X4 $0xdd, Z7, Z3, Z3
+	VSHUFF32X4 $0x88, Z2, Z1, Z7
+	VSHUFF32X4 $0x88, Z10, Z6, Z15
+	VSHUFF32X4 $0x88, Z15, Z7, Z17
+	VSHUFF32X4 $0xdd, Z15, Z7, Z7
+	VSHUFF32X4 $0xdd, Z2, Z1, Z1
+	VSHUFF32X4 $0xdd, Z10, Z6, Z2
+	VSHUFF32X4 $0x88, Z2, Z1, Z6
+	VSHUFF32X4 $0xdd, Z2, Z1, Z1
+	VSHUFF32X4 $0x88, Z5, Z16, Z2
+	VSHUFF32X4 $0x88, Z13, Z9, Z10
+	VSHUFF32X4 $0x88, Z10, Z2, Z15
+	VSHUFF32X4 $0xdd, Z10, Z2, Z2
+	VSHUFF32X4 $0xdd, Z5, Z16, Z5
+	VSHUFF32X4 $0xdd, Z13, Z9, Z9
+	VSHUFF32X4 $0x88, Z9, Z5, Z10
+	VSHUFF32X4 $0xdd, Z9, Z5, Z5
+	VSHUFF32X4 $0x88, Z4, Z0, Z9
+	VSHUFF32X4 $0x88, Z12, Z8, Z13
+	VSHUFF32X4 $0x88, Z13, Z9, Z16
+	VSHUFF32X4 $0xdd, Z13, Z9, Z9
+	VSHUFF32X4 $0xdd, Z4, Z0, Z0
+	VSHUFF32X4 $0xdd, Z12, Z8, Z4
+	VSHUFF32X4 $0x88, Z4, Z0, Z8
+	VSHUFF32X4 $0xdd, Z4, Z0, Z0
+	VMOVUPS    Z18, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z17, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z15, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z16, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z11, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z6, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z10, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z8, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z14, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z7, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z2, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z9, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z3, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z1, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z5, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z0, (DI)
+	ADDQ       R8, DI
+	ADDQ       $0x00000040, SI
+	DECQ       BX
+	JNZ        wholeloop
+
+wholetail:
+	TESTQ      AX, AX
+	JZ         done
+	MOVQ       (SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z0
+	MOVQ       8(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z1
+	MOVQ       16(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z2
+	MOVQ       24(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z3
+	MOVQ       32(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z4
+	MOVQ       40(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z5
+	MOVQ       48(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z6
+	MOVQ       56(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z7
+	MOVQ       64(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z8
+	MOVQ       72(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z9
+	MOVQ       80(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z10
+	MOVQ       88(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z11
+	MOVQ       96(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z12
+	MOVQ       104(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z13
+	MOVQ       112(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z14
+	MOVQ       120(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z15
+	VUNPCKLPS  Z1, Z0, Z16
+	VUNPCKHPS  Z1, Z0, Z0
+	VUNPCKLPS  Z3, Z2, Z1
+	VUNPCKHPS  Z3, Z2, Z2
+	VUNPCKLPD  Z1, Z16, Z3
+	VUNPCKHPD  Z1, Z16, Z1
+	VUNPCKLPD  Z2, Z0, Z16
+	VUNPCKHPD  Z2, Z0, Z0
+	VUNPCKLPS  Z5, Z4, Z2
+	VUNPCKHPS  Z5, Z4, Z4
+	VUNPCKLPS  Z7, Z6, Z5
+	VUNPCKHPS  Z7, Z6, Z6
+	VUNPCKLPD  Z5, Z2, Z7
+	VUNPCKHPD  Z5, Z2, Z2
+	VUNPCKLPD  Z6, Z4, Z5
+	VUNPCKHPD  Z6, Z4, Z4
+	VUNPCKLPS  Z9, Z8, Z6
+	VUNPCKHPS  Z9, Z8, Z8
+	VUNPCKLPS  Z11, Z10, Z9
+	VUNPCKHPS  Z11, Z10, Z10
+	VUNPCKLPD  Z9, Z6, Z11
+	VUNPCKHPD  Z9, Z6, Z6
+	VUNPCKLPD  Z10, Z8, Z9
+	VUNPCKHPD  Z10, Z8, Z8
+	VUNPCKLPS  Z13, Z12, Z10
+	VUNPCKHPS  Z13, Z12, Z12
+	VUNPCKLPS  Z15, Z14, Z13
+	VUNPCKHPS  Z15, Z14, Z14
+	VUNPCKLPD  Z13, Z10, Z15
+	VUNPCKHPD  Z13, Z10, Z10
+	VUNPCKLPD  Z14, Z12, Z13
+	VUNPCKHPD  Z14, Z12, Z12
+	VSHUFF32X4 $0x88, Z7, Z3, Z14
+	VSHUFF32X4 $0x88, Z15, Z11, Z17
+	VSHUFF32X4 $0x88, Z17, Z14, Z18
+	VSHUFF32X4 $0xdd, Z17, Z14, Z14
+	VSHUFF32X4 $0xdd, Z7, Z3, Z3
+	VSHUFF32X4 $0xdd, Z15, Z11, Z7
+	VSHUFF32X4 $0x88, Z7, Z3, Z11
+	VSHUFF32X4 $0xdd, Z7, Z3, Z3
+	VSHUFF32X4 $0x88, Z2, Z1, Z7
+	VSHUFF32X4 $0x88, Z10, Z6, Z15
+	VSHUFF32X4 $0x88, Z15, Z7, Z17
+	VSHUFF32X4 $0xdd, Z15, Z7, Z7
+	VSHUFF32X4 $0xdd, Z2, Z1, Z1
+	VSHUFF32X4 $0xdd, Z10, Z6, Z2
+	VSHUFF32X4 $0x88, Z2, Z1, Z6
+	VSHUFF32X4 $0xdd, Z2, Z1, Z1
+	VSHUFF32X4 $0x88, Z5, Z16, Z2
+	VSHUFF32X4 $0x88, Z13, Z9, Z10
+	VSHUFF32X4 $0x88, Z10, Z2, Z15
+	VSHUFF32X4 $0xdd, Z10, Z2, Z2
+	VSHUFF32X4 $0xdd, Z5, Z16, Z5
+	VSHUFF32X4 $0xdd, Z13, Z9, Z9
+	VSHUFF32X4 $0x88, Z9, Z5, Z10
+	VSHUFF32X4 $0xdd, Z9, Z5, Z5
+	VSHUFF32X4 $0x88, Z4, Z0, Z9
+	VSHUFF32X4 $0x88, Z12, Z8, Z13
+	VSHUFF32X4 $0x88, Z13, Z9, Z16
+	VSHUFF32X4 $0xdd, Z13, Z9, Z9
+	VSHUFF32X4 $0xdd, Z4, Z0, Z0
+	VSHUFF32X4 $0xdd, Z12, Z8, Z4
+	VSHUFF32X4 $0x88, Z4, Z0, Z8
+	VSHUFF32X4 $0xdd, Z4, Z0, Z0
+	VMOVUPS    Z18, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPS    Z17, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPS    Z15, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPS    Z16, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPS    Z11, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPS    Z6, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPS    Z10, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPS    Z8, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPS    Z14, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPS    Z7, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPS    Z2, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPS    Z9, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPS    Z3, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPS    Z1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPS    Z5, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPS    Z0, (DI)
+	ADDQ       R8, DI
+	JMP        done
+
+partial:
+	TESTQ BX, BX
+	JZ    partialtail
+
+partialloop:
+	MOVQ       (SP), CX
+	VMOVUPS    (SI)(CX*1), Z0
+	MOVQ       8(SP), CX
+	VMOVUPS    (SI)(CX*1), Z1
+	MOVQ       16(SP), CX
+	VMOVUPS    (SI)(CX*1), Z2
+	MOVQ       24(SP), CX
+	VMOVUPS    (SI)(CX*1), Z3
+	MOVQ       32(SP), CX
+	VMOVUPS    (SI)(CX*1), Z4
+	MOVQ       40(SP), CX
+	VMOVUPS    (SI)(CX*1), Z5
+	MOVQ       48(SP), CX
+	VMOVUPS    (SI)(CX*1), Z6
+	MOVQ       56(SP), CX
+	VMOVUPS    (SI)(CX*1), Z7
+	MOVQ       64(SP), CX
+	VMOVUPS    (SI)(CX*1), Z8
+	MOVQ       72(SP), CX
+	VMOVUPS    (SI)(CX*1), Z9
+	MOVQ       80(SP), CX
+	VMOVUPS    (SI)(CX*1), Z10
+	MOVQ       88(SP), CX
+	VMOVUPS    (SI)(CX*1), Z11
+	MOVQ       96(SP), CX
+	VMOVUPS    (SI)(CX*1), Z12
+	MOVQ       104(SP), CX
+	VMOVUPS    (SI)(CX*1), Z13
+	MOVQ       112(SP), CX
+	VMOVUPS    (SI)(CX*1), Z14
+	MOVQ       120(SP), CX
+	VMOVUPS    (SI)(CX*1), Z15
+	VUNPCKLPS  Z1, Z0, Z16
+	VUNPCKHPS  Z1, Z0, Z0
+	VUNPCKLPS  Z3, Z2, Z1
+	VUNPCKHPS  Z3, Z2, Z2
+	VUNPCKLPD  Z1, Z16, Z3
+	VUNPCKHPD  Z1, Z16, Z1
+	VUNPCKLPD  Z2, Z0, Z16
+	VUNPCKHPD  Z2, Z0, Z0
+	VUNPCKLPS  Z5, Z4, Z2
+	VUNPCKHPS  Z5, Z4, Z4
+	VUNPCKLPS  Z7, Z6, Z5
+	VUNPCKHPS  Z7, Z6, Z6
+	VUNPCKLPD  Z5, Z2, Z7
+	VUNPCKHPD  Z5, Z2, Z2
+	VUNPCKLPD  Z6, Z4, Z5
+	VUNPCKHPD  Z6, Z4, Z4
+	VUNPCKLPS  Z9, Z8, Z6
+	VUNPCKHPS  Z9, Z8, Z8
+	VUNPCKLPS  Z11, Z10, Z9
+	VUNPCKHPS  Z11, Z10, Z10
+	VUNPCKLPD  Z9, Z6, Z11
+	VUNPCKHPD  Z9, Z6, Z6
+	VUNPCKLPD  Z10, Z8, Z9
+	VUNPCKHPD  Z10, Z8, Z8
+	VUNPCKLPS  Z13, Z12, Z10
+	VUNPCKHPS  Z13, Z12, Z12
+	VUNPCKLPS  Z15, Z14, Z13
+	VUNPCKHPS  Z15, Z14, Z14
+	VUNPCKLPD  Z13, Z10, Z15
+	VUNPCKHPD  Z13, Z10, Z10
+	VUNPCKLPD  Z14, Z12, Z13
+	VUNPCKHPD  Z14, Z12, Z12
+	VSHUFF32X4 $0x88, Z7, Z3, Z14
+	VSHUFF32X4 $0x88, Z15, Z11, Z17
+	VSHUFF32X4 $0x88, Z17, Z14, Z18
+	VSHUFF32X4 $0xdd, Z17, Z14, Z14
+	VSHUFF32X4 $0xdd, Z7, Z3, Z3
+	VSHUFF32X4 $0xdd, Z15, Z11, Z7
+	VSHUFF32X4 $0x88, Z7, Z3, Z11
+	VSHUFF32X4 $0xdd, Z7, Z3, Z3
+	VSHUFF32X4 $0x88, Z2, Z1, Z7
+	VSHUFF32X4 $0x88, Z10, Z6, Z15
+	VSHUFF32X4 $0x88, Z15, Z7, Z17
+	VSHUFF32X4 $0xdd, Z15, Z7, Z7
+	VSHUFF32X4 $0xdd, Z2, Z1, Z1
+	VSHUFF32X4 $0xdd, Z10, Z6, Z2
+	VSHUFF32X4 $0x88, Z2, Z1, Z6
+	VSHUFF32X4 $0xdd, Z2, Z1, Z1
+	VSHUFF32X4 $0x88, Z5, Z16, Z2
+	VSHUFF32X4 $0x88, Z13, Z9, Z10
+	VSHUFF32X4 $0x88, Z10, Z2, Z15
+	VSHUFF32X4 $0xdd, Z10, Z2, Z2
+	VSHUFF32X4 $0xdd, Z5, Z16, Z5
+	VSHUFF32X4 $0xdd, Z13, Z9, Z9
+	VSHUFF32X4 $0x88, Z9, Z5, Z10
+	VSHUFF32X4 $0xdd, Z9, Z5, Z5
+	VSHUFF32X4 $0x88, Z4, Z0, Z9
+	VSHUFF32X4 $0x88, Z12, Z8, Z13
+	VSHUFF32X4 $0x88, Z13, Z9, Z16
+	VSHUFF32X4 $0xdd, Z13, Z9, Z9
+	VSHUFF32X4 $0xdd, Z4, Z0, Z0
+	VSHUFF32X4 $0xdd, Z12, Z8, Z4
+	VSHUFF32X4 $0x88, Z4, Z0, Z8
+	VSHUFF32X4 $0xdd, Z4, Z0, Z0
+	VMOVUPS    Z18, K1, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z17, K1, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z15, K1, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z16, K1, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z11, K1, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z6, K1, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z10, K1, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z8, K1, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z14, K1, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z7, K1, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z2, K1, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z9, K1, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z3, K1, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z1, K1, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z5, K1, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Z0, K1, (DI)
+	ADDQ       R8, DI
+	ADDQ       $0x00000040, SI
+	DECQ       BX
+	JNZ        partialloop
+
+partialtail:
+	TESTQ      AX, AX
+	JZ         done
+	MOVQ       (SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z0
+	MOVQ       8(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z1
+	MOVQ       16(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z2
+	MOVQ       24(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z3
+	MOVQ       32(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z4
+	MOVQ       40(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z5
+	MOVQ       48(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z6
+	MOVQ       56(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z7
+	MOVQ       64(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z8
+	MOVQ       72(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z9
+	MOVQ       80(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z10
+	MOVQ       88(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z11
+	MOVQ       96(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z12
+	MOVQ       104(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z13
+	MOVQ       112(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z14
+	MOVQ       120(SP), CX
+	VMOVUPS.Z  (SI)(CX*1), K2, Z15
+	VUNPCKLPS  Z1, Z0, Z16
+	VUNPCKHPS  Z1, Z0, Z0
+	VUNPCKLPS  Z3, Z2, Z1
+	VUNPCKHPS  Z3, Z2, Z2
+	VUNPCKLPD  Z1, Z16, Z3
+	VUNPCKHPD  Z1, Z16, Z1
+	VUNPCKLPD  Z2, Z0, Z16
+	VUNPCKHPD  Z2, Z0, Z0
+	VUNPCKLPS  Z5, Z4, Z2
+	VUNPCKHPS  Z5, Z4, Z4
+	VUNPCKLPS  Z7, Z6, Z5
+	VUNPCKHPS  Z7, Z6, Z6
+	VUNPCKLPD  Z5, Z2, Z7
+	VUNPCKHPD  Z5, Z2, Z2
+	VUNPCKLPD  Z6, Z4, Z5
+	VUNPCKHPD  Z6, Z4, Z4
+	VUNPCKLPS  Z9, Z8, Z6
+	VUNPCKHPS  Z9, Z8, Z8
+	VUNPCKLPS  Z11, Z10, Z9
+	VUNPCKHPS  Z11, Z10, Z10
+	VUNPCKLPD  Z9, Z6, Z11
+	VUNPCKHPD  Z9, Z6, Z6
+	VUNPCKLPD  Z10, Z8, Z9
+	VUNPCKHPD  Z10, Z8, Z8
+	VUNPCKLPS  Z13, Z12, Z10
+	VUNPCKHPS  Z13, Z12, Z12
+	VUNPCKLPS  Z15, Z14, Z13
+	VUNPCKHPS  Z15, Z14, Z14
+	VUNPCKLPD  Z13, Z10, Z15
+	VUNPCKHPD  Z13, Z10, Z10
+	VUNPCKLPD  Z14, Z12, Z13
+	VUNPCKHPD  Z14, Z12, Z12
+	VSHUFF32X4 $0x88, Z7, Z3, Z14
+	VSHUFF32X4 $0x88, Z15, Z11, Z17
+	VSHUFF32X4 $0x88, Z17, Z14, Z18
+	VSHUFF32X4 $0xdd, Z17, Z14, Z14
+	VSHUFF32X4 $0xdd, Z7, Z3, Z3
+	VSHUFF32X4 $0xdd, Z15, Z11, Z7
+	VSHUFF32X4 $0x88, Z7, Z3, Z11
+	VSHUFF32X4 $0xdd, Z7, Z3, Z3
+	VSHUFF32X4 $0x88, Z2, Z1, Z7
+	VSHUFF32X4 $0x88, Z10, Z6, Z15
+	VSHUFF32X4 $0x88, Z15, Z7, Z17
+	VSHUFF32X4 $0xdd, Z15, Z7, Z7
+	VSHUFF32X4 $0xdd, Z2, Z1, Z1
+	VSHUFF32X4 $0xdd, Z10, Z6, Z2
+	VSHUFF32X4 $0x88, Z2, Z1, Z6
+	VSHUFF32X4 $0xdd, Z2, Z1, Z1
+	VSHUFF32X4 $0x88, Z5, Z16, Z2
+	VSHUFF32X4 $0x88, Z13, Z9, Z10
+	VSHUFF32X4 $0x88, Z10, Z2, Z15
+	VSHUFF32X4 $0xdd, Z10, Z2, Z2
+	VSHUFF32X4 $0xdd, Z5, Z16, Z5
+	VSHUFF32X4 $0xdd, Z13, Z9, Z9
+	VSHUFF32X4 $0x88, Z9, Z5, Z10
+	VSHUFF32X4 $0xdd, Z9, Z5, Z5
+	VSHUFF32X4 $0x88, Z4, Z0, Z9
+	VSHUFF32X4 $0x88, Z12, Z8, Z13
+	VSHUFF32X4 $0x88, Z13, Z9, Z16
+	VSHUFF32X4 $0xdd, Z13, Z9, Z9
+	VSHUFF32X4 $0xdd, Z4, Z0, Z0
+	VSHUFF32X4 $0xdd, Z12, Z8, Z4
+	VSHUFF32X4 $0x88, Z4, Z0, Z8
+	VSHUFF32X4 $0xdd, Z4, Z0, Z0
+	VMOVUPS    Z18, K1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPS    Z17, K1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPS    Z15, K1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPS    Z16, K1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPS    Z11, K1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPS    Z6, K1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPS    Z10, K1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPS    Z8, K1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPS    Z14, K1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPS    Z7, K1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPS    Z2, K1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPS    Z9, K1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPS    Z3, K1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPS    Z1, K1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPS    Z5, K1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPS    Z0, K1, (DI)
+	ADDQ       R8, DI
 
 done:
 	VZEROUPPER
@@ -713,43 +1466,43 @@ done:
 // func copyRowsF32AVX512(rows int, cols int, src *float32, lds int, dst *float32, ldd int)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·copyRowsF32AVX512(SB), NOSPLIT, $0-48
-	MOVQ  rows+0(FP), AX
-	MOVQ  cols+8(FP), CX
-	MOVQ  src+16(FP), DX
-	MOVQ  lds+24(FP), BX
-	SHLQ  $0x02, BX
+	MOVQ  src+16(FP), AX
+	MOVQ  lds+24(FP), CX
+	SHLQ  $0x02, CX
+	MOVQ  rows+0(FP), DX
+	MOVQ  cols+8(FP), BX
 	MOVQ  dst+32(FP), SI
 	MOVQ  ldd+40(FP), DI
 	SHLQ  $0x02, DI
-	MOVQ  CX, R8
+	MOVQ  BX, R8
 	DECQ  R8
 	SHRQ  $0x04, R8
-	ANDQ  $0x0f, CX
+	ANDQ  $0x0f, BX
 	MOVQ  $-1, R9
-	BZHIQ CX, R9, R9
+	BZHIQ BX, R9, R9
 	KMOVW R9, K1
 	CMPQ  R8, $0x00
 	JNE   not1
-	TESTQ CX, CX
+	TESTQ BX, BX
 	JNZ   mask1
 
 copy1:
-	VMOVUPS (DX), Z0
+	VMOVUPS (AX), Z0
 	VMOVUPS Z0, (SI)
-	ADDQ    BX, DX
+	ADDQ    CX, AX
 	ADDQ    DI, SI
-	DECQ    AX
+	DECQ    DX
 	JNZ     copy1
 	VZEROUPPER
 	RET
 
 mask1:
 copy1m:
-	VMOVUPS.Z (DX), K1, Z0
+	VMOVUPS.Z (AX), K1, Z0
 	VMOVUPS   Z0, K1, (SI)
-	ADDQ      BX, DX
+	ADDQ      CX, AX
 	ADDQ      DI, SI
-	DECQ      AX
+	DECQ      DX
 	JNZ       copy1m
 	VZEROUPPER
 	RET
@@ -757,30 +1510,30 @@ copy1m:
 not1:
 	CMPQ  R8, $0x01
 	JNE   not2
-	TESTQ CX, CX
+	TESTQ BX, BX
 	JNZ   mask2
 
 copy2:
-	VMOVUPS (DX), Z0
+	VMOVUPS (AX), Z0
 	VMOVUPS Z0, (SI)
-	VMOVUPS 64(DX), Z0
+	VMOVUPS 64(AX), Z0
 	VMOVUPS Z0, 64(SI)
-	ADDQ    BX, DX
+	ADDQ    CX, AX
 	ADDQ    DI, SI
-	DECQ    AX
+	DECQ    DX
 	JNZ     copy2
 	VZEROUPPER
 	RET
 
 mask2:
 copy2m:
-	VMOVUPS   (DX), Z0
+	VMOVUPS   (AX), Z0
 	VMOVUPS   Z0, (SI)
-	VMOVUPS.Z 64(DX), K1, Z0
+	VMOVUPS.Z 64(AX), K1, Z0
 	VMOVUPS   Z0, K1, 64(SI)
-	ADDQ      BX, DX
+	ADDQ      CX, AX
 	ADDQ      DI, SI
-	DECQ      AX
+	DECQ      DX
 	JNZ       copy2m
 	VZEROUPPER
 	RET
@@ -788,43 +1541,203 @@ copy2m:
 not2:
 	CMPQ  R8, $0x02
 	JNE   not3
-	TESTQ CX, CX
+	TESTQ BX, BX
 	JNZ   mask3
 
 copy3:
-	VMOVUPS (DX), Z0
+	VMOVUPS (AX), Z0
 	VMOVUPS Z0, (SI)
-	VMOVUPS 64(DX), Z0
+	VMOVUPS 64(AX), Z0
 	VMOVUPS Z0, 64(SI)
-	VMOVUPS 128(DX), Z0
+	VMOVUPS 128(AX), Z0
 	VMOVUPS Z0, 128(SI)
-	ADDQ    BX, DX
+	ADDQ    CX, AX
 	ADDQ    DI, SI
-	DECQ    AX
+	DECQ    DX
 	JNZ     copy3
 	VZEROUPPER
 	RET
 
 mask3:
 copy3m:
+	VMOVUPS   (AX), Z0
+	VMOVUPS   Z0, (SI)
+	VMOVUPS   64(AX), Z0
+	VMOVUPS   Z0, 64(SI)
+	VMOVUPS.Z 128(AX), K1, Z0
+	VMOVUPS   Z0, K1, 128(SI)
+	ADDQ      CX, AX
+	ADDQ      DI, SI
+	DECQ      DX
+	JNZ       copy3m
+	VZEROUPPER
+	RET
+
+not3:
+	TESTQ BX, BX
+	JNZ   mask4
+
+copy4:
+	VMOVUPS (AX), Z0
+	VMOVUPS Z0, (SI)
+	VMOVUPS 64(AX), Z0
+	VMOVUPS Z0, 64(SI)
+	VMOVUPS 128(AX), Z0
+	VMOVUPS Z0, 128(SI)
+	VMOVUPS 192(AX), Z0
+	VMOVUPS Z0, 192(SI)
+	ADDQ    CX, AX
+	ADDQ    DI, SI
+	DECQ    DX
+	JNZ     copy4
+	VZEROUPPER
+	RET
+
+mask4:
+copy4m:
+	VMOVUPS   (AX), Z0
+	VMOVUPS   Z0, (SI)
+	VMOVUPS   64(AX), Z0
+	VMOVUPS   Z0, 64(SI)
+	VMOVUPS   128(AX), Z0
+	VMOVUPS   Z0, 128(SI)
+	VMOVUPS.Z 192(AX), K1, Z0
+	VMOVUPS   Z0, K1, 192(SI)
+	ADDQ      CX, AX
+	ADDQ      DI, SI
+	DECQ      DX
+	JNZ       copy4m
+	VZEROUPPER
+	RET
+
+// func copyAtF32AVX512(rows int, cols int, src *float32, off *int32, dst *float32, ldd int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·copyAtF32AVX512(SB), NOSPLIT, $0-48
+	MOVQ  src+16(FP), AX
+	MOVQ  off+24(FP), CX
+	MOVQ  rows+0(FP), BX
+	MOVQ  cols+8(FP), DX
+	MOVQ  dst+32(FP), SI
+	MOVQ  ldd+40(FP), DI
+	SHLQ  $0x02, DI
+	MOVQ  DX, R8
+	DECQ  R8
+	SHRQ  $0x04, R8
+	ANDQ  $0x0f, DX
+	MOVQ  $-1, R9
+	BZHIQ DX, R9, R9
+	KMOVW R9, K1
+	CMPQ  R8, $0x00
+	JNE   not1
+	TESTQ DX, DX
+	JNZ   mask1
+
+copy1:
+	MOVLQSX (CX), DX
+	LEAQ    (AX)(DX*4), DX
+	VMOVUPS (DX), Z0
+	VMOVUPS Z0, (SI)
+	ADDQ    $0x04, CX
+	ADDQ    DI, SI
+	DECQ    BX
+	JNZ     copy1
+	VZEROUPPER
+	RET
+
+mask1:
+copy1m:
+	MOVLQSX   (CX), DX
+	LEAQ      (AX)(DX*4), DX
+	VMOVUPS.Z (DX), K1, Z0
+	VMOVUPS   Z0, K1, (SI)
+	ADDQ      $0x04, CX
+	ADDQ      DI, SI
+	DECQ      BX
+	JNZ       copy1m
+	VZEROUPPER
+	RET
+
+not1:
+	CMPQ  R8, $0x01
+	JNE   not2
+	TESTQ DX, DX
+	JNZ   mask2
+
+copy2:
+	MOVLQSX (CX), DX
+	LEAQ    (AX)(DX*4), DX
+	VMOVUPS (DX), Z0
+	VMOVUPS Z0, (SI)
+	VMOVUPS 64(DX), Z0
+	VMOVUPS Z0, 64(SI)
+	ADDQ    $0x04, CX
+	ADDQ    DI, SI
+	DECQ    BX
+	JNZ     copy2
+	VZEROUPPER
+	RET
+
+mask2:
+copy2m:
+	MOVLQSX   (CX), DX
+	LEAQ      (AX)(DX*4), DX
+	VMOVUPS   (DX), Z0
+	VMOVUPS   Z0, (SI)
+	VMOVUPS.Z 64(DX), K1, Z0
+	VMOVUPS   Z0, K1, 64(SI)
+	ADDQ      $0x04, CX
+	ADDQ      DI, SI
+	DECQ      BX
+	JNZ       copy2m
+	VZEROUPPER
+	RET
+
+not2:
+	CMPQ  R8, $0x02
+	JNE   not3
+	TESTQ DX, DX
+	JNZ   mask3
+
+copy3:
+	MOVLQSX (CX), DX
+	LEAQ    (AX)(DX*4), DX
+	VMOVUPS (DX), Z0
+	VMOVUPS Z0, (SI)
+	VMOVUPS 64(DX), Z0
+	VMOVUPS Z0, 64(SI)
+	VMOVUPS 128(DX), Z0
+	VMOVUPS Z0, 128(SI)
+	ADDQ    $0x04, CX
+	ADDQ    DI, SI
+	DECQ    BX
+	JNZ     copy3
+	VZEROUPPER
+	RET
+
+mask3:
+copy3m:
+	MOVLQSX   (CX), DX
+	LEAQ      (AX)(DX*4), DX
 	VMOVUPS   (DX), Z0
 	VMOVUPS   Z0, (SI)
 	VMOVUPS   64(DX), Z0
 	VMOVUPS   Z0, 64(SI)
 	VMOVUPS.Z 128(DX), K1, Z0
 	VMOVUPS   Z0, K1, 128(SI)
-	ADDQ      BX, DX
+	ADDQ      $0x04, CX
 	ADDQ      DI, SI
-	DECQ      AX
+	DECQ      BX
 	JNZ       copy3m
 	VZEROUPPER
 	RET
 
 not3:
-	TESTQ CX, CX
+	TESTQ DX, DX
 	JNZ   mask4
 
 copy4:
+	MOVLQSX (CX), DX
+	LEAQ    (AX)(DX*4), DX
 	VMOVUPS (DX), Z0
 	VMOVUPS Z0, (SI)
 	VMOVUPS 64(DX), Z0
@@ -833,15 +1746,17 @@ copy4:
 	VMOVUPS Z0, 128(SI)
 	VMOVUPS 192(DX), Z0
 	VMOVUPS Z0, 192(SI)
-	ADDQ    BX, DX
+	ADDQ    $0x04, CX
 	ADDQ    DI, SI
-	DECQ    AX
+	DECQ    BX
 	JNZ     copy4
 	VZEROUPPER
 	RET
 
 mask4:
 copy4m:
+	MOVLQSX   (CX), DX
+	LEAQ      (AX)(DX*4), DX
 	VMOVUPS   (DX), Z0
 	VMOVUPS   Z0, (SI)
 	VMOVUPS   64(DX), Z0
@@ -850,9 +1765,9 @@ copy4m:
 	VMOVUPS   Z0, 128(SI)
 	VMOVUPS.Z 192(DX), K1, Z0
 	VMOVUPS   Z0, K1, 192(SI)
-	ADDQ      BX, DX
+	ADDQ      $0x04, CX
 	ADDQ      DI, SI
-	DECQ      AX
+	DECQ      BX
 	JNZ       copy4m
 	VZEROUPPER
 	RET
@@ -860,87 +1775,95 @@ copy4m:
 // func transposeF64AVX512(rows int, cols int, src *float64, lds int, dst *float64, ldd int)
 // Requires: AVX, AVX512F, BMI2, CMOV
 TEXT ·transposeF64AVX512(SB), NOSPLIT, $64-48
-	MOVQ    rows+0(FP), AX
-	MOVQ    cols+8(FP), CX
-	MOVQ    lds+24(FP), DX
-	SHLQ    $0x03, DX
-	MOVQ    src+16(FP), BX
-	MOVQ    dst+32(FP), SI
-	MOVQ    ldd+40(FP), DI
-	SHLQ    $0x03, DI
-	XORQ    R8, R8
-	MOVQ    AX, R9
-	MOVQ    R8, (SP)
+	XORQ    AX, AX
+	MOVQ    lds+24(FP), CX
+	SHLQ    $0x03, CX
+	MOVQ    rows+0(FP), DX
+	MOVQ    cols+8(FP), BX
+	MOVQ    src+16(FP), SI
+	MOVQ    dst+32(FP), DI
+	MOVQ    ldd+40(FP), R8
+	SHLQ    $0x03, R8
+	MOVQ    DX, R9
+	MOVQ    AX, R10
+	MOVQ    R10, (SP)
 	DECQ    R9
-	LEAQ    (R8)(DX*1), R10
+	LEAQ    (AX)(CX*1), R10
 	CMPQ    R9, $0x00
-	CMOVQGT R10, R8
-	MOVQ    R8, 8(SP)
+	CMOVQGT R10, AX
+	MOVQ    AX, R10
+	MOVQ    R10, 8(SP)
 	DECQ    R9
-	LEAQ    (R8)(DX*1), R10
+	LEAQ    (AX)(CX*1), R10
 	CMPQ    R9, $0x00
-	CMOVQGT R10, R8
-	MOVQ    R8, 16(SP)
+	CMOVQGT R10, AX
+	MOVQ    AX, R10
+	MOVQ    R10, 16(SP)
 	DECQ    R9
-	LEAQ    (R8)(DX*1), R10
+	LEAQ    (AX)(CX*1), R10
 	CMPQ    R9, $0x00
-	CMOVQGT R10, R8
-	MOVQ    R8, 24(SP)
+	CMOVQGT R10, AX
+	MOVQ    AX, R10
+	MOVQ    R10, 24(SP)
 	DECQ    R9
-	LEAQ    (R8)(DX*1), R10
+	LEAQ    (AX)(CX*1), R10
 	CMPQ    R9, $0x00
-	CMOVQGT R10, R8
-	MOVQ    R8, 32(SP)
+	CMOVQGT R10, AX
+	MOVQ    AX, R10
+	MOVQ    R10, 32(SP)
 	DECQ    R9
-	LEAQ    (R8)(DX*1), R10
+	LEAQ    (AX)(CX*1), R10
 	CMPQ    R9, $0x00
-	CMOVQGT R10, R8
-	MOVQ    R8, 40(SP)
+	CMOVQGT R10, AX
+	MOVQ    AX, R10
+	MOVQ    R10, 40(SP)
 	DECQ    R9
-	LEAQ    (R8)(DX*1), R10
+	LEAQ    (AX)(CX*1), R10
 	CMPQ    R9, $0x00
-	CMOVQGT R10, R8
-	MOVQ    R8, 48(SP)
+	CMOVQGT R10, AX
+	MOVQ    AX, R10
+	MOVQ    R10, 48(SP)
 	DECQ    R9
-	LEAQ    (R8)(DX*1), R10
+	LEAQ    (AX)(CX*1), R10
 	CMPQ    R9, $0x00
-	CMOVQGT R10, R8
-	MOVQ    R8, 56(SP)
+	CMOVQGT R10, AX
+	MOVQ    AX, R10
+	MOVQ    R10, 56(SP)
 	DECQ    R9
-	LEAQ    (R8)(DX*1), DX
+	LEAQ    (AX)(CX*1), CX
 	CMPQ    R9, $0x00
-	CMOVQGT DX, R8
-	MOVQ    $-1, DX
-	BZHIQ   AX, DX, DX
-	KMOVW   DX, K1
-	MOVQ    CX, DX
-	ANDQ    $0x07, DX
-	MOVQ    $-1, R8
-	BZHIQ   DX, R8, R8
-	KMOVW   R8, K2
-	SHRQ    $0x03, CX
-	CMPQ    AX, $0x08
+	CMOVQGT CX, AX
+	MOVQ    $-1, AX
+	BZHIQ   DX, AX, AX
+	KMOVW   AX, K1
+	MOVQ    BX, AX
+	ANDQ    $0x07, AX
+	MOVQ    $-1, CX
+	BZHIQ   AX, CX, CX
+	KMOVW   CX, K2
+	SHRQ    $0x03, BX
+	CMPQ    DX, $0x08
 	JNE     partial
-	TESTQ   CX, CX
+	TESTQ   BX, BX
 	JZ      wholetail
 
 wholeloop:
-	MOVQ       (SP), AX
-	VMOVUPD    (BX)(AX*1), Z0
-	MOVQ       8(SP), AX
-	VMOVUPD    (BX)(AX*1), Z1
-	MOVQ       16(SP), AX
-	VMOVUPD    (BX)(AX*1), Z2
-	MOVQ       24(SP), AX
-	VMOVUPD    (BX)(AX*1), Z3
-	MOVQ       32(SP), AX
-	VMOVUPD    (BX)(AX*1), Z4
-	MOVQ       40(SP), AX
-	VMOVUPD    (BX)(AX*1), Z5
-	MOVQ       48(SP), AX
-	VMOVUPD    (BX)(AX*1), Z6
-	MOVQ       56(SP), AX
-	VMOVUPD    (BX)(AX*1), Z7
+	MOVQ       (SP), CX
+	VMOVUPD    (SI)(CX*1), Z0
+	MOVQ       8(SP), CX
+	VMOVUPD    (SI)(CX*1), Z1
+	MOVQ       16(SP), CX
+	VMOVUPD    (SI)(CX*1), Z2
+	MOVQ       24(SP), CX
+	VMOVUPD    (SI)(CX*1), Z3
+	MOVQ       32(SP), CX
+	VMOVUPD    (SI)(CX*1), Z4
+	MOVQ       40(SP), CX
+	VMOVUPD    (SI)(CX*1), Z5
+	MOVQ       48(SP), CX
+	VMOVUPD    (SI)(CX*1), Z6
+	MOVQ       56(SP), CX
+	VMOVUPD    (SI)(CX*1), Z7
 	VUNPCKLPD  Z1, Z0, Z8
 	VUNPCKHPD  Z1, Z0, Z0
 	VUNPCKLPD  Z3, Z2, Z1
@@ -965,45 +1888,45 @@ wholeloop:
 	VSHUFF64X2 $0xdd, Z6, Z4, Z2
 	VSHUFF64X2 $0x88, Z2, Z0, Z4
 	VSHUFF64X2 $0xdd, Z2, Z0, Z0
-	VMOVUPD    Z10, (SI)
-	ADDQ       DI, SI
-	VMOVUPD    Z9, (SI)
-	ADDQ       DI, SI
-	VMOVUPD    Z5, (SI)
-	ADDQ       DI, SI
-	VMOVUPD    Z4, (SI)
-	ADDQ       DI, SI
-	VMOVUPD    Z7, (SI)
-	ADDQ       DI, SI
-	VMOVUPD    Z3, (SI)
-	ADDQ       DI, SI
-	VMOVUPD    Z1, (SI)
-	ADDQ       DI, SI
-	VMOVUPD    Z0, (SI)
-	ADDQ       DI, SI
-	ADDQ       $0x00000040, BX
-	DECQ       CX
+	VMOVUPD    Z10, (DI)
+	ADDQ       R8, DI
+	VMOVUPD    Z9, (DI)
+	ADDQ       R8, DI
+	VMOVUPD    Z5, (DI)
+	ADDQ       R8, DI
+	VMOVUPD    Z4, (DI)
+	ADDQ       R8, DI
+	VMOVUPD    Z7, (DI)
+	ADDQ       R8, DI
+	VMOVUPD    Z3, (DI)
+	ADDQ       R8, DI
+	VMOVUPD    Z1, (DI)
+	ADDQ       R8, DI
+	VMOVUPD    Z0, (DI)
+	ADDQ       R8, DI
+	ADDQ       $0x00000040, SI
+	DECQ       BX
 	JNZ        wholeloop
 
 wholetail:
-	TESTQ      DX, DX
+	TESTQ      AX, AX
 	JZ         done
-	MOVQ       (SP), AX
-	VMOVUPD.Z  (BX)(AX*1), K2, Z0
-	MOVQ       8(SP), AX
-	VMOVUPD.Z  (BX)(AX*1), K2, Z1
-	MOVQ       16(SP), AX
-	VMOVUPD.Z  (BX)(AX*1), K2, Z2
-	MOVQ       24(SP), AX
-	VMOVUPD.Z  (BX)(AX*1), K2, Z3
-	MOVQ       32(SP), AX
-	VMOVUPD.Z  (BX)(AX*1), K2, Z4
-	MOVQ       40(SP), AX
-	VMOVUPD.Z  (BX)(AX*1), K2, Z5
-	MOVQ       48(SP), AX
-	VMOVUPD.Z  (BX)(AX*1), K2, Z6
-	MOVQ       56(SP), AX
-	VMOVUPD.Z  (BX)(AX*1), K2, Z7
+	MOVQ       (SP), CX
+	VMOVUPD.Z  (SI)(CX*1), K2, Z0
+	MOVQ       8(SP), CX
+	VMOVUPD.Z  (SI)(CX*1), K2, Z1
+	MOVQ       16(SP), CX
+	VMOVUPD.Z  (SI)(CX*1), K2, Z2
+	MOVQ       24(SP), CX
+	VMOVUPD.Z  (SI)(CX*1), K2, Z3
+	MOVQ       32(SP), CX
+	VMOVUPD.Z  (SI)(CX*1), K2, Z4
+	MOVQ       40(SP), CX
+	VMOVUPD.Z  (SI)(CX*1), K2, Z5
+	MOVQ       48(SP), CX
+	VMOVUPD.Z  (SI)(CX*1), K2, Z6
+	MOVQ       56(SP), CX
+	VMOVUPD.Z  (SI)(CX*1), K2, Z7
 	VUNPCKLPD  Z1, Z0, Z8
 	VUNPCKHPD  Z1, Z0, Z0
 	VUNPCKLPD  Z3, Z2, Z1
@@ -1028,59 +1951,59 @@ wholetail:
 	VSHUFF64X2 $0xdd, Z6, Z4, Z2
 	VSHUFF64X2 $0x88, Z2, Z0, Z4
 	VSHUFF64X2 $0xdd, Z2, Z0, Z0
-	VMOVUPD    Z10, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPD    Z10, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPD    Z9, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPD    Z9, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPD    Z5, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPD    Z5, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPD    Z4, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPD    Z4, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPD    Z7, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPD    Z7, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPD    Z3, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPD    Z3, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPD    Z1, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPD    Z1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPD    Z0, (SI)
-	ADDQ       DI, SI
+	VMOVUPD    Z0, (DI)
+	ADDQ       R8, DI
 	JMP        done
 
 partial:
-	TESTQ CX, CX
+	TESTQ BX, BX
 	JZ    partialtail
 
 partialloop:
-	MOVQ       (SP), AX
-	VMOVUPD    (BX)(AX*1), Z0
-	MOVQ       8(SP), AX
-	VMOVUPD    (BX)(AX*1), Z1
-	MOVQ       16(SP), AX
-	VMOVUPD    (BX)(AX*1), Z2
-	MOVQ       24(SP), AX
-	VMOVUPD    (BX)(AX*1), Z3
-	MOVQ       32(SP), AX
-	VMOVUPD    (BX)(AX*1), Z4
-	MOVQ       40(SP), AX
-	VMOVUPD    (BX)(AX*1), Z5
-	MOVQ       48(SP), AX
-	VMOVUPD    (BX)(AX*1), Z6
-	MOVQ       56(SP), AX
-	VMOVUPD    (BX)(AX*1), Z7
+	MOVQ       (SP), CX
+	VMOVUPD    (SI)(CX*1), Z0
+	MOVQ       8(SP), CX
+	VMOVUPD    (SI)(CX*1), Z1
+	MOVQ       16(SP), CX
+	VMOVUPD    (SI)(CX*1), Z2
+	MOVQ       24(SP), CX
+	VMOVUPD    (SI)(CX*1), Z3
+	MOVQ       32(SP), CX
+	VMOVUPD    (SI)(CX*1), Z4
+	MOVQ       40(SP), CX
+	VMOVUPD    (SI)(CX*1), Z5
+	MOVQ       48(SP), CX
+	VMOVUPD    (SI)(CX*1), Z6
+	MOVQ       56(SP), CX
+	VMOVUPD    (SI)(CX*1), Z7
 	VUNPCKLPD  Z1, Z0, Z8
 	VUNPCKHPD  Z1, Z0, Z0
 	VUNPCKLPD  Z3, Z2, Z1
@@ -1105,45 +2028,45 @@ partialloop:
 	VSHUFF64X2 $0xdd, Z6, Z4, Z2
 	VSHUFF64X2 $0x88, Z2, Z0, Z4
 	VSHUFF64X2 $0xdd, Z2, Z0, Z0
-	VMOVUPD    Z10, K1, (SI)
-	ADDQ       DI, SI
-	VMOVUPD    Z9, K1, (SI)
-	ADDQ       DI, SI
-	VMOVUPD    Z5, K1, (SI)
-	ADDQ       DI, SI
-	VMOVUPD    Z4, K1, (SI)
-	ADDQ       DI, SI
-	VMOVUPD    Z7, K1, (SI)
-	ADDQ       DI, SI
-	VMOVUPD    Z3, K1, (SI)
-	ADDQ       DI, SI
-	VMOVUPD    Z1, K1, (SI)
-	ADDQ       DI, SI
-	VMOVUPD    Z0, K1, (SI)
-	ADDQ       DI, SI
-	ADDQ       $0x00000040, BX
-	DECQ       CX
+	VMOVUPD    Z10, K1, (DI)
+	ADDQ       R8, DI
+	VMOVUPD    Z9, K1, (DI)
+	ADDQ       R8, DI
+	VMOVUPD    Z5, K1, (DI)
+	ADDQ       R8, DI
+	VMOVUPD    Z4, K1, (DI)
+	ADDQ       R8, DI
+	VMOVUPD    Z7, K1, (DI)
+	ADDQ       R8, DI
+	VMOVUPD    Z3, K1, (DI)
+	ADDQ       R8, DI
+	VMOVUPD    Z1, K1, (DI)
+	ADDQ       R8, DI
+	VMOVUPD    Z0, K1, (DI)
+	ADDQ       R8, DI
+	ADDQ       $0x00000040, SI
+	DECQ       BX
 	JNZ        partialloop
 
 partialtail:
-	TESTQ      DX, DX
+	TESTQ      AX, AX
 	JZ         done
-	MOVQ       (SP), AX
-	VMOVUPD.Z  (BX)(AX*1), K2, Z0
-	MOVQ       8(SP), AX
-	VMOVUPD.Z  (BX)(AX*1), K2, Z1
-	MOVQ       16(SP), AX
-	VMOVUPD.Z  (BX)(AX*1), K2, Z2
-	MOVQ       24(SP), AX
-	VMOVUPD.Z  (BX)(AX*1), K2, Z3
-	MOVQ       32(SP), AX
-	VMOVUPD.Z  (BX)(AX*1), K2, Z4
-	MOVQ       40(SP), AX
-	VMOVUPD.Z  (BX)(AX*1), K2, Z5
-	MOVQ       48(SP), AX
-	VMOVUPD.Z  (BX)(AX*1), K2, Z6
-	MOVQ       56(SP), AX
-	VMOVUPD.Z  (BX)(AX*1), K2, Z7
+	MOVQ       (SP), CX
+	VMOVUPD.Z  (SI)(CX*1), K2, Z0
+	MOVQ       8(SP), CX
+	VMOVUPD.Z  (SI)(CX*1), K2, Z1
+	MOVQ       16(SP), CX
+	VMOVUPD.Z  (SI)(CX*1), K2, Z2
+	MOVQ       24(SP), CX
+	VMOVUPD.Z  (SI)(CX*1), K2, Z3
+	MOVQ       32(SP), CX
+	VMOVUPD.Z  (SI)(CX*1), K2, Z4
+	MOVQ       40(SP), CX
+	VMOVUPD.Z  (SI)(CX*1), K2, Z5
+	MOVQ       48(SP), CX
+	VMOVUPD.Z  (SI)(CX*1), K2, Z6
+	MOVQ       56(SP), CX
+	VMOVUPD.Z  (SI)(CX*1), K2, Z7
 	VUNPCKLPD  Z1, Z0, Z8
 	VUNPCKHPD  Z1, Z0, Z0
 	VUNPCKLPD  Z3, Z2, Z1
@@ -1168,36 +2091,397 @@ partialtail:
 	VSHUFF64X2 $0xdd, Z6, Z4, Z2
 	VSHUFF64X2 $0x88, Z2, Z0, Z4
 	VSHUFF64X2 $0xdd, Z2, Z0, Z0
-	VMOVUPD    Z10, K1, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPD    Z10, K1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPD    Z9, K1, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPD    Z9, K1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPD    Z5, K1, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPD    Z5, K1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPD    Z4, K1, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPD    Z4, K1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPD    Z7, K1, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPD    Z7, K1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPD    Z3, K1, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPD    Z3, K1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPD    Z1, K1, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPD    Z1, K1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPD    Z0, K1, (SI)
-	ADDQ       DI, SI
+	VMOVUPD    Z0, K1, (DI)
+	ADDQ       R8, DI
+
+done:
+	VZEROUPPER
+	RET
+
+// func transposeAtF64AVX512(rows int, cols int, src *float64, off *int32, dst *float64, ldd int)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·transposeAtF64AVX512(SB), NOSPLIT, $64-48
+	MOVQ    off+24(FP), AX
+	MOVQ    $0x00000004, CX
+	MOVQ    rows+0(FP), DX
+	MOVQ    cols+8(FP), BX
+	MOVQ    src+16(FP), SI
+	MOVQ    dst+32(FP), DI
+	MOVQ    ldd+40(FP), R8
+	SHLQ    $0x03, R8
+	MOVQ    DX, R9
+	MOVLQSX (AX), R10
+	SHLQ    $0x03, R10
+	MOVQ    R10, (SP)
+	DECQ    R9
+	LEAQ    (AX)(CX*1), R10
+	CMPQ    R9, $0x00
+	CMOVQGT R10, AX
+	MOVLQSX (AX), R10
+	SHLQ    $0x03, R10
+	MOVQ    R10, 8(SP)
+	DECQ    R9
+	LEAQ    (AX)(CX*1), R10
+	CMPQ    R9, $0x00
+	CMOVQGT R10, AX
+	MOVLQSX (AX), R10
+	SHLQ    $0x03, R10
+	MOVQ    R10, 16(SP)
+	DECQ    R9
+	LEAQ    (AX)(CX*1), R10
+	CMPQ    R9, $0x00
+	CMOVQGT R10, AX
+	MOVLQSX (AX), R10
+	SHLQ    $0x03, R10
+	MOVQ    R10, 24(SP)
+	DECQ    R9
+	LEAQ    (AX)(CX*1), R10
+	CMPQ    R9, $0x00
+	CMOVQGT R10, AX
+	MOVLQSX (AX), R10
+	SHLQ    $0x03, R10
+	MOVQ    R10, 32(SP)
+	DECQ    R9
+	LEAQ    (AX)(CX*1), R10
+	CMPQ    R9, $0x00
+	CMOVQGT R10, AX
+	MOVLQSX (AX), R10
+	SHLQ    $0x03, R10
+	MOVQ    R10, 40(SP)
+	DECQ    R9
+	LEAQ    (AX)(CX*1), R10
+	CMPQ    R9, $0x00
+	CMOVQGT R10, AX
+	MOVLQSX (AX), R10
+	SHLQ    $0x03, R10
+	MOVQ    R10, 48(SP)
+	DECQ    R9
+	LEAQ    (AX)(CX*1), R10
+	CMPQ    R9, $0x00
+	CMOVQGT R10, AX
+	MOVLQSX (AX), R10
+	SHLQ    $0x03, R10
+	MOVQ    R10, 56(SP)
+	DECQ    R9
+	LEAQ    (AX)(CX*1), CX
+	CMPQ    R9, $0x00
+	CMOVQGT CX, AX
+	MOVQ    $-1, AX
+	BZHIQ   DX, AX, AX
+	KMOVW   AX, K1
+	MOVQ    BX, AX
+	ANDQ    $0x07, AX
+	MOVQ    $-1, CX
+	BZHIQ   AX, CX, CX
+	KMOVW   CX, K2
+	SHRQ    $0x03, BX
+	CMPQ    DX, $0x08
+	JNE     partial
+	TESTQ   BX, BX
+	JZ      wholetail
+
+wholeloop:
+	MOVQ       (SP), CX
+	VMOVUPD    (SI)(CX*1), Z0
+	MOVQ       8(SP), CX
+	VMOVUPD    (SI)(CX*1), Z1
+	MOVQ       16(SP), CX
+	VMOVUPD    (SI)(CX*1), Z2
+	MOVQ       24(SP), CX
+	VMOVUPD    (SI)(CX*1), Z3
+	MOVQ       32(SP), CX
+	VMOVUPD    (SI)(CX*1), Z4
+	MOVQ       40(SP), CX
+	VMOVUPD    (SI)(CX*1), Z5
+	MOVQ       48(SP), CX
+	VMOVUPD    (SI)(CX*1), Z6
+	MOVQ       56(SP), CX
+	VMOVUPD    (SI)(CX*1), Z7
+	VUNPCKLPD  Z1, Z0, Z8
+	VUNPCKHPD  Z1, Z0, Z0
+	VUNPCKLPD  Z3, Z2, Z1
+	VUNPCKHPD  Z3, Z2, Z2
+	VUNPCKLPD  Z5, Z4, Z3
+	VUNPCKHPD  Z5, Z4, Z4
+	VUNPCKLPD  Z7, Z6, Z5
+	VUNPCKHPD  Z7, Z6, Z6
+	VSHUFF64X2 $0x88, Z1, Z8, Z7
+	VSHUFF64X2 $0x88, Z5, Z3, Z9
+	VSHUFF64X2 $0x88, Z9, Z7, Z10
+	VSHUFF64X2 $0xdd, Z9, Z7, Z7
+	VSHUFF64X2 $0xdd, Z1, Z8, Z1
+	VSHUFF64X2 $0xdd, Z5, Z3, Z3
+	VSHUFF64X2 $0x88, Z3, Z1, Z5
+	VSHUFF64X2 $0xdd, Z3, Z1, Z1
+	VSHUFF64X2 $0x88, Z2, Z0, Z3
+	VSHUFF64X2 $0x88, Z6, Z4, Z8
+	VSHUFF64X2 $0x88, Z8, Z3, Z9
+	VSHUFF64X2 $0xdd, Z8, Z3, Z3
+	VSHUFF64X2 $0xdd, Z2, Z0, Z0
+	VSHUFF64X2 $0xdd, Z6, Z4, Z2
+	VSHUFF64X2 $0x88, Z2, Z0, Z4
+	VSHUFF64X2 $0xdd, Z2, Z0, Z0
+	VMOVUPD    Z10, (DI)
+	ADDQ       R8, DI
+	VMOVUPD    Z9, (DI)
+	ADDQ       R8, DI
+	VMOVUPD    Z5, (DI)
+	ADDQ       R8, DI
+	VMOVUPD    Z4, (DI)
+	ADDQ       R8, DI
+	VMOVUPD    Z7, (DI)
+	ADDQ       R8, DI
+	VMOVUPD    Z3, (DI)
+	ADDQ       R8, DI
+	VMOVUPD    Z1, (DI)
+	ADDQ       R8, DI
+	VMOVUPD    Z0, (DI)
+	ADDQ       R8, DI
+	ADDQ       $0x00000040, SI
+	DECQ       BX
+	JNZ        wholeloop
+
+wholetail:
+	TESTQ      AX, AX
+	JZ         done
+	MOVQ       (SP), CX
+	VMOVUPD.Z  (SI)(CX*1), K2, Z0
+	MOVQ       8(SP), CX
+	VMOVUPD.Z  (SI)(CX*1), K2, Z1
+	MOVQ       16(SP), CX
+	VMOVUPD.Z  (SI)(CX*1), K2, Z2
+	MOVQ       24(SP), CX
+	VMOVUPD.Z  (SI)(CX*1), K2, Z3
+	MOVQ       32(SP), CX
+	VMOVUPD.Z  (SI)(CX*1), K2, Z4
+	MOVQ       40(SP), CX
+	VMOVUPD.Z  (SI)(CX*1), K2, Z5
+	MOVQ       48(SP), CX
+	VMOVUPD.Z  (SI)(CX*1), K2, Z6
+	MOVQ       56(SP), CX
+	VMOVUPD.Z  (SI)(CX*1), K2, Z7
+	VUNPCKLPD  Z1, Z0, Z8
+	VUNPCKHPD  Z1, Z0, Z0
+	VUNPCKLPD  Z3, Z2, Z1
+	VUNPCKHPD  Z3, Z2, Z2
+	VUNPCKLPD  Z5, Z4, Z3
+	VUNPCKHPD  Z5, Z4, Z4
+	VUNPCKLPD  Z7, Z6, Z5
+	VUNPCKHPD  Z7, Z6, Z6
+	VSHUFF64X2 $0x88, Z1, Z8, Z7
+	VSHUFF64X2 $0x88, Z5, Z3, Z9
+	VSHUFF64X2 $0x88, Z9, Z7, Z10
+	VSHUFF64X2 $0xdd, Z9, Z7, Z7
+	VSHUFF64X2 $0xdd, Z1, Z8, Z1
+	VSHUFF64X2 $0xdd, Z5, Z3, Z3
+	VSHUFF64X2 $0x88, Z3, Z1, Z5
+	VSHUFF64X2 $0xdd, Z3, Z1, Z1
+	VSHUFF64X2 $0x88, Z2, Z0, Z3
+	VSHUFF64X2 $0x88, Z6, Z4, Z8
+	VSHUFF64X2 $0x88, Z8, Z3, Z9
+	VSHUFF64X2 $0xdd, Z8, Z3, Z3
+	VSHUFF64X2 $0xdd, Z2, Z0, Z0
+	VSHUFF64X2 $0xdd, Z6, Z4, Z2
+	VSHUFF64X2 $0x88, Z2, Z0, Z4
+	VSHUFF64X2 $0xdd, Z2, Z0, Z0
+	VMOVUPD    Z10, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPD    Z9, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPD    Z5, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPD    Z4, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPD    Z7, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPD    Z3, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPD    Z1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPD    Z0, (DI)
+	ADDQ       R8, DI
+	JMP        done
+
+partial:
+	TESTQ BX, BX
+	JZ    partialtail
+
+partialloop:
+	MOVQ       (SP), CX
+	VMOVUPD    (SI)(CX*1), Z0
+	MOVQ       8(SP), CX
+	VMOVUPD    (SI)(CX*1), Z1
+	MOVQ       16(SP), CX
+	VMOVUPD    (SI)(CX*1), Z2
+	MOVQ       24(SP), CX
+	VMOVUPD    (SI)(CX*1), Z3
+	MOVQ       32(SP), CX
+	VMOVUPD    (SI)(CX*1), Z4
+	MOVQ       40(SP), CX
+	VMOVUPD    (SI)(CX*1), Z5
+	MOVQ       48(SP), CX
+	VMOVUPD    (SI)(CX*1), Z6
+	MOVQ       56(SP), CX
+	VMOVUPD    (SI)(CX*1), Z7
+	VUNPCKLPD  Z1, Z0, Z8
+	VUNPCKHPD  Z1, Z0, Z0
+	VUNPCKLPD  Z3, Z2, Z1
+	VUNPCKHPD  Z3, Z2, Z2
+	VUNPCKLPD  Z5, Z4, Z3
+	VUNPCKHPD  Z5, Z4, Z4
+	VUNPCKLPD  Z7, Z6, Z5
+	VUNPCKHPD  Z7, Z6, Z6
+	VSHUFF64X2 $0x88, Z1, Z8, Z7
+	VSHUFF64X2 $0x88, Z5, Z3, Z9
+	VSHUFF64X2 $0x88, Z9, Z7, Z10
+	VSHUFF64X2 $0xdd, Z9, Z7, Z7
+	VSHUFF64X2 $0xdd, Z1, Z8, Z1
+	VSHUFF64X2 $0xdd, Z5, Z3, Z3
+	VSHUFF64X2 $0x88, Z3, Z1, Z5
+	VSHUFF64X2 $0xdd, Z3, Z1, Z1
+	VSHUFF64X2 $0x88, Z2, Z0, Z3
+	VSHUFF64X2 $0x88, Z6, Z4, Z8
+	VSHUFF64X2 $0x88, Z8, Z3, Z9
+	VSHUFF64X2 $0xdd, Z8, Z3, Z3
+	VSHUFF64X2 $0xdd, Z2, Z0, Z0
+	VSHUFF64X2 $0xdd, Z6, Z4, Z2
+	VSHUFF64X2 $0x88, Z2, Z0, Z4
+	VSHUFF64X2 $0xdd, Z2, Z0, Z0
+	VMOVUPD    Z10, K1, (DI)
+	ADDQ       R8, DI
+	VMOVUPD    Z9, K1, (DI)
+	ADDQ       R8, DI
+	VMOVUPD    Z5, K1, (DI)
+	ADDQ       R8, DI
+	VMOVUPD    Z4, K1, (DI)
+	ADDQ       R8, DI
+	VMOVUPD    Z7, K1, (DI)
+	ADDQ       R8, DI
+	VMOVUPD    Z3, K1, (DI)
+	ADDQ       R8, DI
+	VMOVUPD    Z1, K1, (DI)
+	ADDQ       R8, DI
+	VMOVUPD    Z0, K1, (DI)
+	ADDQ       R8, DI
+	ADDQ       $0x00000040, SI
+	DECQ       BX
+	JNZ        partialloop
+
+partialtail:
+	TESTQ      AX, AX
+	JZ         done
+	MOVQ       (SP), CX
+	VMOVUPD.Z  (SI)(CX*1), K2, Z0
+	MOVQ       8(SP), CX
+	VMOVUPD.Z  (SI)(CX*1), K2, Z1
+	MOVQ       16(SP), CX
+	VMOVUPD.Z  (SI)(CX*1), K2, Z2
+	MOVQ       24(SP), CX
+	VMOVUPD.Z  (SI)(CX*1), K2, Z3
+	MOVQ       32(SP), CX
+	VMOVUPD.Z  (SI)(CX*1), K2, Z4
+	MOVQ       40(SP), CX
+	VMOVUPD.Z  (SI)(CX*1), K2, Z5
+	MOVQ       48(SP), CX
+	VMOVUPD.Z  (SI)(CX*1), K2, Z6
+	MOVQ       56(SP), CX
+	VMOVUPD.Z  (SI)(CX*1), K2, Z7
+	VUNPCKLPD  Z1, Z0, Z8
+	VUNPCKHPD  Z1, Z0, Z0
+	VUNPCKLPD  Z3, Z2, Z1
+	VUNPCKHPD  Z3, Z2, Z2
+	VUNPCKLPD  Z5, Z4, Z3
+	VUNPCKHPD  Z5, Z4, Z4
+	VUNPCKLPD  Z7, Z6, Z5
+	VUNPCKHPD  Z7, Z6, Z6
+	VSHUFF64X2 $0x88, Z1, Z8, Z7
+	VSHUFF64X2 $0x88, Z5, Z3, Z9
+	VSHUFF64X2 $0x88, Z9, Z7, Z10
+	VSHUFF64X2 $0xdd, Z9, Z7, Z7
+	VSHUFF64X2 $0xdd, Z1, Z8, Z1
+	VSHUFF64X2 $0xdd, Z5, Z3, Z3
+	VSHUFF64X2 $0x88, Z3, Z1, Z5
+	VSHUFF64X2 $0xdd, Z3, Z1, Z1
+	VSHUFF64X2 $0x88, Z2, Z0, Z3
+	VSHUFF64X2 $0x88, Z6, Z4, Z8
+	VSHUFF64X2 $0x88, Z8, Z3, Z9
+	VSHUFF64X2 $0xdd, Z8, Z3, Z3
+	VSHUFF64X2 $0xdd, Z2, Z0, Z0
+	VSHUFF64X2 $0xdd, Z6, Z4, Z2
+	VSHUFF64X2 $0x88, Z2, Z0, Z4
+	VSHUFF64X2 $0xdd, Z2, Z0, Z0
+	VMOVUPD    Z10, K1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPD    Z9, K1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPD    Z5, K1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPD    Z4, K1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPD    Z7, K1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPD    Z3, K1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPD    Z1, K1, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPD    Z0, K1, (DI)
+	ADDQ       R8, DI
 
 done:
 	VZEROUPPER
@@ -1206,43 +2490,43 @@ done:
 // func copyRowsF64AVX512(rows int, cols int, src *float64, lds int, dst *float64, ldd int)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·copyRowsF64AVX512(SB), NOSPLIT, $0-48
-	MOVQ  rows+0(FP), AX
-	MOVQ  cols+8(FP), CX
-	MOVQ  src+16(FP), DX
-	MOVQ  lds+24(FP), BX
-	SHLQ  $0x03, BX
+	MOVQ  src+16(FP), AX
+	MOVQ  lds+24(FP), CX
+	SHLQ  $0x03, CX
+	MOVQ  rows+0(FP), DX
+	MOVQ  cols+8(FP), BX
 	MOVQ  dst+32(FP), SI
 	MOVQ  ldd+40(FP), DI
 	SHLQ  $0x03, DI
-	MOVQ  CX, R8
+	MOVQ  BX, R8
 	DECQ  R8
 	SHRQ  $0x03, R8
-	ANDQ  $0x07, CX
+	ANDQ  $0x07, BX
 	MOVQ  $-1, R9
-	BZHIQ CX, R9, R9
+	BZHIQ BX, R9, R9
 	KMOVW R9, K1
 	CMPQ  R8, $0x00
 	JNE   not1
-	TESTQ CX, CX
+	TESTQ BX, BX
 	JNZ   mask1
 
 copy1:
-	VMOVUPD (DX), Z0
+	VMOVUPD (AX), Z0
 	VMOVUPD Z0, (SI)
-	ADDQ    BX, DX
+	ADDQ    CX, AX
 	ADDQ    DI, SI
-	DECQ    AX
+	DECQ    DX
 	JNZ     copy1
 	VZEROUPPER
 	RET
 
 mask1:
 copy1m:
-	VMOVUPD.Z (DX), K1, Z0
+	VMOVUPD.Z (AX), K1, Z0
 	VMOVUPD   Z0, K1, (SI)
-	ADDQ      BX, DX
+	ADDQ      CX, AX
 	ADDQ      DI, SI
-	DECQ      AX
+	DECQ      DX
 	JNZ       copy1m
 	VZEROUPPER
 	RET
@@ -1250,30 +2534,30 @@ copy1m:
 not1:
 	CMPQ  R8, $0x01
 	JNE   not2
-	TESTQ CX, CX
+	TESTQ BX, BX
 	JNZ   mask2
 
 copy2:
-	VMOVUPD (DX), Z0
+	VMOVUPD (AX), Z0
 	VMOVUPD Z0, (SI)
-	VMOVUPD 64(DX), Z0
+	VMOVUPD 64(AX), Z0
 	VMOVUPD Z0, 64(SI)
-	ADDQ    BX, DX
+	ADDQ    CX, AX
 	ADDQ    DI, SI
-	DECQ    AX
+	DECQ    DX
 	JNZ     copy2
 	VZEROUPPER
 	RET
 
 mask2:
 copy2m:
-	VMOVUPD   (DX), Z0
+	VMOVUPD   (AX), Z0
 	VMOVUPD   Z0, (SI)
-	VMOVUPD.Z 64(DX), K1, Z0
+	VMOVUPD.Z 64(AX), K1, Z0
 	VMOVUPD   Z0, K1, 64(SI)
-	ADDQ      BX, DX
+	ADDQ      CX, AX
 	ADDQ      DI, SI
-	DECQ      AX
+	DECQ      DX
 	JNZ       copy2m
 	VZEROUPPER
 	RET
@@ -1281,43 +2565,203 @@ copy2m:
 not2:
 	CMPQ  R8, $0x02
 	JNE   not3
-	TESTQ CX, CX
+	TESTQ BX, BX
 	JNZ   mask3
 
 copy3:
-	VMOVUPD (DX), Z0
+	VMOVUPD (AX), Z0
 	VMOVUPD Z0, (SI)
-	VMOVUPD 64(DX), Z0
+	VMOVUPD 64(AX), Z0
 	VMOVUPD Z0, 64(SI)
-	VMOVUPD 128(DX), Z0
+	VMOVUPD 128(AX), Z0
 	VMOVUPD Z0, 128(SI)
-	ADDQ    BX, DX
+	ADDQ    CX, AX
 	ADDQ    DI, SI
-	DECQ    AX
+	DECQ    DX
 	JNZ     copy3
 	VZEROUPPER
 	RET
 
 mask3:
 copy3m:
+	VMOVUPD   (AX), Z0
+	VMOVUPD   Z0, (SI)
+	VMOVUPD   64(AX), Z0
+	VMOVUPD   Z0, 64(SI)
+	VMOVUPD.Z 128(AX), K1, Z0
+	VMOVUPD   Z0, K1, 128(SI)
+	ADDQ      CX, AX
+	ADDQ      DI, SI
+	DECQ      DX
+	JNZ       copy3m
+	VZEROUPPER
+	RET
+
+not3:
+	TESTQ BX, BX
+	JNZ   mask4
+
+copy4:
+	VMOVUPD (AX), Z0
+	VMOVUPD Z0, (SI)
+	VMOVUPD 64(AX), Z0
+	VMOVUPD Z0, 64(SI)
+	VMOVUPD 128(AX), Z0
+	VMOVUPD Z0, 128(SI)
+	VMOVUPD 192(AX), Z0
+	VMOVUPD Z0, 192(SI)
+	ADDQ    CX, AX
+	ADDQ    DI, SI
+	DECQ    DX
+	JNZ     copy4
+	VZEROUPPER
+	RET
+
+mask4:
+copy4m:
+	VMOVUPD   (AX), Z0
+	VMOVUPD   Z0, (SI)
+	VMOVUPD   64(AX), Z0
+	VMOVUPD   Z0, 64(SI)
+	VMOVUPD   128(AX), Z0
+	VMOVUPD   Z0, 128(SI)
+	VMOVUPD.Z 192(AX), K1, Z0
+	VMOVUPD   Z0, K1, 192(SI)
+	ADDQ      CX, AX
+	ADDQ      DI, SI
+	DECQ      DX
+	JNZ       copy4m
+	VZEROUPPER
+	RET
+
+// func copyAtF64AVX512(rows int, cols int, src *float64, off *int32, dst *float64, ldd int)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·copyAtF64AVX512(SB), NOSPLIT, $0-48
+	MOVQ  src+16(FP), AX
+	MOVQ  off+24(FP), CX
+	MOVQ  rows+0(FP), BX
+	MOVQ  cols+8(FP), DX
+	MOVQ  dst+32(FP), SI
+	MOVQ  ldd+40(FP), DI
+	SHLQ  $0x03, DI
+	MOVQ  DX, R8
+	DECQ  R8
+	SHRQ  $0x03, R8
+	ANDQ  $0x07, DX
+	MOVQ  $-1, R9
+	BZHIQ DX, R9, R9
+	KMOVW R9, K1
+	CMPQ  R8, $0x00
+	JNE   not1
+	TESTQ DX, DX
+	JNZ   mask1
+
+copy1:
+	MOVLQSX (CX), DX
+	LEAQ    (AX)(DX*8), DX
+	VMOVUPD (DX), Z0
+	VMOVUPD Z0, (SI)
+	ADDQ    $0x04, CX
+	ADDQ    DI, SI
+	DECQ    BX
+	JNZ     copy1
+	VZEROUPPER
+	RET
+
+mask1:
+copy1m:
+	MOVLQSX   (CX), DX
+	LEAQ      (AX)(DX*8), DX
+	VMOVUPD.Z (DX), K1, Z0
+	VMOVUPD   Z0, K1, (SI)
+	ADDQ      $0x04, CX
+	ADDQ      DI, SI
+	DECQ      BX
+	JNZ       copy1m
+	VZEROUPPER
+	RET
+
+not1:
+	CMPQ  R8, $0x01
+	JNE   not2
+	TESTQ DX, DX
+	JNZ   mask2
+
+copy2:
+	MOVLQSX (CX), DX
+	LEAQ    (AX)(DX*8), DX
+	VMOVUPD (DX), Z0
+	VMOVUPD Z0, (SI)
+	VMOVUPD 64(DX), Z0
+	VMOVUPD Z0, 64(SI)
+	ADDQ    $0x04, CX
+	ADDQ    DI, SI
+	DECQ    BX
+	JNZ     copy2
+	VZEROUPPER
+	RET
+
+mask2:
+copy2m:
+	MOVLQSX   (CX), DX
+	LEAQ      (AX)(DX*8), DX
+	VMOVUPD   (DX), Z0
+	VMOVUPD   Z0, (SI)
+	VMOVUPD.Z 64(DX), K1, Z0
+	VMOVUPD   Z0, K1, 64(SI)
+	ADDQ      $0x04, CX
+	ADDQ      DI, SI
+	DECQ      BX
+	JNZ       copy2m
+	VZEROUPPER
+	RET
+
+not2:
+	CMPQ  R8, $0x02
+	JNE   not3
+	TESTQ DX, DX
+	JNZ   mask3
+
+copy3:
+	MOVLQSX (CX), DX
+	LEAQ    (AX)(DX*8), DX
+	VMOVUPD (DX), Z0
+	VMOVUPD Z0, (SI)
+	VMOVUPD 64(DX), Z0
+	VMOVUPD Z0, 64(SI)
+	VMOVUPD 128(DX), Z0
+	VMOVUPD Z0, 128(SI)
+	ADDQ    $0x04, CX
+	ADDQ    DI, SI
+	DECQ    BX
+	JNZ     copy3
+	VZEROUPPER
+	RET
+
+mask3:
+copy3m:
+	MOVLQSX   (CX), DX
+	LEAQ      (AX)(DX*8), DX
 	VMOVUPD   (DX), Z0
 	VMOVUPD   Z0, (SI)
 	VMOVUPD   64(DX), Z0
 	VMOVUPD   Z0, 64(SI)
 	VMOVUPD.Z 128(DX), K1, Z0
 	VMOVUPD   Z0, K1, 128(SI)
-	ADDQ      BX, DX
+	ADDQ      $0x04, CX
 	ADDQ      DI, SI
-	DECQ      AX
+	DECQ      BX
 	JNZ       copy3m
 	VZEROUPPER
 	RET
 
 not3:
-	TESTQ CX, CX
+	TESTQ DX, DX
 	JNZ   mask4
 
 copy4:
+	MOVLQSX (CX), DX
+	LEAQ    (AX)(DX*8), DX
 	VMOVUPD (DX), Z0
 	VMOVUPD Z0, (SI)
 	VMOVUPD 64(DX), Z0
@@ -1326,15 +2770,17 @@ copy4:
 	VMOVUPD Z0, 128(SI)
 	VMOVUPD 192(DX), Z0
 	VMOVUPD Z0, 192(SI)
-	ADDQ    BX, DX
+	ADDQ    $0x04, CX
 	ADDQ    DI, SI
-	DECQ    AX
+	DECQ    BX
 	JNZ     copy4
 	VZEROUPPER
 	RET
 
 mask4:
 copy4m:
+	MOVLQSX   (CX), DX
+	LEAQ      (AX)(DX*8), DX
 	VMOVUPD   (DX), Z0
 	VMOVUPD   Z0, (SI)
 	VMOVUPD   64(DX), Z0
@@ -1343,9 +2789,9 @@ copy4m:
 	VMOVUPD   Z0, 128(SI)
 	VMOVUPD.Z 192(DX), K1, Z0
 	VMOVUPD   Z0, K1, 192(SI)
-	ADDQ      BX, DX
+	ADDQ      $0x04, CX
 	ADDQ      DI, SI
-	DECQ      AX
+	DECQ      BX
 	JNZ       copy4m
 	VZEROUPPER
 	RET
@@ -1353,89 +2799,97 @@ copy4m:
 // func transposeF32AVX2(rows int, cols int, src *float32, lds int, dst *float32, ldd int)
 // Requires: AVX, CMOV
 TEXT ·transposeF32AVX2(SB), NOSPLIT, $64-48
-	MOVQ    rows+0(FP), AX
-	MOVQ    cols+8(FP), CX
-	MOVQ    lds+24(FP), DX
-	SHLQ    $0x02, DX
-	MOVQ    src+16(FP), BX
-	MOVQ    dst+32(FP), SI
-	MOVQ    ldd+40(FP), DI
-	SHLQ    $0x02, DI
-	XORQ    R8, R8
-	MOVQ    AX, R9
-	MOVQ    R8, (SP)
+	XORQ    AX, AX
+	MOVQ    lds+24(FP), CX
+	SHLQ    $0x02, CX
+	MOVQ    rows+0(FP), DX
+	MOVQ    cols+8(FP), BX
+	MOVQ    src+16(FP), SI
+	MOVQ    dst+32(FP), DI
+	MOVQ    ldd+40(FP), R8
+	SHLQ    $0x02, R8
+	MOVQ    DX, R9
+	MOVQ    AX, R10
+	MOVQ    R10, (SP)
 	DECQ    R9
-	LEAQ    (R8)(DX*1), R10
+	LEAQ    (AX)(CX*1), R10
 	CMPQ    R9, $0x00
-	CMOVQGT R10, R8
-	MOVQ    R8, 8(SP)
+	CMOVQGT R10, AX
+	MOVQ    AX, R10
+	MOVQ    R10, 8(SP)
 	DECQ    R9
-	LEAQ    (R8)(DX*1), R10
+	LEAQ    (AX)(CX*1), R10
 	CMPQ    R9, $0x00
-	CMOVQGT R10, R8
-	MOVQ    R8, 16(SP)
+	CMOVQGT R10, AX
+	MOVQ    AX, R10
+	MOVQ    R10, 16(SP)
 	DECQ    R9
-	LEAQ    (R8)(DX*1), R10
+	LEAQ    (AX)(CX*1), R10
 	CMPQ    R9, $0x00
-	CMOVQGT R10, R8
-	MOVQ    R8, 24(SP)
+	CMOVQGT R10, AX
+	MOVQ    AX, R10
+	MOVQ    R10, 24(SP)
 	DECQ    R9
-	LEAQ    (R8)(DX*1), R10
+	LEAQ    (AX)(CX*1), R10
 	CMPQ    R9, $0x00
-	CMOVQGT R10, R8
-	MOVQ    R8, 32(SP)
+	CMOVQGT R10, AX
+	MOVQ    AX, R10
+	MOVQ    R10, 32(SP)
 	DECQ    R9
-	LEAQ    (R8)(DX*1), R10
+	LEAQ    (AX)(CX*1), R10
 	CMPQ    R9, $0x00
-	CMOVQGT R10, R8
-	MOVQ    R8, 40(SP)
+	CMOVQGT R10, AX
+	MOVQ    AX, R10
+	MOVQ    R10, 40(SP)
 	DECQ    R9
-	LEAQ    (R8)(DX*1), R10
+	LEAQ    (AX)(CX*1), R10
 	CMPQ    R9, $0x00
-	CMOVQGT R10, R8
-	MOVQ    R8, 48(SP)
+	CMOVQGT R10, AX
+	MOVQ    AX, R10
+	MOVQ    R10, 48(SP)
 	DECQ    R9
-	LEAQ    (R8)(DX*1), R10
+	LEAQ    (AX)(CX*1), R10
 	CMPQ    R9, $0x00
-	CMOVQGT R10, R8
-	MOVQ    R8, 56(SP)
+	CMOVQGT R10, AX
+	MOVQ    AX, R10
+	MOVQ    R10, 56(SP)
 	DECQ    R9
-	LEAQ    (R8)(DX*1), DX
+	LEAQ    (AX)(CX*1), CX
 	CMPQ    R9, $0x00
-	CMOVQGT DX, R8
-	LEAQ    window32<>+0(SB), R8
-	MOVQ    $0x00000008, DX
-	SUBQ    AX, DX
-	VMOVUPS (R8)(DX*4), Y0
-	MOVQ    CX, DX
-	ANDQ    $0x07, DX
+	CMOVQGT CX, AX
+	LEAQ    window32<>+0(SB), CX
+	MOVQ    $0x00000008, AX
+	SUBQ    DX, AX
+	VMOVUPS (CX)(AX*4), Y0
+	MOVQ    BX, AX
+	ANDQ    $0x07, AX
 	LEAQ    window32<>+0(SB), R9
-	MOVQ    $0x00000008, R8
-	SUBQ    DX, R8
-	VMOVUPS (R9)(R8*4), Y1
-	SHRQ    $0x03, CX
-	CMPQ    AX, $0x08
+	MOVQ    $0x00000008, CX
+	SUBQ    AX, CX
+	VMOVUPS (R9)(CX*4), Y1
+	SHRQ    $0x03, BX
+	CMPQ    DX, $0x08
 	JNE     partial
-	TESTQ   CX, CX
+	TESTQ   BX, BX
 	JZ      wholetail
 
 wholeloop:
-	MOVQ       (SP), AX
-	VMOVUPS    (BX)(AX*1), Y0
-	MOVQ       8(SP), AX
-	VMOVUPS    (BX)(AX*1), Y2
-	MOVQ       16(SP), AX
-	VMOVUPS    (BX)(AX*1), Y3
-	MOVQ       24(SP), AX
-	VMOVUPS    (BX)(AX*1), Y4
-	MOVQ       32(SP), AX
-	VMOVUPS    (BX)(AX*1), Y5
-	MOVQ       40(SP), AX
-	VMOVUPS    (BX)(AX*1), Y6
-	MOVQ       48(SP), AX
-	VMOVUPS    (BX)(AX*1), Y7
-	MOVQ       56(SP), AX
-	VMOVUPS    (BX)(AX*1), Y8
+	MOVQ       (SP), CX
+	VMOVUPS    (SI)(CX*1), Y0
+	MOVQ       8(SP), CX
+	VMOVUPS    (SI)(CX*1), Y2
+	MOVQ       16(SP), CX
+	VMOVUPS    (SI)(CX*1), Y3
+	MOVQ       24(SP), CX
+	VMOVUPS    (SI)(CX*1), Y4
+	MOVQ       32(SP), CX
+	VMOVUPS    (SI)(CX*1), Y5
+	MOVQ       40(SP), CX
+	VMOVUPS    (SI)(CX*1), Y6
+	MOVQ       48(SP), CX
+	VMOVUPS    (SI)(CX*1), Y7
+	MOVQ       56(SP), CX
+	VMOVUPS    (SI)(CX*1), Y8
 	VUNPCKLPS  Y2, Y0, Y9
 	VUNPCKHPS  Y2, Y0, Y0
 	VUNPCKLPS  Y4, Y3, Y2
@@ -1460,45 +2914,45 @@ wholeloop:
 	VPERM2F128 $0x31, Y6, Y9, Y6
 	VPERM2F128 $0x20, Y5, Y0, Y9
 	VPERM2F128 $0x31, Y5, Y0, Y0
-	VMOVUPS    Y7, (SI)
-	ADDQ       DI, SI
-	VMOVUPS    Y8, (SI)
-	ADDQ       DI, SI
-	VMOVUPS    Y3, (SI)
-	ADDQ       DI, SI
-	VMOVUPS    Y9, (SI)
-	ADDQ       DI, SI
-	VMOVUPS    Y4, (SI)
-	ADDQ       DI, SI
-	VMOVUPS    Y2, (SI)
-	ADDQ       DI, SI
-	VMOVUPS    Y6, (SI)
-	ADDQ       DI, SI
-	VMOVUPS    Y0, (SI)
-	ADDQ       DI, SI
-	ADDQ       $0x00000020, BX
-	DECQ       CX
+	VMOVUPS    Y7, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Y8, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Y3, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Y9, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Y4, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Y2, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Y6, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Y0, (DI)
+	ADDQ       R8, DI
+	ADDQ       $0x00000020, SI
+	DECQ       BX
 	JNZ        wholeloop
 
 wholetail:
-	TESTQ      DX, DX
+	TESTQ      AX, AX
 	JZ         done
-	MOVQ       (SP), AX
-	VMASKMOVPS (BX)(AX*1), Y1, Y0
-	MOVQ       8(SP), AX
-	VMASKMOVPS (BX)(AX*1), Y1, Y2
-	MOVQ       16(SP), AX
-	VMASKMOVPS (BX)(AX*1), Y1, Y3
-	MOVQ       24(SP), AX
-	VMASKMOVPS (BX)(AX*1), Y1, Y4
-	MOVQ       32(SP), AX
-	VMASKMOVPS (BX)(AX*1), Y1, Y5
-	MOVQ       40(SP), AX
-	VMASKMOVPS (BX)(AX*1), Y1, Y6
-	MOVQ       48(SP), AX
-	VMASKMOVPS (BX)(AX*1), Y1, Y7
-	MOVQ       56(SP), AX
-	VMASKMOVPS (BX)(AX*1), Y1, Y1
+	MOVQ       (SP), CX
+	VMASKMOVPS (SI)(CX*1), Y1, Y0
+	MOVQ       8(SP), CX
+	VMASKMOVPS (SI)(CX*1), Y1, Y2
+	MOVQ       16(SP), CX
+	VMASKMOVPS (SI)(CX*1), Y1, Y3
+	MOVQ       24(SP), CX
+	VMASKMOVPS (SI)(CX*1), Y1, Y4
+	MOVQ       32(SP), CX
+	VMASKMOVPS (SI)(CX*1), Y1, Y5
+	MOVQ       40(SP), CX
+	VMASKMOVPS (SI)(CX*1), Y1, Y6
+	MOVQ       48(SP), CX
+	VMASKMOVPS (SI)(CX*1), Y1, Y7
+	MOVQ       56(SP), CX
+	VMASKMOVPS (SI)(CX*1), Y1, Y1
 	VUNPCKLPS  Y2, Y0, Y8
 	VUNPCKHPS  Y2, Y0, Y0
 	VUNPCKLPS  Y4, Y3, Y2
@@ -1523,59 +2977,59 @@ wholetail:
 	VPERM2F128 $0x31, Y6, Y8, Y6
 	VPERM2F128 $0x20, Y1, Y0, Y8
 	VPERM2F128 $0x31, Y1, Y0, Y0
-	VMOVUPS    Y5, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPS    Y5, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPS    Y7, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPS    Y7, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPS    Y3, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPS    Y3, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPS    Y8, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPS    Y8, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPS    Y4, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPS    Y4, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPS    Y2, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPS    Y2, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPS    Y6, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPS    Y6, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPS    Y0, (SI)
-	ADDQ       DI, SI
+	VMOVUPS    Y0, (DI)
+	ADDQ       R8, DI
 	JMP        done
 
 partial:
-	TESTQ CX, CX
+	TESTQ BX, BX
 	JZ    partialtail
 
 partialloop:
-	MOVQ       (SP), AX
-	VMOVUPS    (BX)(AX*1), Y2
-	MOVQ       8(SP), AX
-	VMOVUPS    (BX)(AX*1), Y3
-	MOVQ       16(SP), AX
-	VMOVUPS    (BX)(AX*1), Y4
-	MOVQ       24(SP), AX
-	VMOVUPS    (BX)(AX*1), Y5
-	MOVQ       32(SP), AX
-	VMOVUPS    (BX)(AX*1), Y6
-	MOVQ       40(SP), AX
-	VMOVUPS    (BX)(AX*1), Y7
-	MOVQ       48(SP), AX
-	VMOVUPS    (BX)(AX*1), Y8
-	MOVQ       56(SP), AX
-	VMOVUPS    (BX)(AX*1), Y9
+	MOVQ       (SP), CX
+	VMOVUPS    (SI)(CX*1), Y2
+	MOVQ       8(SP), CX
+	VMOVUPS    (SI)(CX*1), Y3
+	MOVQ       16(SP), CX
+	VMOVUPS    (SI)(CX*1), Y4
+	MOVQ       24(SP), CX
+	VMOVUPS    (SI)(CX*1), Y5
+	MOVQ       32(SP), CX
+	VMOVUPS    (SI)(CX*1), Y6
+	MOVQ       40(SP), CX
+	VMOVUPS    (SI)(CX*1), Y7
+	MOVQ       48(SP), CX
+	VMOVUPS    (SI)(CX*1), Y8
+	MOVQ       56(SP), CX
+	VMOVUPS    (SI)(CX*1), Y9
 	VUNPCKLPS  Y3, Y2, Y10
 	VUNPCKHPS  Y3, Y2, Y2
 	VUNPCKLPS  Y5, Y4, Y3
@@ -1600,45 +3054,45 @@ partialloop:
 	VPERM2F128 $0x31, Y7, Y10, Y7
 	VPERM2F128 $0x20, Y6, Y2, Y10
 	VPERM2F128 $0x31, Y6, Y2, Y2
-	VMASKMOVPS Y8, Y0, (SI)
-	ADDQ       DI, SI
-	VMASKMOVPS Y9, Y0, (SI)
-	ADDQ       DI, SI
-	VMASKMOVPS Y4, Y0, (SI)
-	ADDQ       DI, SI
-	VMASKMOVPS Y10, Y0, (SI)
-	ADDQ       DI, SI
-	VMASKMOVPS Y5, Y0, (SI)
-	ADDQ       DI, SI
-	VMASKMOVPS Y3, Y0, (SI)
-	ADDQ       DI, SI
-	VMASKMOVPS Y7, Y0, (SI)
-	ADDQ       DI, SI
-	VMASKMOVPS Y2, Y0, (SI)
-	ADDQ       DI, SI
-	ADDQ       $0x00000020, BX
-	DECQ       CX
+	VMASKMOVPS Y8, Y0, (DI)
+	ADDQ       R8, DI
+	VMASKMOVPS Y9, Y0, (DI)
+	ADDQ       R8, DI
+	VMASKMOVPS Y4, Y0, (DI)
+	ADDQ       R8, DI
+	VMASKMOVPS Y10, Y0, (DI)
+	ADDQ       R8, DI
+	VMASKMOVPS Y5, Y0, (DI)
+	ADDQ       R8, DI
+	VMASKMOVPS Y3, Y0, (DI)
+	ADDQ       R8, DI
+	VMASKMOVPS Y7, Y0, (DI)
+	ADDQ       R8, DI
+	VMASKMOVPS Y2, Y0, (DI)
+	ADDQ       R8, DI
+	ADDQ       $0x00000020, SI
+	DECQ       BX
 	JNZ        partialloop
 
 partialtail:
-	TESTQ      DX, DX
+	TESTQ      AX, AX
 	JZ         done
-	MOVQ       (SP), AX
-	VMASKMOVPS (BX)(AX*1), Y1, Y2
-	MOVQ       8(SP), AX
-	VMASKMOVPS (BX)(AX*1), Y1, Y3
-	MOVQ       16(SP), AX
-	VMASKMOVPS (BX)(AX*1), Y1, Y4
-	MOVQ       24(SP), AX
-	VMASKMOVPS (BX)(AX*1), Y1, Y5
-	MOVQ       32(SP), AX
-	VMASKMOVPS (BX)(AX*1), Y1, Y6
-	MOVQ       40(SP), AX
-	VMASKMOVPS (BX)(AX*1), Y1, Y7
-	MOVQ       48(SP), AX
-	VMASKMOVPS (BX)(AX*1), Y1, Y8
-	MOVQ       56(SP), AX
-	VMASKMOVPS (BX)(AX*1), Y1, Y1
+	MOVQ       (SP), CX
+	VMASKMOVPS (SI)(CX*1), Y1, Y2
+	MOVQ       8(SP), CX
+	VMASKMOVPS (SI)(CX*1), Y1, Y3
+	MOVQ       16(SP), CX
+	VMASKMOVPS (SI)(CX*1), Y1, Y4
+	MOVQ       24(SP), CX
+	VMASKMOVPS (SI)(CX*1), Y1, Y5
+	MOVQ       32(SP), CX
+	VMASKMOVPS (SI)(CX*1), Y1, Y6
+	MOVQ       40(SP), CX
+	VMASKMOVPS (SI)(CX*1), Y1, Y7
+	MOVQ       48(SP), CX
+	VMASKMOVPS (SI)(CX*1), Y1, Y8
+	MOVQ       56(SP), CX
+	VMASKMOVPS (SI)(CX*1), Y1, Y1
 	VUNPCKLPS  Y3, Y2, Y9
 	VUNPCKHPS  Y3, Y2, Y2
 	VUNPCKLPS  Y5, Y4, Y3
@@ -1663,36 +3117,36 @@ partialtail:
 	VPERM2F128 $0x31, Y7, Y9, Y7
 	VPERM2F128 $0x20, Y1, Y2, Y9
 	VPERM2F128 $0x31, Y1, Y2, Y1
-	VMASKMOVPS Y6, Y0, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMASKMOVPS Y6, Y0, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMASKMOVPS Y8, Y0, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMASKMOVPS Y8, Y0, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMASKMOVPS Y4, Y0, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMASKMOVPS Y4, Y0, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMASKMOVPS Y9, Y0, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMASKMOVPS Y9, Y0, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMASKMOVPS Y5, Y0, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMASKMOVPS Y5, Y0, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMASKMOVPS Y3, Y0, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMASKMOVPS Y3, Y0, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMASKMOVPS Y7, Y0, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMASKMOVPS Y7, Y0, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMASKMOVPS Y1, Y0, (SI)
-	ADDQ       DI, SI
+	VMASKMOVPS Y1, Y0, (DI)
+	ADDQ       R8, DI
 
 done:
 	VZEROUPPER
@@ -1708,47 +3162,410 @@ DATA window32<>+48(SB)/8, $0x0000000000000000
 DATA window32<>+56(SB)/8, $0x0000000000000000
 GLOBL window32<>(SB), RODATA|NOPTR, $64
 
+// func transposeAtF32AVX2(rows int, cols int, src *float32, off *int32, dst *float32, ldd int)
+// Requires: AVX, CMOV
+TEXT ·transposeAtF32AVX2(SB), NOSPLIT, $64-48
+	MOVQ    off+24(FP), AX
+	MOVQ    $0x00000004, CX
+	MOVQ    rows+0(FP), DX
+	MOVQ    cols+8(FP), BX
+	MOVQ    src+16(FP), SI
+	MOVQ    dst+32(FP), DI
+	MOVQ    ldd+40(FP), R8
+	SHLQ    $0x02, R8
+	MOVQ    DX, R9
+	MOVLQSX (AX), R10
+	SHLQ    $0x02, R10
+	MOVQ    R10, (SP)
+	DECQ    R9
+	LEAQ    (AX)(CX*1), R10
+	CMPQ    R9, $0x00
+	CMOVQGT R10, AX
+	MOVLQSX (AX), R10
+	SHLQ    $0x02, R10
+	MOVQ    R10, 8(SP)
+	DECQ    R9
+	LEAQ    (AX)(CX*1), R10
+	CMPQ    R9, $0x00
+	CMOVQGT R10, AX
+	MOVLQSX (AX), R10
+	SHLQ    $0x02, R10
+	MOVQ    R10, 16(SP)
+	DECQ    R9
+	LEAQ    (AX)(CX*1), R10
+	CMPQ    R9, $0x00
+	CMOVQGT R10, AX
+	MOVLQSX (AX), R10
+	SHLQ    $0x02, R10
+	MOVQ    R10, 24(SP)
+	DECQ    R9
+	LEAQ    (AX)(CX*1), R10
+	CMPQ    R9, $0x00
+	CMOVQGT R10, AX
+	MOVLQSX (AX), R10
+	SHLQ    $0x02, R10
+	MOVQ    R10, 32(SP)
+	DECQ    R9
+	LEAQ    (AX)(CX*1), R10
+	CMPQ    R9, $0x00
+	CMOVQGT R10, AX
+	MOVLQSX (AX), R10
+	SHLQ    $0x02, R10
+	MOVQ    R10, 40(SP)
+	DECQ    R9
+	LEAQ    (AX)(CX*1), R10
+	CMPQ    R9, $0x00
+	CMOVQGT R10, AX
+	MOVLQSX (AX), R10
+	SHLQ    $0x02, R10
+	MOVQ    R10, 48(SP)
+	DECQ    R9
+	LEAQ    (AX)(CX*1), R10
+	CMPQ    R9, $0x00
+	CMOVQGT R10, AX
+	MOVLQSX (AX), R10
+	SHLQ    $0x02, R10
+	MOVQ    R10, 56(SP)
+	DECQ    R9
+	LEAQ    (AX)(CX*1), CX
+	CMPQ    R9, $0x00
+	CMOVQGT CX, AX
+	LEAQ    window32<>+0(SB), CX
+	MOVQ    $0x00000008, AX
+	SUBQ    DX, AX
+	VMOVUPS (CX)(AX*4), Y0
+	MOVQ    BX, AX
+	ANDQ    $0x07, AX
+	LEAQ    window32<>+0(SB), R9
+	MOVQ    $0x00000008, CX
+	SUBQ    AX, CX
+	VMOVUPS (R9)(CX*4), Y1
+	SHRQ    $0x03, BX
+	CMPQ    DX, $0x08
+	JNE     partial
+	TESTQ   BX, BX
+	JZ      wholetail
+
+wholeloop:
+	MOVQ       (SP), CX
+	VMOVUPS    (SI)(CX*1), Y0
+	MOVQ       8(SP), CX
+	VMOVUPS    (SI)(CX*1), Y2
+	MOVQ       16(SP), CX
+	VMOVUPS    (SI)(CX*1), Y3
+	MOVQ       24(SP), CX
+	VMOVUPS    (SI)(CX*1), Y4
+	MOVQ       32(SP), CX
+	VMOVUPS    (SI)(CX*1), Y5
+	MOVQ       40(SP), CX
+	VMOVUPS    (SI)(CX*1), Y6
+	MOVQ       48(SP), CX
+	VMOVUPS    (SI)(CX*1), Y7
+	MOVQ       56(SP), CX
+	VMOVUPS    (SI)(CX*1), Y8
+	VUNPCKLPS  Y2, Y0, Y9
+	VUNPCKHPS  Y2, Y0, Y0
+	VUNPCKLPS  Y4, Y3, Y2
+	VUNPCKHPS  Y4, Y3, Y3
+	VUNPCKLPD  Y2, Y9, Y4
+	VUNPCKHPD  Y2, Y9, Y2
+	VUNPCKLPD  Y3, Y0, Y9
+	VUNPCKHPD  Y3, Y0, Y0
+	VUNPCKLPS  Y6, Y5, Y3
+	VUNPCKHPS  Y6, Y5, Y5
+	VUNPCKLPS  Y8, Y7, Y6
+	VUNPCKHPS  Y8, Y7, Y7
+	VUNPCKLPD  Y6, Y3, Y8
+	VUNPCKHPD  Y6, Y3, Y3
+	VUNPCKLPD  Y7, Y5, Y6
+	VUNPCKHPD  Y7, Y5, Y5
+	VPERM2F128 $0x20, Y8, Y4, Y7
+	VPERM2F128 $0x31, Y8, Y4, Y4
+	VPERM2F128 $0x20, Y3, Y2, Y8
+	VPERM2F128 $0x31, Y3, Y2, Y2
+	VPERM2F128 $0x20, Y6, Y9, Y3
+	VPERM2F128 $0x31, Y6, Y9, Y6
+	VPERM2F128 $0x20, Y5, Y0, Y9
+	VPERM2F128 $0x31, Y5, Y0, Y0
+	VMOVUPS    Y7, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Y8, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Y3, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Y9, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Y4, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Y2, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Y6, (DI)
+	ADDQ       R8, DI
+	VMOVUPS    Y0, (DI)
+	ADDQ       R8, DI
+	ADDQ       $0x00000020, SI
+	DECQ       BX
+	JNZ        wholeloop
+
+wholetail:
+	TESTQ      AX, AX
+	JZ         done
+	MOVQ       (SP), CX
+	VMASKMOVPS (SI)(CX*1), Y1, Y0
+	MOVQ       8(SP), CX
+	VMASKMOVPS (SI)(CX*1), Y1, Y2
+	MOVQ       16(SP), CX
+	VMASKMOVPS (SI)(CX*1), Y1, Y3
+	MOVQ       24(SP), CX
+	VMASKMOVPS (SI)(CX*1), Y1, Y4
+	MOVQ       32(SP), CX
+	VMASKMOVPS (SI)(CX*1), Y1, Y5
+	MOVQ       40(SP), CX
+	VMASKMOVPS (SI)(CX*1), Y1, Y6
+	MOVQ       48(SP), CX
+	VMASKMOVPS (SI)(CX*1), Y1, Y7
+	MOVQ       56(SP), CX
+	VMASKMOVPS (SI)(CX*1), Y1, Y1
+	VUNPCKLPS  Y2, Y0, Y8
+	VUNPCKHPS  Y2, Y0, Y0
+	VUNPCKLPS  Y4, Y3, Y2
+	VUNPCKHPS  Y4, Y3, Y3
+	VUNPCKLPD  Y2, Y8, Y4
+	VUNPCKHPD  Y2, Y8, Y2
+	VUNPCKLPD  Y3, Y0, Y8
+	VUNPCKHPD  Y3, Y0, Y0
+	VUNPCKLPS  Y6, Y5, Y3
+	VUNPCKHPS  Y6, Y5, Y5
+	VUNPCKLPS  Y1, Y7, Y6
+	VUNPCKHPS  Y1, Y7, Y1
+	VUNPCKLPD  Y6, Y3, Y7
+	VUNPCKHPD  Y6, Y3, Y3
+	VUNPCKLPD  Y1, Y5, Y6
+	VUNPCKHPD  Y1, Y5, Y1
+	VPERM2F128 $0x20, Y7, Y4, Y5
+	VPERM2F128 $0x31, Y7, Y4, Y4
+	VPERM2F128 $0x20, Y3, Y2, Y7
+	VPERM2F128 $0x31, Y3, Y2, Y2
+	VPERM2F128 $0x20, Y6, Y8, Y3
+	VPERM2F128 $0x31, Y6, Y8, Y6
+	VPERM2F128 $0x20, Y1, Y0, Y8
+	VPERM2F128 $0x31, Y1, Y0, Y0
+	VMOVUPS    Y5, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPS    Y7, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPS    Y3, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPS    Y8, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPS    Y4, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPS    Y2, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPS    Y6, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPS    Y0, (DI)
+	ADDQ       R8, DI
+	JMP        done
+
+partial:
+	TESTQ BX, BX
+	JZ    partialtail
+
+partialloop:
+	MOVQ       (SP), CX
+	VMOVUPS    (SI)(CX*1), Y2
+	MOVQ       8(SP), CX
+	VMOVUPS    (SI)(CX*1), Y3
+	MOVQ       16(SP), CX
+	VMOVUPS    (SI)(CX*1), Y4
+	MOVQ       24(SP), CX
+	VMOVUPS    (SI)(CX*1), Y5
+	MOVQ       32(SP), CX
+	VMOVUPS    (SI)(CX*1), Y6
+	MOVQ       40(SP), CX
+	VMOVUPS    (SI)(CX*1), Y7
+	MOVQ       48(SP), CX
+	VMOVUPS    (SI)(CX*1), Y8
+	MOVQ       56(SP), CX
+	VMOVUPS    (SI)(CX*1), Y9
+	VUNPCKLPS  Y3, Y2, Y10
+	VUNPCKHPS  Y3, Y2, Y2
+	VUNPCKLPS  Y5, Y4, Y3
+	VUNPCKHPS  Y5, Y4, Y4
+	VUNPCKLPD  Y3, Y10, Y5
+	VUNPCKHPD  Y3, Y10, Y3
+	VUNPCKLPD  Y4, Y2, Y10
+	VUNPCKHPD  Y4, Y2, Y2
+	VUNPCKLPS  Y7, Y6, Y4
+	VUNPCKHPS  Y7, Y6, Y6
+	VUNPCKLPS  Y9, Y8, Y7
+	VUNPCKHPS  Y9, Y8, Y8
+	VUNPCKLPD  Y7, Y4, Y9
+	VUNPCKHPD  Y7, Y4, Y4
+	VUNPCKLPD  Y8, Y6, Y7
+	VUNPCKHPD  Y8, Y6, Y6
+	VPERM2F128 $0x20, Y9, Y5, Y8
+	VPERM2F128 $0x31, Y9, Y5, Y5
+	VPERM2F128 $0x20, Y4, Y3, Y9
+	VPERM2F128 $0x31, Y4, Y3, Y3
+	VPERM2F128 $0x20, Y7, Y10, Y4
+	VPERM2F128 $0x31, Y7, Y10, Y7
+	VPERM2F128 $0x20, Y6, Y2, Y10
+	VPERM2F128 $0x31, Y6, Y2, Y2
+	VMASKMOVPS Y8, Y0, (DI)
+	ADDQ       R8, DI
+	VMASKMOVPS Y9, Y0, (DI)
+	ADDQ       R8, DI
+	VMASKMOVPS Y4, Y0, (DI)
+	ADDQ       R8, DI
+	VMASKMOVPS Y10, Y0, (DI)
+	ADDQ       R8, DI
+	VMASKMOVPS Y5, Y0, (DI)
+	ADDQ       R8, DI
+	VMASKMOVPS Y3, Y0, (DI)
+	ADDQ       R8, DI
+	VMASKMOVPS Y7, Y0, (DI)
+	ADDQ       R8, DI
+	VMASKMOVPS Y2, Y0, (DI)
+	ADDQ       R8, DI
+	ADDQ       $0x00000020, SI
+	DECQ       BX
+	JNZ        partialloop
+
+partialtail:
+	TESTQ      AX, AX
+	JZ         done
+	MOVQ       (SP), CX
+	VMASKMOVPS (SI)(CX*1), Y1, Y2
+	MOVQ       8(SP), CX
+	VMASKMOVPS (SI)(CX*1), Y1, Y3
+	MOVQ       16(SP), CX
+	VMASKMOVPS (SI)(CX*1), Y1, Y4
+	MOVQ       24(SP), CX
+	VMASKMOVPS (SI)(CX*1), Y1, Y5
+	MOVQ       32(SP), CX
+	VMASKMOVPS (SI)(CX*1), Y1, Y6
+	MOVQ       40(SP), CX
+	VMASKMOVPS (SI)(CX*1), Y1, Y7
+	MOVQ       48(SP), CX
+	VMASKMOVPS (SI)(CX*1), Y1, Y8
+	MOVQ       56(SP), CX
+	VMASKMOVPS (SI)(CX*1), Y1, Y1
+	VUNPCKLPS  Y3, Y2, Y9
+	VUNPCKHPS  Y3, Y2, Y2
+	VUNPCKLPS  Y5, Y4, Y3
+	VUNPCKHPS  Y5, Y4, Y4
+	VUNPCKLPD  Y3, Y9, Y5
+	VUNPCKHPD  Y3, Y9, Y3
+	VUNPCKLPD  Y4, Y2, Y9
+	VUNPCKHPD  Y4, Y2, Y2
+	VUNPCKLPS  Y7, Y6, Y4
+	VUNPCKHPS  Y7, Y6, Y6
+	VUNPCKLPS  Y1, Y8, Y7
+	VUNPCKHPS  Y1, Y8, Y1
+	VUNPCKLPD  Y7, Y4, Y8
+	VUNPCKHPD  Y7, Y4, Y4
+	VUNPCKLPD  Y1, Y6, Y7
+	VUNPCKHPD  Y1, Y6, Y1
+	VPERM2F128 $0x20, Y8, Y5, Y6
+	VPERM2F128 $0x31, Y8, Y5, Y5
+	VPERM2F128 $0x20, Y4, Y3, Y8
+	VPERM2F128 $0x31, Y4, Y3, Y3
+	VPERM2F128 $0x20, Y7, Y9, Y4
+	VPERM2F128 $0x31, Y7, Y9, Y7
+	VPERM2F128 $0x20, Y1, Y2, Y9
+	VPERM2F128 $0x31, Y1, Y2, Y1
+	VMASKMOVPS Y6, Y0, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMASKMOVPS Y8, Y0, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMASKMOVPS Y4, Y0, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMASKMOVPS Y9, Y0, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMASKMOVPS Y5, Y0, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMASKMOVPS Y3, Y0, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMASKMOVPS Y7, Y0, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMASKMOVPS Y1, Y0, (DI)
+	ADDQ       R8, DI
+
+done:
+	VZEROUPPER
+	RET
+
 // func copyRowsF32AVX2(rows int, cols int, src *float32, lds int, dst *float32, ldd int)
 // Requires: AVX
 TEXT ·copyRowsF32AVX2(SB), NOSPLIT, $0-48
-	MOVQ    rows+0(FP), AX
-	MOVQ    cols+8(FP), CX
-	MOVQ    src+16(FP), DX
-	MOVQ    lds+24(FP), BX
-	SHLQ    $0x02, BX
+	MOVQ    src+16(FP), AX
+	MOVQ    lds+24(FP), CX
+	SHLQ    $0x02, CX
+	MOVQ    rows+0(FP), DX
+	MOVQ    cols+8(FP), BX
 	MOVQ    dst+32(FP), SI
 	MOVQ    ldd+40(FP), DI
 	SHLQ    $0x02, DI
-	MOVQ    CX, R8
+	MOVQ    BX, R8
 	DECQ    R8
 	SHRQ    $0x03, R8
-	ANDQ    $0x07, CX
+	ANDQ    $0x07, BX
 	LEAQ    window32<>+0(SB), R10
 	MOVQ    $0x00000008, R9
-	SUBQ    CX, R9
+	SUBQ    BX, R9
 	VMOVUPS (R10)(R9*4), Y0
 	CMPQ    R8, $0x00
 	JNE     not1
-	TESTQ   CX, CX
+	TESTQ   BX, BX
 	JNZ     mask1
 
 copy1:
-	VMOVUPS (DX), Y1
+	VMOVUPS (AX), Y1
 	VMOVUPS Y1, (SI)
-	ADDQ    BX, DX
+	ADDQ    CX, AX
 	ADDQ    DI, SI
-	DECQ    AX
+	DECQ    DX
 	JNZ     copy1
 	VZEROUPPER
 	RET
 
 mask1:
 copy1m:
-	VMASKMOVPS (DX), Y0, Y1
+	VMASKMOVPS (AX), Y0, Y1
 	VMASKMOVPS Y1, Y0, (SI)
-	ADDQ       BX, DX
+	ADDQ       CX, AX
 	ADDQ       DI, SI
-	DECQ       AX
+	DECQ       DX
 	JNZ        copy1m
 	VZEROUPPER
 	RET
@@ -1756,30 +3573,30 @@ copy1m:
 not1:
 	CMPQ  R8, $0x01
 	JNE   not2
-	TESTQ CX, CX
+	TESTQ BX, BX
 	JNZ   mask2
 
 copy2:
-	VMOVUPS (DX), Y1
+	VMOVUPS (AX), Y1
 	VMOVUPS Y1, (SI)
-	VMOVUPS 32(DX), Y1
+	VMOVUPS 32(AX), Y1
 	VMOVUPS Y1, 32(SI)
-	ADDQ    BX, DX
+	ADDQ    CX, AX
 	ADDQ    DI, SI
-	DECQ    AX
+	DECQ    DX
 	JNZ     copy2
 	VZEROUPPER
 	RET
 
 mask2:
 copy2m:
-	VMOVUPS    (DX), Y1
+	VMOVUPS    (AX), Y1
 	VMOVUPS    Y1, (SI)
-	VMASKMOVPS 32(DX), Y0, Y1
+	VMASKMOVPS 32(AX), Y0, Y1
 	VMASKMOVPS Y1, Y0, 32(SI)
-	ADDQ       BX, DX
+	ADDQ       CX, AX
 	ADDQ       DI, SI
-	DECQ       AX
+	DECQ       DX
 	JNZ        copy2m
 	VZEROUPPER
 	RET
@@ -1787,43 +3604,204 @@ copy2m:
 not2:
 	CMPQ  R8, $0x02
 	JNE   not3
-	TESTQ CX, CX
+	TESTQ BX, BX
 	JNZ   mask3
 
 copy3:
-	VMOVUPS (DX), Y1
+	VMOVUPS (AX), Y1
 	VMOVUPS Y1, (SI)
-	VMOVUPS 32(DX), Y1
+	VMOVUPS 32(AX), Y1
 	VMOVUPS Y1, 32(SI)
-	VMOVUPS 64(DX), Y1
+	VMOVUPS 64(AX), Y1
 	VMOVUPS Y1, 64(SI)
-	ADDQ    BX, DX
+	ADDQ    CX, AX
 	ADDQ    DI, SI
-	DECQ    AX
+	DECQ    DX
 	JNZ     copy3
 	VZEROUPPER
 	RET
 
 mask3:
 copy3m:
+	VMOVUPS    (AX), Y1
+	VMOVUPS    Y1, (SI)
+	VMOVUPS    32(AX), Y1
+	VMOVUPS    Y1, 32(SI)
+	VMASKMOVPS 64(AX), Y0, Y1
+	VMASKMOVPS Y1, Y0, 64(SI)
+	ADDQ       CX, AX
+	ADDQ       DI, SI
+	DECQ       DX
+	JNZ        copy3m
+	VZEROUPPER
+	RET
+
+not3:
+	TESTQ BX, BX
+	JNZ   mask4
+
+copy4:
+	VMOVUPS (AX), Y1
+	VMOVUPS Y1, (SI)
+	VMOVUPS 32(AX), Y1
+	VMOVUPS Y1, 32(SI)
+	VMOVUPS 64(AX), Y1
+	VMOVUPS Y1, 64(SI)
+	VMOVUPS 96(AX), Y1
+	VMOVUPS Y1, 96(SI)
+	ADDQ    CX, AX
+	ADDQ    DI, SI
+	DECQ    DX
+	JNZ     copy4
+	VZEROUPPER
+	RET
+
+mask4:
+copy4m:
+	VMOVUPS    (AX), Y1
+	VMOVUPS    Y1, (SI)
+	VMOVUPS    32(AX), Y1
+	VMOVUPS    Y1, 32(SI)
+	VMOVUPS    64(AX), Y1
+	VMOVUPS    Y1, 64(SI)
+	VMASKMOVPS 96(AX), Y0, Y1
+	VMASKMOVPS Y1, Y0, 96(SI)
+	ADDQ       CX, AX
+	ADDQ       DI, SI
+	DECQ       DX
+	JNZ        copy4m
+	VZEROUPPER
+	RET
+
+// func copyAtF32AVX2(rows int, cols int, src *float32, off *int32, dst *float32, ldd int)
+// Requires: AVX
+TEXT ·copyAtF32AVX2(SB), NOSPLIT, $0-48
+	MOVQ    src+16(FP), AX
+	MOVQ    off+24(FP), CX
+	MOVQ    rows+0(FP), BX
+	MOVQ    cols+8(FP), DX
+	MOVQ    dst+32(FP), SI
+	MOVQ    ldd+40(FP), DI
+	SHLQ    $0x02, DI
+	MOVQ    DX, R8
+	DECQ    R8
+	SHRQ    $0x03, R8
+	ANDQ    $0x07, DX
+	LEAQ    window32<>+0(SB), R10
+	MOVQ    $0x00000008, R9
+	SUBQ    DX, R9
+	VMOVUPS (R10)(R9*4), Y0
+	CMPQ    R8, $0x00
+	JNE     not1
+	TESTQ   DX, DX
+	JNZ     mask1
+
+copy1:
+	MOVLQSX (CX), DX
+	LEAQ    (AX)(DX*4), DX
+	VMOVUPS (DX), Y1
+	VMOVUPS Y1, (SI)
+	ADDQ    $0x04, CX
+	ADDQ    DI, SI
+	DECQ    BX
+	JNZ     copy1
+	VZEROUPPER
+	RET
+
+mask1:
+copy1m:
+	MOVLQSX    (CX), DX
+	LEAQ       (AX)(DX*4), DX
+	VMASKMOVPS (DX), Y0, Y1
+	VMASKMOVPS Y1, Y0, (SI)
+	ADDQ       $0x04, CX
+	ADDQ       DI, SI
+	DECQ       BX
+	JNZ        copy1m
+	VZEROUPPER
+	RET
+
+not1:
+	CMPQ  R8, $0x01
+	JNE   not2
+	TESTQ DX, DX
+	JNZ   mask2
+
+copy2:
+	MOVLQSX (CX), DX
+	LEAQ    (AX)(DX*4), DX
+	VMOVUPS (DX), Y1
+	VMOVUPS Y1, (SI)
+	VMOVUPS 32(DX), Y1
+	VMOVUPS Y1, 32(SI)
+	ADDQ    $0x04, CX
+	ADDQ    DI, SI
+	DECQ    BX
+	JNZ     copy2
+	VZEROUPPER
+	RET
+
+mask2:
+copy2m:
+	MOVLQSX    (CX), DX
+	LEAQ       (AX)(DX*4), DX
+	VMOVUPS    (DX), Y1
+	VMOVUPS    Y1, (SI)
+	VMASKMOVPS 32(DX), Y0, Y1
+	VMASKMOVPS Y1, Y0, 32(SI)
+	ADDQ       $0x04, CX
+	ADDQ       DI, SI
+	DECQ       BX
+	JNZ        copy2m
+	VZEROUPPER
+	RET
+
+not2:
+	CMPQ  R8, $0x02
+	JNE   not3
+	TESTQ DX, DX
+	JNZ   mask3
+
+copy3:
+	MOVLQSX (CX), DX
+	LEAQ    (AX)(DX*4), DX
+	VMOVUPS (DX), Y1
+	VMOVUPS Y1, (SI)
+	VMOVUPS 32(DX), Y1
+	VMOVUPS Y1, 32(SI)
+	VMOVUPS 64(DX), Y1
+	VMOVUPS Y1, 64(SI)
+	ADDQ    $0x04, CX
+	ADDQ    DI, SI
+	DECQ    BX
+	JNZ     copy3
+	VZEROUPPER
+	RET
+
+mask3:
+copy3m:
+	MOVLQSX    (CX), DX
+	LEAQ       (AX)(DX*4), DX
 	VMOVUPS    (DX), Y1
 	VMOVUPS    Y1, (SI)
 	VMOVUPS    32(DX), Y1
 	VMOVUPS    Y1, 32(SI)
 	VMASKMOVPS 64(DX), Y0, Y1
 	VMASKMOVPS Y1, Y0, 64(SI)
-	ADDQ       BX, DX
+	ADDQ       $0x04, CX
 	ADDQ       DI, SI
-	DECQ       AX
+	DECQ       BX
 	JNZ        copy3m
 	VZEROUPPER
 	RET
 
 not3:
-	TESTQ CX, CX
+	TESTQ DX, DX
 	JNZ   mask4
 
 copy4:
+	MOVLQSX (CX), DX
+	LEAQ    (AX)(DX*4), DX
 	VMOVUPS (DX), Y1
 	VMOVUPS Y1, (SI)
 	VMOVUPS 32(DX), Y1
@@ -1832,15 +3810,17 @@ copy4:
 	VMOVUPS Y1, 64(SI)
 	VMOVUPS 96(DX), Y1
 	VMOVUPS Y1, 96(SI)
-	ADDQ    BX, DX
+	ADDQ    $0x04, CX
 	ADDQ    DI, SI
-	DECQ    AX
+	DECQ    BX
 	JNZ     copy4
 	VZEROUPPER
 	RET
 
 mask4:
 copy4m:
+	MOVLQSX    (CX), DX
+	LEAQ       (AX)(DX*4), DX
 	VMOVUPS    (DX), Y1
 	VMOVUPS    Y1, (SI)
 	VMOVUPS    32(DX), Y1
@@ -1849,9 +3829,9 @@ copy4m:
 	VMOVUPS    Y1, 64(SI)
 	VMASKMOVPS 96(DX), Y0, Y1
 	VMASKMOVPS Y1, Y0, 96(SI)
-	ADDQ       BX, DX
+	ADDQ       $0x04, CX
 	ADDQ       DI, SI
-	DECQ       AX
+	DECQ       BX
 	JNZ        copy4m
 	VZEROUPPER
 	RET
@@ -1859,61 +3839,65 @@ copy4m:
 // func transposeF64AVX2(rows int, cols int, src *float64, lds int, dst *float64, ldd int)
 // Requires: AVX, CMOV
 TEXT ·transposeF64AVX2(SB), NOSPLIT, $32-48
-	MOVQ    rows+0(FP), AX
-	MOVQ    cols+8(FP), CX
-	MOVQ    lds+24(FP), DX
-	SHLQ    $0x03, DX
-	MOVQ    src+16(FP), BX
-	MOVQ    dst+32(FP), SI
-	MOVQ    ldd+40(FP), DI
-	SHLQ    $0x03, DI
-	XORQ    R8, R8
-	MOVQ    AX, R9
-	MOVQ    R8, (SP)
+	XORQ    AX, AX
+	MOVQ    lds+24(FP), CX
+	SHLQ    $0x03, CX
+	MOVQ    rows+0(FP), DX
+	MOVQ    cols+8(FP), BX
+	MOVQ    src+16(FP), SI
+	MOVQ    dst+32(FP), DI
+	MOVQ    ldd+40(FP), R8
+	SHLQ    $0x03, R8
+	MOVQ    DX, R9
+	MOVQ    AX, R10
+	MOVQ    R10, (SP)
 	DECQ    R9
-	LEAQ    (R8)(DX*1), R10
+	LEAQ    (AX)(CX*1), R10
 	CMPQ    R9, $0x00
-	CMOVQGT R10, R8
-	MOVQ    R8, 8(SP)
+	CMOVQGT R10, AX
+	MOVQ    AX, R10
+	MOVQ    R10, 8(SP)
 	DECQ    R9
-	LEAQ    (R8)(DX*1), R10
+	LEAQ    (AX)(CX*1), R10
 	CMPQ    R9, $0x00
-	CMOVQGT R10, R8
-	MOVQ    R8, 16(SP)
+	CMOVQGT R10, AX
+	MOVQ    AX, R10
+	MOVQ    R10, 16(SP)
 	DECQ    R9
-	LEAQ    (R8)(DX*1), R10
+	LEAQ    (AX)(CX*1), R10
 	CMPQ    R9, $0x00
-	CMOVQGT R10, R8
-	MOVQ    R8, 24(SP)
+	CMOVQGT R10, AX
+	MOVQ    AX, R10
+	MOVQ    R10, 24(SP)
 	DECQ    R9
-	LEAQ    (R8)(DX*1), DX
+	LEAQ    (AX)(CX*1), CX
 	CMPQ    R9, $0x00
-	CMOVQGT DX, R8
-	LEAQ    window64<>+0(SB), R8
-	MOVQ    $0x00000004, DX
-	SUBQ    AX, DX
-	VMOVUPS (R8)(DX*8), Y0
-	MOVQ    CX, DX
-	ANDQ    $0x03, DX
+	CMOVQGT CX, AX
+	LEAQ    window64<>+0(SB), CX
+	MOVQ    $0x00000004, AX
+	SUBQ    DX, AX
+	VMOVUPS (CX)(AX*8), Y0
+	MOVQ    BX, AX
+	ANDQ    $0x03, AX
 	LEAQ    window64<>+0(SB), R9
-	MOVQ    $0x00000004, R8
-	SUBQ    DX, R8
-	VMOVUPS (R9)(R8*8), Y1
-	SHRQ    $0x02, CX
-	CMPQ    AX, $0x04
+	MOVQ    $0x00000004, CX
+	SUBQ    AX, CX
+	VMOVUPS (R9)(CX*8), Y1
+	SHRQ    $0x02, BX
+	CMPQ    DX, $0x04
 	JNE     partial
-	TESTQ   CX, CX
+	TESTQ   BX, BX
 	JZ      wholetail
 
 wholeloop:
-	MOVQ       (SP), AX
-	VMOVUPD    (BX)(AX*1), Y0
-	MOVQ       8(SP), AX
-	VMOVUPD    (BX)(AX*1), Y2
-	MOVQ       16(SP), AX
-	VMOVUPD    (BX)(AX*1), Y3
-	MOVQ       24(SP), AX
-	VMOVUPD    (BX)(AX*1), Y4
+	MOVQ       (SP), CX
+	VMOVUPD    (SI)(CX*1), Y0
+	MOVQ       8(SP), CX
+	VMOVUPD    (SI)(CX*1), Y2
+	MOVQ       16(SP), CX
+	VMOVUPD    (SI)(CX*1), Y3
+	MOVQ       24(SP), CX
+	VMOVUPD    (SI)(CX*1), Y4
 	VUNPCKLPD  Y2, Y0, Y5
 	VUNPCKHPD  Y2, Y0, Y0
 	VUNPCKLPD  Y4, Y3, Y2
@@ -1922,29 +3906,29 @@ wholeloop:
 	VPERM2F128 $0x31, Y2, Y5, Y2
 	VPERM2F128 $0x20, Y3, Y0, Y5
 	VPERM2F128 $0x31, Y3, Y0, Y0
-	VMOVUPD    Y4, (SI)
-	ADDQ       DI, SI
-	VMOVUPD    Y5, (SI)
-	ADDQ       DI, SI
-	VMOVUPD    Y2, (SI)
-	ADDQ       DI, SI
-	VMOVUPD    Y0, (SI)
-	ADDQ       DI, SI
-	ADDQ       $0x00000020, BX
-	DECQ       CX
+	VMOVUPD    Y4, (DI)
+	ADDQ       R8, DI
+	VMOVUPD    Y5, (DI)
+	ADDQ       R8, DI
+	VMOVUPD    Y2, (DI)
+	ADDQ       R8, DI
+	VMOVUPD    Y0, (DI)
+	ADDQ       R8, DI
+	ADDQ       $0x00000020, SI
+	DECQ       BX
 	JNZ        wholeloop
 
 wholetail:
-	TESTQ      DX, DX
+	TESTQ      AX, AX
 	JZ         done
-	MOVQ       (SP), AX
-	VMASKMOVPD (BX)(AX*1), Y1, Y0
-	MOVQ       8(SP), AX
-	VMASKMOVPD (BX)(AX*1), Y1, Y2
-	MOVQ       16(SP), AX
-	VMASKMOVPD (BX)(AX*1), Y1, Y3
-	MOVQ       24(SP), AX
-	VMASKMOVPD (BX)(AX*1), Y1, Y1
+	MOVQ       (SP), CX
+	VMASKMOVPD (SI)(CX*1), Y1, Y0
+	MOVQ       8(SP), CX
+	VMASKMOVPD (SI)(CX*1), Y1, Y2
+	MOVQ       16(SP), CX
+	VMASKMOVPD (SI)(CX*1), Y1, Y3
+	MOVQ       24(SP), CX
+	VMASKMOVPD (SI)(CX*1), Y1, Y1
 	VUNPCKLPD  Y2, Y0, Y4
 	VUNPCKHPD  Y2, Y0, Y0
 	VUNPCKLPD  Y1, Y3, Y2
@@ -1953,35 +3937,35 @@ wholetail:
 	VPERM2F128 $0x31, Y2, Y4, Y2
 	VPERM2F128 $0x20, Y1, Y0, Y4
 	VPERM2F128 $0x31, Y1, Y0, Y0
-	VMOVUPD    Y3, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPD    Y3, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPD    Y4, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPD    Y4, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPD    Y2, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMOVUPD    Y2, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMOVUPD    Y0, (SI)
-	ADDQ       DI, SI
+	VMOVUPD    Y0, (DI)
+	ADDQ       R8, DI
 	JMP        done
 
 partial:
-	TESTQ CX, CX
+	TESTQ BX, BX
 	JZ    partialtail
 
 partialloop:
-	MOVQ       (SP), AX
-	VMOVUPD    (BX)(AX*1), Y2
-	MOVQ       8(SP), AX
-	VMOVUPD    (BX)(AX*1), Y3
-	MOVQ       16(SP), AX
-	VMOVUPD    (BX)(AX*1), Y4
-	MOVQ       24(SP), AX
-	VMOVUPD    (BX)(AX*1), Y5
+	MOVQ       (SP), CX
+	VMOVUPD    (SI)(CX*1), Y2
+	MOVQ       8(SP), CX
+	VMOVUPD    (SI)(CX*1), Y3
+	MOVQ       16(SP), CX
+	VMOVUPD    (SI)(CX*1), Y4
+	MOVQ       24(SP), CX
+	VMOVUPD    (SI)(CX*1), Y5
 	VUNPCKLPD  Y3, Y2, Y6
 	VUNPCKHPD  Y3, Y2, Y2
 	VUNPCKLPD  Y5, Y4, Y3
@@ -1990,29 +3974,29 @@ partialloop:
 	VPERM2F128 $0x31, Y3, Y6, Y3
 	VPERM2F128 $0x20, Y4, Y2, Y6
 	VPERM2F128 $0x31, Y4, Y2, Y2
-	VMASKMOVPD Y5, Y0, (SI)
-	ADDQ       DI, SI
-	VMASKMOVPD Y6, Y0, (SI)
-	ADDQ       DI, SI
-	VMASKMOVPD Y3, Y0, (SI)
-	ADDQ       DI, SI
-	VMASKMOVPD Y2, Y0, (SI)
-	ADDQ       DI, SI
-	ADDQ       $0x00000020, BX
-	DECQ       CX
+	VMASKMOVPD Y5, Y0, (DI)
+	ADDQ       R8, DI
+	VMASKMOVPD Y6, Y0, (DI)
+	ADDQ       R8, DI
+	VMASKMOVPD Y3, Y0, (DI)
+	ADDQ       R8, DI
+	VMASKMOVPD Y2, Y0, (DI)
+	ADDQ       R8, DI
+	ADDQ       $0x00000020, SI
+	DECQ       BX
 	JNZ        partialloop
 
 partialtail:
-	TESTQ      DX, DX
+	TESTQ      AX, AX
 	JZ         done
-	MOVQ       (SP), AX
-	VMASKMOVPD (BX)(AX*1), Y1, Y2
-	MOVQ       8(SP), AX
-	VMASKMOVPD (BX)(AX*1), Y1, Y3
-	MOVQ       16(SP), AX
-	VMASKMOVPD (BX)(AX*1), Y1, Y4
-	MOVQ       24(SP), AX
-	VMASKMOVPD (BX)(AX*1), Y1, Y1
+	MOVQ       (SP), CX
+	VMASKMOVPD (SI)(CX*1), Y1, Y2
+	MOVQ       8(SP), CX
+	VMASKMOVPD (SI)(CX*1), Y1, Y3
+	MOVQ       16(SP), CX
+	VMASKMOVPD (SI)(CX*1), Y1, Y4
+	MOVQ       24(SP), CX
+	VMASKMOVPD (SI)(CX*1), Y1, Y1
 	VUNPCKLPD  Y3, Y2, Y5
 	VUNPCKHPD  Y3, Y2, Y2
 	VUNPCKLPD  Y1, Y4, Y3
@@ -2021,20 +4005,20 @@ partialtail:
 	VPERM2F128 $0x31, Y3, Y5, Y3
 	VPERM2F128 $0x20, Y1, Y2, Y5
 	VPERM2F128 $0x31, Y1, Y2, Y1
-	VMASKMOVPD Y4, Y0, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMASKMOVPD Y4, Y0, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMASKMOVPD Y5, Y0, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMASKMOVPD Y5, Y0, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMASKMOVPD Y3, Y0, (SI)
-	ADDQ       DI, SI
-	DECQ       DX
+	VMASKMOVPD Y3, Y0, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
 	JZ         done
-	VMASKMOVPD Y1, Y0, (SI)
-	ADDQ       DI, SI
+	VMASKMOVPD Y1, Y0, (DI)
+	ADDQ       R8, DI
 
 done:
 	VZEROUPPER
@@ -2050,47 +4034,238 @@ DATA window64<>+48(SB)/8, $0x0000000000000000
 DATA window64<>+56(SB)/8, $0x0000000000000000
 GLOBL window64<>(SB), RODATA|NOPTR, $64
 
+// func transposeAtF64AVX2(rows int, cols int, src *float64, off *int32, dst *float64, ldd int)
+// Requires: AVX, CMOV
+TEXT ·transposeAtF64AVX2(SB), NOSPLIT, $32-48
+	MOVQ    off+24(FP), AX
+	MOVQ    $0x00000004, CX
+	MOVQ    rows+0(FP), DX
+	MOVQ    cols+8(FP), BX
+	MOVQ    src+16(FP), SI
+	MOVQ    dst+32(FP), DI
+	MOVQ    ldd+40(FP), R8
+	SHLQ    $0x03, R8
+	MOVQ    DX, R9
+	MOVLQSX (AX), R10
+	SHLQ    $0x03, R10
+	MOVQ    R10, (SP)
+	DECQ    R9
+	LEAQ    (AX)(CX*1), R10
+	CMPQ    R9, $0x00
+	CMOVQGT R10, AX
+	MOVLQSX (AX), R10
+	SHLQ    $0x03, R10
+	MOVQ    R10, 8(SP)
+	DECQ    R9
+	LEAQ    (AX)(CX*1), R10
+	CMPQ    R9, $0x00
+	CMOVQGT R10, AX
+	MOVLQSX (AX), R10
+	SHLQ    $0x03, R10
+	MOVQ    R10, 16(SP)
+	DECQ    R9
+	LEAQ    (AX)(CX*1), R10
+	CMPQ    R9, $0x00
+	CMOVQGT R10, AX
+	MOVLQSX (AX), R10
+	SHLQ    $0x03, R10
+	MOVQ    R10, 24(SP)
+	DECQ    R9
+	LEAQ    (AX)(CX*1), CX
+	CMPQ    R9, $0x00
+	CMOVQGT CX, AX
+	LEAQ    window64<>+0(SB), CX
+	MOVQ    $0x00000004, AX
+	SUBQ    DX, AX
+	VMOVUPS (CX)(AX*8), Y0
+	MOVQ    BX, AX
+	ANDQ    $0x03, AX
+	LEAQ    window64<>+0(SB), R9
+	MOVQ    $0x00000004, CX
+	SUBQ    AX, CX
+	VMOVUPS (R9)(CX*8), Y1
+	SHRQ    $0x02, BX
+	CMPQ    DX, $0x04
+	JNE     partial
+	TESTQ   BX, BX
+	JZ      wholetail
+
+wholeloop:
+	MOVQ       (SP), CX
+	VMOVUPD    (SI)(CX*1), Y0
+	MOVQ       8(SP), CX
+	VMOVUPD    (SI)(CX*1), Y2
+	MOVQ       16(SP), CX
+	VMOVUPD    (SI)(CX*1), Y3
+	MOVQ       24(SP), CX
+	VMOVUPD    (SI)(CX*1), Y4
+	VUNPCKLPD  Y2, Y0, Y5
+	VUNPCKHPD  Y2, Y0, Y0
+	VUNPCKLPD  Y4, Y3, Y2
+	VUNPCKHPD  Y4, Y3, Y3
+	VPERM2F128 $0x20, Y2, Y5, Y4
+	VPERM2F128 $0x31, Y2, Y5, Y2
+	VPERM2F128 $0x20, Y3, Y0, Y5
+	VPERM2F128 $0x31, Y3, Y0, Y0
+	VMOVUPD    Y4, (DI)
+	ADDQ       R8, DI
+	VMOVUPD    Y5, (DI)
+	ADDQ       R8, DI
+	VMOVUPD    Y2, (DI)
+	ADDQ       R8, DI
+	VMOVUPD    Y0, (DI)
+	ADDQ       R8, DI
+	ADDQ       $0x00000020, SI
+	DECQ       BX
+	JNZ        wholeloop
+
+wholetail:
+	TESTQ      AX, AX
+	JZ         done
+	MOVQ       (SP), CX
+	VMASKMOVPD (SI)(CX*1), Y1, Y0
+	MOVQ       8(SP), CX
+	VMASKMOVPD (SI)(CX*1), Y1, Y2
+	MOVQ       16(SP), CX
+	VMASKMOVPD (SI)(CX*1), Y1, Y3
+	MOVQ       24(SP), CX
+	VMASKMOVPD (SI)(CX*1), Y1, Y1
+	VUNPCKLPD  Y2, Y0, Y4
+	VUNPCKHPD  Y2, Y0, Y0
+	VUNPCKLPD  Y1, Y3, Y2
+	VUNPCKHPD  Y1, Y3, Y1
+	VPERM2F128 $0x20, Y2, Y4, Y3
+	VPERM2F128 $0x31, Y2, Y4, Y2
+	VPERM2F128 $0x20, Y1, Y0, Y4
+	VPERM2F128 $0x31, Y1, Y0, Y0
+	VMOVUPD    Y3, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPD    Y4, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPD    Y2, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMOVUPD    Y0, (DI)
+	ADDQ       R8, DI
+	JMP        done
+
+partial:
+	TESTQ BX, BX
+	JZ    partialtail
+
+partialloop:
+	MOVQ       (SP), CX
+	VMOVUPD    (SI)(CX*1), Y2
+	MOVQ       8(SP), CX
+	VMOVUPD    (SI)(CX*1), Y3
+	MOVQ       16(SP), CX
+	VMOVUPD    (SI)(CX*1), Y4
+	MOVQ       24(SP), CX
+	VMOVUPD    (SI)(CX*1), Y5
+	VUNPCKLPD  Y3, Y2, Y6
+	VUNPCKHPD  Y3, Y2, Y2
+	VUNPCKLPD  Y5, Y4, Y3
+	VUNPCKHPD  Y5, Y4, Y4
+	VPERM2F128 $0x20, Y3, Y6, Y5
+	VPERM2F128 $0x31, Y3, Y6, Y3
+	VPERM2F128 $0x20, Y4, Y2, Y6
+	VPERM2F128 $0x31, Y4, Y2, Y2
+	VMASKMOVPD Y5, Y0, (DI)
+	ADDQ       R8, DI
+	VMASKMOVPD Y6, Y0, (DI)
+	ADDQ       R8, DI
+	VMASKMOVPD Y3, Y0, (DI)
+	ADDQ       R8, DI
+	VMASKMOVPD Y2, Y0, (DI)
+	ADDQ       R8, DI
+	ADDQ       $0x00000020, SI
+	DECQ       BX
+	JNZ        partialloop
+
+partialtail:
+	TESTQ      AX, AX
+	JZ         done
+	MOVQ       (SP), CX
+	VMASKMOVPD (SI)(CX*1), Y1, Y2
+	MOVQ       8(SP), CX
+	VMASKMOVPD (SI)(CX*1), Y1, Y3
+	MOVQ       16(SP), CX
+	VMASKMOVPD (SI)(CX*1), Y1, Y4
+	MOVQ       24(SP), CX
+	VMASKMOVPD (SI)(CX*1), Y1, Y1
+	VUNPCKLPD  Y3, Y2, Y5
+	VUNPCKHPD  Y3, Y2, Y2
+	VUNPCKLPD  Y1, Y4, Y3
+	VUNPCKHPD  Y1, Y4, Y1
+	VPERM2F128 $0x20, Y3, Y5, Y4
+	VPERM2F128 $0x31, Y3, Y5, Y3
+	VPERM2F128 $0x20, Y1, Y2, Y5
+	VPERM2F128 $0x31, Y1, Y2, Y1
+	VMASKMOVPD Y4, Y0, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMASKMOVPD Y5, Y0, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMASKMOVPD Y3, Y0, (DI)
+	ADDQ       R8, DI
+	DECQ       AX
+	JZ         done
+	VMASKMOVPD Y1, Y0, (DI)
+	ADDQ       R8, DI
+
+done:
+	VZEROUPPER
+	RET
+
 // func copyRowsF64AVX2(rows int, cols int, src *float64, lds int, dst *float64, ldd int)
 // Requires: AVX
 TEXT ·copyRowsF64AVX2(SB), NOSPLIT, $0-48
-	MOVQ    rows+0(FP), AX
-	MOVQ    cols+8(FP), CX
-	MOVQ    src+16(FP), DX
-	MOVQ    lds+24(FP), BX
-	SHLQ    $0x03, BX
+	MOVQ    src+16(FP), AX
+	MOVQ    lds+24(FP), CX
+	SHLQ    $0x03, CX
+	MOVQ    rows+0(FP), DX
+	MOVQ    cols+8(FP), BX
 	MOVQ    dst+32(FP), SI
 	MOVQ    ldd+40(FP), DI
 	SHLQ    $0x03, DI
-	MOVQ    CX, R8
+	MOVQ    BX, R8
 	DECQ    R8
 	SHRQ    $0x02, R8
-	ANDQ    $0x03, CX
+	ANDQ    $0x03, BX
 	LEAQ    window64<>+0(SB), R10
 	MOVQ    $0x00000004, R9
-	SUBQ    CX, R9
+	SUBQ    BX, R9
 	VMOVUPS (R10)(R9*8), Y0
 	CMPQ    R8, $0x00
 	JNE     not1
-	TESTQ   CX, CX
+	TESTQ   BX, BX
 	JNZ     mask1
 
 copy1:
-	VMOVUPD (DX), Y1
+	VMOVUPD (AX), Y1
 	VMOVUPD Y1, (SI)
-	ADDQ    BX, DX
+	ADDQ    CX, AX
 	ADDQ    DI, SI
-	DECQ    AX
+	DECQ    DX
 	JNZ     copy1
 	VZEROUPPER
 	RET
 
 mask1:
 copy1m:
-	VMASKMOVPD (DX), Y0, Y1
+	VMASKMOVPD (AX), Y0, Y1
 	VMASKMOVPD Y1, Y0, (SI)
-	ADDQ       BX, DX
+	ADDQ       CX, AX
 	ADDQ       DI, SI
-	DECQ       AX
+	DECQ       DX
 	JNZ        copy1m
 	VZEROUPPER
 	RET
@@ -2098,30 +4273,30 @@ copy1m:
 not1:
 	CMPQ  R8, $0x01
 	JNE   not2
-	TESTQ CX, CX
+	TESTQ BX, BX
 	JNZ   mask2
 
 copy2:
-	VMOVUPD (DX), Y1
+	VMOVUPD (AX), Y1
 	VMOVUPD Y1, (SI)
-	VMOVUPD 32(DX), Y1
+	VMOVUPD 32(AX), Y1
 	VMOVUPD Y1, 32(SI)
-	ADDQ    BX, DX
+	ADDQ    CX, AX
 	ADDQ    DI, SI
-	DECQ    AX
+	DECQ    DX
 	JNZ     copy2
 	VZEROUPPER
 	RET
 
 mask2:
 copy2m:
-	VMOVUPD    (DX), Y1
+	VMOVUPD    (AX), Y1
 	VMOVUPD    Y1, (SI)
-	VMASKMOVPD 32(DX), Y0, Y1
+	VMASKMOVPD 32(AX), Y0, Y1
 	VMASKMOVPD Y1, Y0, 32(SI)
-	ADDQ       BX, DX
+	ADDQ       CX, AX
 	ADDQ       DI, SI
-	DECQ       AX
+	DECQ       DX
 	JNZ        copy2m
 	VZEROUPPER
 	RET
@@ -2129,43 +4304,204 @@ copy2m:
 not2:
 	CMPQ  R8, $0x02
 	JNE   not3
-	TESTQ CX, CX
+	TESTQ BX, BX
 	JNZ   mask3
 
 copy3:
-	VMOVUPD (DX), Y1
+	VMOVUPD (AX), Y1
 	VMOVUPD Y1, (SI)
-	VMOVUPD 32(DX), Y1
+	VMOVUPD 32(AX), Y1
 	VMOVUPD Y1, 32(SI)
-	VMOVUPD 64(DX), Y1
+	VMOVUPD 64(AX), Y1
 	VMOVUPD Y1, 64(SI)
-	ADDQ    BX, DX
+	ADDQ    CX, AX
 	ADDQ    DI, SI
-	DECQ    AX
+	DECQ    DX
 	JNZ     copy3
 	VZEROUPPER
 	RET
 
 mask3:
 copy3m:
+	VMOVUPD    (AX), Y1
+	VMOVUPD    Y1, (SI)
+	VMOVUPD    32(AX), Y1
+	VMOVUPD    Y1, 32(SI)
+	VMASKMOVPD 64(AX), Y0, Y1
+	VMASKMOVPD Y1, Y0, 64(SI)
+	ADDQ       CX, AX
+	ADDQ       DI, SI
+	DECQ       DX
+	JNZ        copy3m
+	VZEROUPPER
+	RET
+
+not3:
+	TESTQ BX, BX
+	JNZ   mask4
+
+copy4:
+	VMOVUPD (AX), Y1
+	VMOVUPD Y1, (SI)
+	VMOVUPD 32(AX), Y1
+	VMOVUPD Y1, 32(SI)
+	VMOVUPD 64(AX), Y1
+	VMOVUPD Y1, 64(SI)
+	VMOVUPD 96(AX), Y1
+	VMOVUPD Y1, 96(SI)
+	ADDQ    CX, AX
+	ADDQ    DI, SI
+	DECQ    DX
+	JNZ     copy4
+	VZEROUPPER
+	RET
+
+mask4:
+copy4m:
+	VMOVUPD    (AX), Y1
+	VMOVUPD    Y1, (SI)
+	VMOVUPD    32(AX), Y1
+	VMOVUPD    Y1, 32(SI)
+	VMOVUPD    64(AX), Y1
+	VMOVUPD    Y1, 64(SI)
+	VMASKMOVPD 96(AX), Y0, Y1
+	VMASKMOVPD Y1, Y0, 96(SI)
+	ADDQ       CX, AX
+	ADDQ       DI, SI
+	DECQ       DX
+	JNZ        copy4m
+	VZEROUPPER
+	RET
+
+// func copyAtF64AVX2(rows int, cols int, src *float64, off *int32, dst *float64, ldd int)
+// Requires: AVX
+TEXT ·copyAtF64AVX2(SB), NOSPLIT, $0-48
+	MOVQ    src+16(FP), AX
+	MOVQ    off+24(FP), CX
+	MOVQ    rows+0(FP), BX
+	MOVQ    cols+8(FP), DX
+	MOVQ    dst+32(FP), SI
+	MOVQ    ldd+40(FP), DI
+	SHLQ    $0x03, DI
+	MOVQ    DX, R8
+	DECQ    R8
+	SHRQ    $0x02, R8
+	ANDQ    $0x03, DX
+	LEAQ    window64<>+0(SB), R10
+	MOVQ    $0x00000004, R9
+	SUBQ    DX, R9
+	VMOVUPS (R10)(R9*8), Y0
+	CMPQ    R8, $0x00
+	JNE     not1
+	TESTQ   DX, DX
+	JNZ     mask1
+
+copy1:
+	MOVLQSX (CX), DX
+	LEAQ    (AX)(DX*8), DX
+	VMOVUPD (DX), Y1
+	VMOVUPD Y1, (SI)
+	ADDQ    $0x04, CX
+	ADDQ    DI, SI
+	DECQ    BX
+	JNZ     copy1
+	VZEROUPPER
+	RET
+
+mask1:
+copy1m:
+	MOVLQSX    (CX), DX
+	LEAQ       (AX)(DX*8), DX
+	VMASKMOVPD (DX), Y0, Y1
+	VMASKMOVPD Y1, Y0, (SI)
+	ADDQ       $0x04, CX
+	ADDQ       DI, SI
+	DECQ       BX
+	JNZ        copy1m
+	VZEROUPPER
+	RET
+
+not1:
+	CMPQ  R8, $0x01
+	JNE   not2
+	TESTQ DX, DX
+	JNZ   mask2
+
+copy2:
+	MOVLQSX (CX), DX
+	LEAQ    (AX)(DX*8), DX
+	VMOVUPD (DX), Y1
+	VMOVUPD Y1, (SI)
+	VMOVUPD 32(DX), Y1
+	VMOVUPD Y1, 32(SI)
+	ADDQ    $0x04, CX
+	ADDQ    DI, SI
+	DECQ    BX
+	JNZ     copy2
+	VZEROUPPER
+	RET
+
+mask2:
+copy2m:
+	MOVLQSX    (CX), DX
+	LEAQ       (AX)(DX*8), DX
+	VMOVUPD    (DX), Y1
+	VMOVUPD    Y1, (SI)
+	VMASKMOVPD 32(DX), Y0, Y1
+	VMASKMOVPD Y1, Y0, 32(SI)
+	ADDQ       $0x04, CX
+	ADDQ       DI, SI
+	DECQ       BX
+	JNZ        copy2m
+	VZEROUPPER
+	RET
+
+not2:
+	CMPQ  R8, $0x02
+	JNE   not3
+	TESTQ DX, DX
+	JNZ   mask3
+
+copy3:
+	MOVLQSX (CX), DX
+	LEAQ    (AX)(DX*8), DX
+	VMOVUPD (DX), Y1
+	VMOVUPD Y1, (SI)
+	VMOVUPD 32(DX), Y1
+	VMOVUPD Y1, 32(SI)
+	VMOVUPD 64(DX), Y1
+	VMOVUPD Y1, 64(SI)
+	ADDQ    $0x04, CX
+	ADDQ    DI, SI
+	DECQ    BX
+	JNZ     copy3
+	VZEROUPPER
+	RET
+
+mask3:
+copy3m:
+	MOVLQSX    (CX), DX
+	LEAQ       (AX)(DX*8), DX
 	VMOVUPD    (DX), Y1
 	VMOVUPD    Y1, (SI)
 	VMOVUPD    32(DX), Y1
 	VMOVUPD    Y1, 32(SI)
 	VMASKMOVPD 64(DX), Y0, Y1
 	VMASKMOVPD Y1, Y0, 64(SI)
-	ADDQ       BX, DX
+	ADDQ       $0x04, CX
 	ADDQ       DI, SI
-	DECQ       AX
+	DECQ       BX
 	JNZ        copy3m
 	VZEROUPPER
 	RET
 
 not3:
-	TESTQ CX, CX
+	TESTQ DX, DX
 	JNZ   mask4
 
 copy4:
+	MOVLQSX (CX), DX
+	LEAQ    (AX)(DX*8), DX
 	VMOVUPD (DX), Y1
 	VMOVUPD Y1, (SI)
 	VMOVUPD 32(DX), Y1
@@ -2174,15 +4510,17 @@ copy4:
 	VMOVUPD Y1, 64(SI)
 	VMOVUPD 96(DX), Y1
 	VMOVUPD Y1, 96(SI)
-	ADDQ    BX, DX
+	ADDQ    $0x04, CX
 	ADDQ    DI, SI
-	DECQ    AX
+	DECQ    BX
 	JNZ     copy4
 	VZEROUPPER
 	RET
 
 mask4:
 copy4m:
+	MOVLQSX    (CX), DX
+	LEAQ       (AX)(DX*8), DX
 	VMOVUPD    (DX), Y1
 	VMOVUPD    Y1, (SI)
 	VMOVUPD    32(DX), Y1
@@ -2191,9 +4529,9 @@ copy4m:
 	VMOVUPD    Y1, 64(SI)
 	VMASKMOVPD 96(DX), Y0, Y1
 	VMASKMOVPD Y1, Y0, 96(SI)
-	ADDQ       BX, DX
+	ADDQ       $0x04, CX
 	ADDQ       DI, SI
-	DECQ       AX
+	DECQ       BX
 	JNZ        copy4m
 	VZEROUPPER
 	RET

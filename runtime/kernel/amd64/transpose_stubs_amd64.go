@@ -9,40 +9,80 @@ package amd64
 //go:noescape
 func transposeF32AVX512(rows int, cols int, src *float32, lds int, dst *float32, ldd int)
 
+// transposeAtF32AVX512 is the strip transposition by offsets of the unit: see GEMM.TransposeAt.
+//
+//go:noescape
+func transposeAtF32AVX512(rows int, cols int, src *float32, off *int32, dst *float32, ldd int)
+
 // copyRowsF32AVX512 is the strip copy of the unit: see GEMM.Copy.
 //
 //go:noescape
 func copyRowsF32AVX512(rows int, cols int, src *float32, lds int, dst *float32, ldd int)
+
+// copyAtF32AVX512 is the strip copy by offsets of the unit: see GEMM.CopyAt.
+//
+//go:noescape
+func copyAtF32AVX512(rows int, cols int, src *float32, off *int32, dst *float32, ldd int)
 
 // transposeF64AVX512 is the strip transposition of the unit: see GEMM.Transpose.
 //
 //go:noescape
 func transposeF64AVX512(rows int, cols int, src *float64, lds int, dst *float64, ldd int)
 
+// transposeAtF64AVX512 is the strip transposition by offsets of the unit: see GEMM.TransposeAt.
+//
+//go:noescape
+func transposeAtF64AVX512(rows int, cols int, src *float64, off *int32, dst *float64, ldd int)
+
 // copyRowsF64AVX512 is the strip copy of the unit: see GEMM.Copy.
 //
 //go:noescape
 func copyRowsF64AVX512(rows int, cols int, src *float64, lds int, dst *float64, ldd int)
+
+// copyAtF64AVX512 is the strip copy by offsets of the unit: see GEMM.CopyAt.
+//
+//go:noescape
+func copyAtF64AVX512(rows int, cols int, src *float64, off *int32, dst *float64, ldd int)
 
 // transposeF32AVX2 is the strip transposition of the unit: see GEMM.Transpose.
 //
 //go:noescape
 func transposeF32AVX2(rows int, cols int, src *float32, lds int, dst *float32, ldd int)
 
+// transposeAtF32AVX2 is the strip transposition by offsets of the unit: see GEMM.TransposeAt.
+//
+//go:noescape
+func transposeAtF32AVX2(rows int, cols int, src *float32, off *int32, dst *float32, ldd int)
+
 // copyRowsF32AVX2 is the strip copy of the unit: see GEMM.Copy.
 //
 //go:noescape
 func copyRowsF32AVX2(rows int, cols int, src *float32, lds int, dst *float32, ldd int)
+
+// copyAtF32AVX2 is the strip copy by offsets of the unit: see GEMM.CopyAt.
+//
+//go:noescape
+func copyAtF32AVX2(rows int, cols int, src *float32, off *int32, dst *float32, ldd int)
 
 // transposeF64AVX2 is the strip transposition of the unit: see GEMM.Transpose.
 //
 //go:noescape
 func transposeF64AVX2(rows int, cols int, src *float64, lds int, dst *float64, ldd int)
 
+// transposeAtF64AVX2 is the strip transposition by offsets of the unit: see GEMM.TransposeAt.
+//
+//go:noescape
+func transposeAtF64AVX2(rows int, cols int, src *float64, off *int32, dst *float64, ldd int)
+
 // copyRowsF64AVX2 is the strip copy of the unit: see GEMM.Copy.
 //
 //go:noescape
 func copyRowsF64AVX2(rows int, cols int, src *float64, lds int, dst *float64, ldd int)
+
+// copyAtF64AVX2 is the strip copy by offsets of the unit: see GEMM.CopyAt.
+//
+//go:noescape
+func copyAtF64AVX2(rows int, cols int, src *float64, off *int32, dst *float64, ldd int)
 
 // pause executes n PAUSE instructions, n >= 1.
 func pause(n int)

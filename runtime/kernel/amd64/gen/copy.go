@@ -15,8 +15,31 @@ const maxCopy = 4
 func copyRows(u unit) {
 	text(u.name("copyRows"), fmt.Sprintf("func(rows, cols int, src *%[1]s, lds int, dst *%[1]s, ldd int)", u.goType))
 	Doc(u.name("copyRows") + " is the strip copy of the unit: see GEMM.Copy.")
+	src, lds := param("src"), u.bytesParam("lds")
+	copyStrip(u, func(load func(row reg.GPVirtual)) {
+		load(src)
+		ADDQ(lds, src)
+	})
+}
+
+// copyAt emits the copy of rows that start at offsets from a table.
+func copyAt(u unit) {
+	text(u.name("copyAt"), fmt.Sprintf("func(rows, cols int, src *%[1]s, off *int32, dst *%[1]s, ldd int)", u.goType))
+	Doc(u.name("copyAt") + " is the strip copy by offsets of the unit: see GEMM.CopyAt.")
+	src, off := param("src"), param("off")
+	row := GP64()
+	copyStrip(u, func(load func(row reg.GPVirtual)) {
+		MOVLQSX(Mem{Base: off}, row)
+		LEAQ(Mem{Base: src, Index: row, Scale: uint8(u.size)}, row)
+		load(row)
+		ADDQ(U8(4), off)
+	})
+}
+
+// copyStrip emits the loop over rows; each says where the row lies and goes to the next.
+func copyStrip(u unit, each func(load func(row reg.GPVirtual))) {
 	rows, cols := param("rows"), param("cols")
-	src, lds, dst, ldd := param("src"), u.bytesParam("lds"), param("dst"), u.bytesParam("ldd")
+	dst, ldd := param("dst"), u.bytesParam("ldd")
 	vecs, tail := GP64(), GP64()
 	MOVQ(cols, vecs)
 	MOVQ(cols, tail)
@@ -42,15 +65,16 @@ func copyRows(u unit) {
 				label += "m"
 			}
 			Label(label)
-			for i := range n {
-				lane := reg.Register(nil)
-				if i == n-1 {
-					lane = m
+			each(func(row reg.GPVirtual) {
+				for i := range n {
+					lane := reg.Register(nil)
+					if i == n-1 {
+						lane = m
+					}
+					u.load(Mem{Base: row, Disp: i * u.bytes}, lane, v[i])
+					u.store(v[i], lane, Mem{Base: dst, Disp: i * u.bytes})
 				}
-				u.load(Mem{Base: src, Disp: i * u.bytes}, lane, v[i])
-				u.store(v[i], lane, Mem{Base: dst, Disp: i * u.bytes})
-			}
-			ADDQ(lds, src)
+			})
 			ADDQ(ldd, dst)
 			DECQ(rows)
 			JNZ(LabelRef(label))

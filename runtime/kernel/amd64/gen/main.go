@@ -27,7 +27,9 @@ var parts = map[string]func(){
 	"transpose": func() {
 		for _, u := range units {
 			transpose(u)
+			transposeAt(u)
 			copyRows(u)
+			copyAt(u)
 		}
 		pause()
 	},

@@ -13,22 +13,41 @@ import (
 func transpose(u unit) {
 	text(u.name("transpose"), fmt.Sprintf("func(rows, cols int, src *%[1]s, lds int, dst *%[1]s, ldd int)", u.goType))
 	Doc(u.name("transpose") + " is the strip transposition of the unit: see GEMM.Transpose.")
+	off := GP64()
+	XORQ(off, off)
+	transposeStrip(u, off, u.bytesParam("lds"), func(row reg.GPVirtual) { MOVQ(off, row) })
+}
+
+// transposeAt emits the transposition of rows that start at offsets from a table.
+func transposeAt(u unit) {
+	text(u.name("transposeAt"), fmt.Sprintf("func(rows, cols int, src *%[1]s, off *int32, dst *%[1]s, ldd int)", u.goType))
+	Doc(u.name("transposeAt") + " is the strip transposition by offsets of the unit: see GEMM.TransposeAt.")
+	off, entry := param("off"), GP64()
+	MOVQ(U32(4), entry)
+	transposeStrip(u, off, entry, func(row reg.GPVirtual) {
+		MOVLQSX(Mem{Base: off}, row)
+		SHLQ(U8(u.shift()), row)
+	})
+}
+
+// transposeStrip emits the transposition. load gives the byte offset of the row at the cursor, which moves by step.
+func transposeStrip(u unit, cursor, step reg.GPVirtual, load func(row reg.GPVirtual)) {
 	t := transposeState{unit: u}
-	rows, cols, lds := param("rows"), param("cols"), u.bytesParam("lds")
+	rows, cols := param("rows"), param("cols")
 	t.src, t.dst, t.ldd = param("src"), param("dst"), u.bytesParam("ldd")
 
-	// Byte offsets of the rows; rows that do not exist repeat the last one, and their lanes are never stored.
+	// Rows that do not exist repeat the last one, and their lanes are never stored.
 	t.offsets = AllocLocal(8 * u.lanes())
-	off, left := GP64(), GP64()
-	XORQ(off, off)
+	left := GP64()
 	MOVQ(rows, left)
 	for i := 0; i < u.lanes(); i++ {
-		MOVQ(off, t.offsets.Offset(8*i))
+		row, next := GP64(), GP64()
+		load(row)
+		MOVQ(row, t.offsets.Offset(8*i))
 		DECQ(left)
-		next := GP64()
-		LEAQ(Mem{Base: off, Index: lds, Scale: 1}, next)
+		LEAQ(Mem{Base: cursor, Index: step, Scale: 1}, next)
 		CMPQ(left, U8(0))
-		CMOVQGT(next, off)
+		CMOVQGT(next, cursor)
 	}
 
 	rowMask := u.mask(rows)

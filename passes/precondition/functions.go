@@ -31,9 +31,6 @@ func inverseFunction(n int64) string {
 
 func newtonRootFunction(p int) string { return fmt.Sprintf("InverseRoot%d", p) }
 
-// eigenBasisFunction tracks the eigenvectors of a symmetric matrix: (A, Q) => (Q_next, w), see eigenbasis.go.
-const eigenBasisFunction = "EigenBasis"
-
 func eigenRootFunction(p int) string { return fmt.Sprintf("EigenRoot%d", p) }
 
 // call calls a solver function on a matrix; the result has the matrix's type.
@@ -95,7 +92,6 @@ func section(name string) string {
 // power.
 func library(largest int64, roots map[int]bool) string {
 	var sb strings.Builder
-	sb.WriteString(section("eigen basis"))
 	sb.WriteString(section("cholesky base"))
 	sb.WriteString(strings.NewReplacer("LEVEL", "0").Replace(section("inverse")))
 	level := 1

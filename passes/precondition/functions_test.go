@@ -11,7 +11,7 @@ import (
 // The templates parse for every opset that is emitted, and the parsed model is well formed.
 func TestLibraryParses(t *testing.T) {
 	for _, opset := range []int{17, 18, 21, 26} {
-		text := library(300, map[int]bool{2: true, 4: true, 6: true, 8: true})
+		text := library(300, map[int]bool{2: true, 4: true, 6: true, 8: true}) + basisFunctions()
 		src := fmt.Sprintf("<ir_version: 8, opset_import: [\"\" : %d, \"asdl\" : 1]>\nlib () => () {}\n%s", opset, strings.ReplaceAll(text, "OPSET", fmt.Sprint(opset)))
 		m, err := graph.Parse(src)
 		if err != nil {
@@ -20,7 +20,7 @@ func TestLibraryParses(t *testing.T) {
 		if err := graph.Verify(m); err != nil {
 			t.Fatalf("opset %d: %v", opset, err)
 		}
-		for _, name := range []string{"CholeskyInverse0", "CholeskyInverse2", "InverseRoot8", "EigenRoot4", "PowerIteration"} {
+		for _, name := range []string{"CholeskyInverse0", "CholeskyInverse2", "InverseRoot8", "EigenRoot4", "PowerIteration", "EigenBasis"} {
 			if m.Function(graph.Asdl, name) == nil {
 				t.Errorf("opset %d: no function %s", opset, name)
 			}

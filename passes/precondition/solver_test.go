@@ -79,7 +79,8 @@ func power(a *mat.Dense, exponent float64) *mat.Dense {
 	return &out
 }
 
-func solve(t *testing.T, m *graph.Model, native bool, a *mat.Dense) *mat.Dense {
+// solvers is the registry of kernels, with or without those of the solver functions.
+func solvers(t *testing.T, native bool) *kernel.Registry {
 	t.Helper()
 	tables := kernel.Portable()
 	if !native {
@@ -97,6 +98,12 @@ func solve(t *testing.T, m *graph.Model, native bool, a *mat.Dense) *mat.Dense {
 	if err != nil {
 		t.Fatal(err)
 	}
+	return reg
+}
+
+func solve(t *testing.T, m *graph.Model, native bool, a *mat.Dense) *mat.Dense {
+	t.Helper()
+	reg := solvers(t, native)
 	s, err := runtime.NewSession(m, runtime.Options{Registry: reg})
 	if err != nil {
 		t.Fatal(err)

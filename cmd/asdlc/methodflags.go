@@ -22,10 +22,10 @@ type methodFlags struct {
 
 func (f *methodFlags) register(fs *pflag.FlagSet) {
 	f.flags = fs
-	fs.StringVarP(&f.method, "method", "m", "", "preconditioning method: "+strings.Join(method.Names(), ", ")+" (see asdlc methods)")
+	fs.StringVarP(&f.method, "method", "m", "", "preconditioning method: "+strings.Join(method.Names(), ", ")+" (see asdlc methods), or a record of your own, FILE.yaml or FILE.json")
 	fs.StringVar(&f.preset, "preset", "paper", "conventions: paper, or asdl (those of the PyTorch library ASDL)")
 	fs.StringArrayVar(&f.set, "set", nil, "set a field of the method record, as in solve.every=10; may be repeated")
-	fs.StringArrayVar(&f.layers, "layer", nil, "a method for some layers, GLOB=METHOD or kind:KIND=METHOD, with settings as in 'blocks.*=shampoo:damping=1e-4,every=20'; may be repeated, the last match counts")
+	fs.StringArrayVar(&f.layers, "layer", nil, "a method for some layers, GLOB=METHOD or kind:KIND=METHOD, where METHOD is as for --method, with settings as in 'blocks.*=shampoo:damping=1e-4,every=20'; may be repeated, the last match counts")
 	o := &f.options
 	fs.StringVar(&o.Loss.Row, "loss", "cross-entropy", "training loss: "+strings.Join(loss.Names(), ", "))
 	fs.StringVar(&o.Loss.Reduction, "reduction", "mean", "of the loss: mean, rows (mean over examples of the sum over outputs), sum")

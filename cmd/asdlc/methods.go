@@ -1,59 +1,142 @@
 package main
 
 import (
+	"cmp"
 	"encoding/json"
 	"fmt"
+	"io"
+	"os"
+	"path/filepath"
 	"slices"
 	"strings"
 
 	"github.com/spf13/cobra"
 
+	"github.com/asdlc/asdlc/passes"
 	"github.com/asdlc/asdlc/passes/method"
 )
 
 func newMethods(e *env) *cobra.Command {
 	var preset string
-	var asJSON bool
+	var asJSON, asYAML bool
 	c := &cobra.Command{
 		Use:   "methods [NAME]",
 		Short: "List the preconditioning methods, or all of one",
-		Long: `List the preconditioning methods; with a name, its record with every field that --set can change.
+		Long: `List the preconditioning methods; with a name, what it is, the state that it keeps for a layer of each kind, what it
+computes beyond a training pass, the tests that it is proven by, and every field that --set can change.
 
 A method is a curvature matrix, its representation, how statistics accumulate, how they are solved, and how the result
-is applied.`,
+is applied. NAME.yaml or NAME.json is a record of your own: --yaml prints one to start from.`,
 		Args: cobra.MaximumNArgs(1),
 		RunE: func(_ *cobra.Command, args []string) error {
 			if len(args) == 0 {
+				if asYAML {
+					return usagef("--yaml prints one method; name it")
+				}
 				return e.listMethods(preset, asJSON)
 			}
 			rec, err := lookupMethod(args[0], preset)
 			if err != nil {
 				return err
 			}
-			if asJSON {
-				return printJSON(e.stdout, rec)
+			switch {
+			case asYAML && asJSON:
+				return usagef("--yaml or --json, not both")
+			case asYAML:
+				_, err = fmt.Fprint(e.stdout, rec.YAML())
+				return err
+			case asJSON:
+				return printJSON(e.stdout, describeMethod(rec))
 			}
-			fmt.Fprintf(e.stdout, "%s: %s\n%s\n\nFields, with their values under the preset %q (--set FIELD=VALUE):\n", rec.Name, rec.Doc, rec.Cite, rec.Preset)
-			t := newTable("field", "value")
-			for _, f := range recordFields(rec) {
-				t.add("  "+f.path, f.value)
-			}
-			t.write(e.stdout)
+			printMethod(e.stdout, describeMethod(rec))
 			return nil
 		},
 	}
 	c.Flags().StringVar(&preset, "preset", "paper", "conventions: paper, or asdl (those of the PyTorch library ASDL)")
 	c.Flags().BoolVar(&asJSON, "json", false, "print as JSON")
+	c.Flags().BoolVar(&asYAML, "yaml", false, "print the record as YAML, which --method FILE.yaml reads")
 	return c
 }
 
-// lookupMethod is the record of that name under a preset.
+// methodDescription is the JSON form of what is told of one method: its record, and what follows from it.
+type methodDescription struct {
+	method.Record
+	Equations   string             `json:"equations,omitempty"`
+	Oracles     []string           `json:"oracles"`
+	ExtraPasses string             `json:"extra_passes,omitempty"`
+	State       []passes.KindState `json:"state"`
+}
+
+func describeMethod(rec method.Record) methodDescription {
+	return methodDescription{rec, rec.Equations, append([]string{}, strings.Fields(rec.Oracles)...), rec.ExtraPasses(), passes.StateShapes(rec)}
+}
+
+func printMethod(w io.Writer, d methodDescription) {
+	fmt.Fprintf(w, "%s: %s\n", d.Name, dash(d.Doc))
+	t := newTable()
+	t.add("published in", dash(d.Cite))
+	t.add("equations", dash(d.Record.Equations))
+	t.add("beyond a training pass", cmp.Or(d.ExtraPasses, "nothing"))
+	t.add("tests", dash(strings.Join(d.Oracles, ", ")))
+	t.write(w)
+	fmt.Fprintln(w)
+	t = newTable("layer", "parameters", "of", "state")
+	for _, k := range d.State {
+		if k.Error != "" {
+			t.add(k.Kind, k.Layer, "", "not possible: "+k.Error)
+		}
+		for _, b := range k.Blocks {
+			var slots []string
+			for _, s := range b.State {
+				slots = append(slots, s.Slot+" "+s.Shape)
+			}
+			state := cmp.Or(strings.Join(slots, ", "), "none")
+			if b.Reason != "" {
+				state += " (" + b.Treatment + ")"
+			}
+			t.add(k.Kind, k.Layer, strings.Join(b.Params, ", "), state)
+			k.Kind, k.Layer = "", ""
+		}
+	}
+	t.write(w)
+	fmt.Fprintf(w, "\nFields, with their values under the preset %q (--set FIELD=VALUE):\n", d.Preset)
+	t = newTable("field", "value")
+	for _, f := range recordFields(d.Record) {
+		t.add("  "+f.path, f.value)
+	}
+	t.write(w)
+}
+
+// lookupMethod is the record of that name under a preset, or that of a file.
 func lookupMethod(name, preset string) (method.Record, error) {
+	if isRecordFile(name) {
+		return readRecord(name, preset)
+	}
 	rec, ok := method.Lookup(name)
 	if !ok {
-		return rec, usagef("no method %q: want one of %s", name, strings.Join(method.Names(), ", "))
+		return rec, usagef("no method %q: want one of %s, or a file NAME.yaml or NAME.json", name, strings.Join(method.Names(), ", "))
 	}
 	return method.WithPreset(rec, preset)
+}
+
+func isRecordFile(name string) bool {
+	return slices.Contains([]string{".yaml", ".yml", ".json"}, filepath.Ext(name))
+}
+
+// readRecord reads a record of the user's own; the preset is the file's.
+func readRecord(path, preset string) (method.Record, error) {
+	if preset != "paper" {
+		return method.Record{}, usagef("--preset %s with %s: write preset: %s into the file, beside base: METHOD", preset, path, preset)
+	}
+	data, err := os.ReadFile(path)
+	if err != nil {
+		return method.Record{}, err
+	}
+	rec, err := method.Parse(data)
+	if err != nil {
+		return rec, usagef("%s: %v", path, err)
+	}
+	return rec, nil
 }
 
 func (e *env) listMethods(preset string, asJSON bool) error {

@@ -12,6 +12,9 @@ func expand(v any) map[string]any {
 	rv := reflect.ValueOf(v)
 	for i := 0; i < rv.NumField(); i++ {
 		name, _, _ := strings.Cut(rv.Type().Field(i).Tag.Get("json"), ",")
+		if name == "-" {
+			continue
+		}
 		f := rv.Field(i)
 		if f.Kind() == reflect.Struct {
 			out[name] = expand(f.Interface())

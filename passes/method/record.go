@@ -21,6 +21,10 @@ type Record struct {
 	Guards         Guards         `json:"guards"`
 	Fallback       Fallback       `json:"fallback"`
 	Update         Update         `json:"update"`
+
+	// What a method of the table is proven by; not part of the JSON form.
+	Equations string `json:"-"` // where the papers state what is computed
+	Oracles   string `json:"-"` // the tests that compare it with something independent, separated by spaces
 }
 
 // Curvature says which matrix is approximated and from which samples.

@@ -42,7 +42,7 @@ func Decode(text string) (Record, error) {
 // all settings are made. "damping" stands for solve.damping.value, "every" for both intervals.
 func Set(r *Record, path, value string) error {
 	switch path {
-	case "damping":
+	case shortNames["solve.damping.value"]:
 		path = "solve.damping.value"
 	case "every":
 		if err := Set(r, "accumulate.every", value); err != nil {
@@ -83,9 +83,13 @@ func Set(r *Record, path, value string) error {
 	if err := dec.Decode(&out); err != nil {
 		return &SettingError{path, value, "a whole number"}
 	}
+	out.Equations, out.Oracles = r.Equations, r.Oracles
 	*r = out
 	return nil
 }
+
+// shortNames are other names of single fields.
+var shortNames = map[string]string{"solve.damping.value": "damping"}
 
 func parseAs(old any, value string) (any, error) {
 	switch old.(type) {

@@ -16,6 +16,8 @@ var gradientMethods = []Record{
 		Solve:          Solve{Kind: "none", Damping: Damping{Kind: "none"}},
 		Fallback:       Fallback{Other: "grad"},
 		Update:         Update{LR: 0.1, Momentum: 0.9, Decay: "coupled"},
+		Equations:      "Sutskever, Martens, Dahl & Hinton, ICML 2013, equations 1 to 4, with the rate outside the buffer",
+		Oracles:        "TestFallbacks TestDescent TestMixedUpdate",
 	},
 	{
 		Name: "adagrad", Doc: "AdaGrad: division by the root of the summed squares of the gradient",
@@ -26,6 +28,8 @@ var gradientMethods = []Record{
 		Solve:          Solve{Kind: "divide", Power: -0.5, Damping: Damping{Kind: "eps", Value: 1e-10}},
 		Fallback:       Fallback{Other: "grad"},
 		Update:         Update{LR: 0.01, Decay: "coupled"},
+		Equations:      "Duchi et al. 2011, figure 1 (diagonal matrices)",
+		Oracles:        "TestElementTwin TestElementFacts TestPublishedVectors",
 	},
 	{
 		Name: "adam", Doc: "Adam (AdamW with weight_decay): debiased moments, division by the root of the second",
@@ -37,6 +41,8 @@ var gradientMethods = []Record{
 		Apply:          Apply{Beta: 0.9},
 		Fallback:       Fallback{Other: "grad"},
 		Update:         Update{LR: 0.001, Decay: "decoupled"},
+		Equations:      "Kingma & Ba 2015, algorithm 1; Loshchilov & Hutter, algorithm 2",
+		Oracles:        "TestElementTwin TestElementFacts TestPublishedVectors",
 	},
 	{
 		Name: "kfac", Doc: "K-FAC: Kronecker factors of inputs and output gradients, inverted",
@@ -49,6 +55,8 @@ var gradientMethods = []Record{
 		Guards:         Guards{Finite: true},
 		Fallback:       Fallback{Norm: "unit", Embedding: "kron", Other: "grad"},
 		Update:         Update{LR: 0.02, Momentum: 0.9, Decay: "coupled"},
+		Equations:      "Martens & Grosse 2015, sections 3 (factors), 4.2 (inverse of a block), 5 (moving averages), 6.3 (damping); Ba, Grosse & Martens 2017, section 5 (clipping)",
+		Oracles:        "TestKFACDenseTwin TestKFACSettings TestKFACSingleExample TestKFACExactBlocks TestSampledFactorExpectation TestKFACConvolutionIsLinear TestKFACEmbeddingIsLinear TestKFACAffineInvariance TestBatchNormUnits TestGoldenASDL",
 	},
 	{
 		Name: "shampoo", Doc: "Shampoo: one factor per side of each tensor, inverse roots",
@@ -61,6 +69,8 @@ var gradientMethods = []Record{
 		Guards:         Guards{Finite: true},
 		Fallback:       Fallback{Other: "adam"},
 		Update:         Update{LR: 0.001, Momentum: 0.9, Decay: "coupled"},
+		Equations:      "Gupta et al. 2018, algorithms 1 and 2",
+		Oracles:        "TestShampooFirstStep TestShampooTwin TestShampooRotation TestShampooBlocks TestShampooGrafting TestShampooBound TestGoldenASDL",
 	},
 	{
 		Name: "muon", Doc: "Muon: momentum made orthogonal by Newton-Schulz; embeddings, head and vectors by AdamW",
@@ -73,6 +83,8 @@ var gradientMethods = []Record{
 		Guards:         Guards{Finite: true},
 		Fallback:       Fallback{Norm: "adam", Embedding: "adam", Head: "adam", Other: "adam"},
 		Update:         Update{LR: 0.02, Decay: "decoupled"},
+		Equations:      "Jordan et al. 2024, the algorithm and its Newton-Schulz coefficients; Liu et al. 2025, section 2.2 (scale)",
+		Oracles:        "TestMuonTwin TestMuonSingularValues TestMuonIsShampoo TestMuonRotation TestMuonScale",
 	},
 }
 

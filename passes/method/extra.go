@@ -1,0 +1,29 @@
+package method
+
+import "fmt"
+
+// extra is a row of the table of what a source of curvature computes beyond the training pass: forward, loss, backward.
+type extra struct {
+	Source string
+	Passes func(r Record) string // "" is nothing
+}
+
+var extras = []extra{
+	{"none", func(Record) string { return "" }},
+	{"batch", func(Record) string { return "" }},
+	{"emp", func(Record) string { return "" }}, // the training pass passes the layers' outputs
+	{"mc", func(r Record) string {
+		return fmt.Sprintf("%d backward, from sampled labels to layer outputs", max(1, r.Curvature.Samples))
+	}},
+	{"exact", func(Record) string { return "C backward, one a class, to layer outputs" }},
+}
+
+// ExtraPasses says what the method computes on a step with new statistics beyond the training pass; "" is nothing.
+func (r Record) ExtraPasses() string {
+	for _, e := range extras {
+		if e.Source == r.Curvature.Source {
+			return e.Passes(r)
+		}
+	}
+	panic("BUG: no row of extra passes for curvature.source " + r.Curvature.Source)
+}

@@ -13,7 +13,14 @@ var extras = []extra{
 	{"batch", func(Record) string { return "" }},
 	{"emp", func(Record) string { return "" }}, // the training pass passes the layers' outputs
 	{"mc", func(r Record) string {
-		return fmt.Sprintf("%d backward, from sampled labels to layer outputs", max(1, r.Curvature.Samples))
+		to := "layer outputs"
+		if r.Representation.Format == "diag" {
+			to = "parameters"
+		}
+		return fmt.Sprintf("%d backward, from sampled labels to %s", max(1, r.Curvature.Samples), to)
+	}},
+	{"hvp", func(r Record) string {
+		return fmt.Sprintf("%d Hessian-vector product: the gradient's derivative along a probe, or two gradients (--hvp difference)", max(1, r.Curvature.Samples))
 	}},
 	{"exact", func(Record) string { return "C backward, one a class, to layer outputs" }},
 }

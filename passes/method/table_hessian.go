@@ -13,6 +13,8 @@ var hessianMethods = []Record{
 		Guards:         Guards{Finite: true},
 		Fallback:       Fallback{Other: "grad"},
 		Update:         Update{LR: 0.15, Decay: "decoupled"},
+		Equations:      "Yao et al. 2021, algorithm 1 and section 3.2 (averaging over kernel positions)",
+		Oracles:        "TestHessianTwins TestProducts TestSameStatistics TestFlat TestBadProbes",
 	},
 	{
 		Name: "sfn", Doc: "saddle-free Newton, element-wise: division by the absolute value of the Hessian's mean diagonal",
@@ -24,6 +26,8 @@ var hessianMethods = []Record{
 		Guards:         Guards{Finite: true},
 		Fallback:       Fallback{Other: "grad"},
 		Update:         Update{LR: 0.1, Decay: "coupled"},
+		Equations:      "Dauphin et al. 2014, section 6 and algorithm 1, with the diagonal in the place of the Krylov subspace",
+		Oracles:        "TestHessianTwins TestProducts TestSaddleFree TestBadProbes",
 	},
 	{
 		Name: "esgd", Doc: "equilibrated SGD: division by the norms of the Hessian's rows",
@@ -35,6 +39,8 @@ var hessianMethods = []Record{
 		Guards:         Guards{Finite: true},
 		Fallback:       Fallback{Other: "grad"},
 		Update:         Update{LR: 0.01, Decay: "coupled"},
+		Equations:      "Dauphin et al. 2015, algorithm 1",
+		Oracles:        "TestHessianTwins TestProducts TestEquilibration TestBadProbes",
 	},
 	{
 		Name: "sophia-g", Doc: "Sophia-G: momentum divided by sampled diagonals of the Gauss-Newton matrix, clipped by entry",
@@ -47,5 +53,7 @@ var hessianMethods = []Record{
 		Guards:         Guards{Finite: true},
 		Fallback:       Fallback{Other: "grad"},
 		Update:         Update{LR: 1e-3, WeightDecay: 0.1, Decay: "decoupled"},
+		Equations:      "Liu et al. 2024, algorithms 2 (Gauss-Newton-Bartlett) and 3",
+		Oracles:        "TestSophia TestSampledDiagonal",
 	},
 }

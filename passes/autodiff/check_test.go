@@ -57,6 +57,15 @@ var draws = map[string]func(u float64) float64{
 	"unit":     func(u float64) float64 { return 0.1 + 0.8*u },
 	"low":      func(u float64) float64 { return -0.9 + 0.2*u },
 	"high":     func(u float64) float64 { return 0.7 + 0.2*u },
+	// Coordinates of GridSample for 4 pixels, not near pixels, their edges or the middle between two.
+	"pixels":  func(u float64) float64 { return (2*offPixel(u)+1)/4 - 1 },
+	"corners": func(u float64) float64 { return 2*offPixel(u)/3 - 1 }, // with align_corners
+}
+
+// offPixel is a position from -2 to 6.
+func offPixel(u float64) float64 {
+	whole, part := math.Modf(8 * u)
+	return whole - 2 + 0.6 + 0.3*part
 }
 
 func away(v float64) float64 {

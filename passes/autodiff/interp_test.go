@@ -266,7 +266,10 @@ func stack(parts []*kernel.Tensor, each graph.Type) *kernel.Tensor {
 	if len(parts) == 0 {
 		shape := []int{0}
 		for _, d := range each.Dims {
-			n, _ := d.Size()
+			n, ok := d.Size()
+			if !ok { // nothing has told
+				n = 0
+			}
 			shape = append(shape, int(n))
 		}
 		return kernel.New(each.Elem, shape...)

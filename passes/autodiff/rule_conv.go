@@ -13,6 +13,9 @@ func convRules() []Rule {
 		{Op: "AveragePool", Kind: Linear, Diff: only0, VJP: vjpAveragePool},
 		{Op: "GlobalAveragePool", Kind: Linear, Diff: only0, VJP: vjpGlobalAveragePool},
 		{Op: "GlobalMaxPool", Kind: Smooth, Diff: only0, VJP: pullOf(globalMaxPool), JVP: pushOf(globalMaxPool)},
+		{Op: "LpPool", Kind: Smooth, Diff: only0, VJP: pullOf(lpPool), JVP: pushOf(lpPool)},
+		{Op: "GlobalLpPool", Kind: Smooth, Diff: only0, VJP: pullOf(globalLpPool), JVP: pushOf(globalLpPool)},
+		{Op: "Col2Im", Kind: Linear, Diff: only0, VJP: vjpCol2Im},
 	}
 }
 

@@ -12,6 +12,7 @@ func gatherRules() []Rule {
 		{Op: "GatherND", Kind: Linear, Diff: only0, VJP: vjpGatherND},
 		{Op: "ScatterElements", Kind: Linear, Diff: only0 | 1<<2, VJP: vjpScatterElements, JVP: jvpScatter},
 		{Op: "ScatterND", Kind: Linear, Diff: only0 | 1<<2, VJP: vjpScatterND, JVP: jvpScatter},
+		{Op: "TensorScatter", Kind: Linear, Diff: first2, VJP: vjpTensorScatter},
 		{Op: "TopK", Kind: Smooth, Diff: only0, VJP: vjpTopK, JVP: jvpTopK},
 		{Op: "OneHot", Kind: Linear, Diff: 1 << 2, VJP: pullOf(oneHot), JVP: pushOf(oneHot)},
 		{Op: "Compress", Kind: Linear, Diff: only0, VJP: pullOf(compress), JVP: pushOf(compress)},
@@ -38,12 +39,7 @@ func vjpGather(c *Call) []*graph.Value {
 
 // scatterAlong is zeros of x's shape with slices added up along axis a: g is [indices..., the other axes of x].
 func (c *Call) scatterAlong(x, indices, g *graph.Value, a int64) *graph.Value {
-	shape := []piece{c.dimPiece(x, int(a))}
-	for i := range x.Type.Rank() {
-		if i != int(a) {
-			shape = append(shape, c.dimPiece(x, i))
-		}
-	}
+	shape := append([]piece{c.dimPiece(x, int(a))}, c.otherAxes(x, int(a), int(a)+1)...)
 	dx := c.scatterND(c.Full(c.shape(shape...), x.Type.Elem, 0), c.Unsqueeze(indices, -1), g)
 	if a == 0 {
 		return dx
@@ -170,6 +166,37 @@ func jvpScatter(c *Call) []*graph.Value {
 		return nil
 	}
 	return c.jvpLinear()
+}
+
+// vjpTensorScatter clears g where it was overwritten, and picks for the update what was written there.
+func vjpTensorScatter(c *Call) []*graph.Value {
+	x, update, g := c.In(0), c.In(1), c.d(0)
+	rank := x.Type.Rank()
+	if rank < 2 {
+		return c.unsupported("the rank of %s is not known; fix the input shapes of the model", x)
+	}
+	ct := make([]*graph.Value, 2)
+	if c.wants(0) {
+		ct[0] = c.apply(g, c.ZerosLike(update), c.In(2))[0]
+	}
+	if c.wants(1) {
+		at := axis(c.N.Int("axis", -2), rank)
+		line := make([]int64, rank)
+		for i := range line {
+			line[i] = 1
+		}
+		line[at] = -1
+		where := c.Reshape(c.positions(update, int(at)), line...)
+		if first := c.In(2); first != nil {
+			line[0], line[at] = -1, 1
+			where = c.Add(where, c.Reshape(first, line...))
+		}
+		if c.N.Str("mode", "linear") == "circular" {
+			where = c.Op("Mod", []*graph.Value{where, c.tensor(c.dimPiece(x, int(at)))})
+		}
+		ct[1] = c.Op("GatherElements", []*graph.Value{g, c.Expand(where, c.ShapeOf(update))}, graph.I("axis", at))
+	}
+	return ct
 }
 
 // topIndices is the second output of TopK.

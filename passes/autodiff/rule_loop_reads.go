@@ -35,7 +35,9 @@ var readKinds = []readKind{
 		op: "GatherND", fits: func(n *graph.Node) bool { return isStatic(n.In(1)) && n.Int("batch_dims", 0) == 0 },
 		positions: func(c *Call) *graph.Value { return c.In(1) },
 		place: func(c *Call, _ *graph.Node, x, positions, g *graph.Value) *graph.Value {
-			return c.scatterND(c.ZerosLike(x), positions, g)
+			last := positions.Type.Rank() - 1
+			taken, _ := positions.Type.Dims[last].Size()
+			return c.scatterND(c.ZerosLike(x), positions, c.shapedParts(g, positions, last, c.otherAxes(x, 0, int(taken))))
 		},
 	},
 }
@@ -100,5 +102,35 @@ func (c *Call) placeParts(x, positions, g *graph.Value, a int64) *graph.Value {
 		perm = append(perm, spanAxes(1, int(a))...)
 		g = c.Transpose(g, append(perm, axesFrom(1+a+int64(q), x.Type.Rank()+q)...)...)
 	}
+	g = c.shapedParts(g, positions, positions.Type.Rank(), c.otherAxes(x, int(a), int(a)+1))
 	return c.scatterAlong(x, positions, g, a)
+}
+
+// otherAxes lists the dimensions of x but first..end-1.
+func (c *Call) otherAxes(x *graph.Value, first, end int) []piece {
+	var dims []piece
+	for i := range x.Type.Rank() {
+		if i < first || i >= end {
+			dims = append(dims, c.dimPiece(x, i))
+		}
+	}
+	return dims
+}
+
+// shapedParts gives g the first n dimensions of positions and those of each part, which a loop that makes no iteration
+// may not know.
+func (c *Call) shapedParts(g, positions *graph.Value, n int, part []piece) *graph.Value {
+	open := false
+	for _, d := range g.Type.Dims[1:] {
+		_, known := d.Size()
+		open = open || !known
+	}
+	if !open {
+		return g
+	}
+	var shape []piece
+	for i := range n {
+		shape = append(shape, c.dimPiece(positions, i))
+	}
+	return c.reshapeZero(g, c.shape(append(shape, part...)...))
 }

@@ -17,8 +17,8 @@ func mathRules() []Rule {
 		{Op: "Mod", Kind: Smooth, Diff: first2, VJP: vjpMod, JVP: jvpMod},
 		{Op: "Sum", Kind: Linear, Diff: all, VJP: vjpSum, JVP: jvpSum},
 		{Op: "Mean", Kind: Linear, Diff: all, VJP: vjpMean, JVP: jvpMean},
-		{Op: "Max", Kind: Smooth, Diff: all, VJP: pullOf(extremum), JVP: pushOf(extremum)},
-		{Op: "Min", Kind: Smooth, Diff: all, VJP: pullOf(extremum), JVP: pushOf(extremum)},
+		{Op: "Max", Kind: Smooth, Diff: all, VJP: vjpExtremum, JVP: jvpExtremum},
+		{Op: "Min", Kind: Smooth, Diff: all, VJP: vjpExtremum, JVP: jvpExtremum},
 		{Op: "Where", Kind: Linear, Diff: 1<<1 | 1<<2, VJP: vjpWhere, JVP: jvpWhere},
 		{Op: "Clip", Kind: Smooth, Diff: first3, VJP: vjpClip, JVP: jvpClip},
 		{Op: "Neg", Kind: Linear, Diff: only0, VJP: vjpNeg},
@@ -29,8 +29,6 @@ func mathRules() []Rule {
 		pointwise("Exp", func(c *Call, g *graph.Value) *graph.Value { return c.Mul(g, c.Out(0)) }),
 		pointwise("Log", func(c *Call, g *graph.Value) *graph.Value { return c.Div(g, c.In(0)) }),
 		pointwise("Reciprocal", func(c *Call, g *graph.Value) *graph.Value { return c.Neg(c.Mul(g, c.Square(c.Out(0)))) }),
-		pointwise("Sin", func(c *Call, g *graph.Value) *graph.Value { return c.Mul(g, c.Unary("Cos", c.In(0))) }),
-		pointwise("Cos", func(c *Call, g *graph.Value) *graph.Value { return c.Neg(c.Mul(g, c.Unary("Sin", c.In(0)))) }),
 		pointwise("Erf", func(c *Call, g *graph.Value) *graph.Value {
 			e := c.Unary("Exp", c.Neg(c.Square(c.In(0))))
 			return c.Mul(g, c.Scale(e, 2/math.Sqrt(math.Pi)))
@@ -269,20 +267,42 @@ func jvpMean(c *Call) []*graph.Value {
 	return []*graph.Value{c.Scale(jvpSum(c)[0], 1/float64(len(c.N.Inputs())))}
 }
 
-// extremum writes Max or Min of many values by Where; of equal values the first gets the derivative.
-func extremum(c *Call) []*graph.Value {
-	better := "GreaterOrEqual"
-	if c.N.Op == "Min" {
-		better = "LessOrEqual"
+// winners is, for each input of Max or Min, which elements equal the output, as 0 or 1, and how many inputs do.
+func (c *Call) winners() (hits []*graph.Value, count *graph.Value) {
+	for _, x := range c.N.Inputs() {
+		hits = append(hits, c.Cast(c.Compare("Equal", x, c.Out(0)), x.Type.Elem))
 	}
-	y := c.In(0)
-	for _, x := range c.N.Inputs()[1:] {
-		y = c.Where(c.Compare(better, y, x), y, x)
-	}
+	return hits, addAll(c.Builder, hits)
+}
+
+// vjpExtremum gives equal shares to inputs that tie.
+func vjpExtremum(c *Call) []*graph.Value {
 	if len(c.N.Inputs()) == 1 {
-		y = c.Identity(y)
+		return c.D[:1]
 	}
-	return []*graph.Value{y}
+	hits, count := c.winners()
+	share := c.Div(c.d(0), count)
+	ct := make([]*graph.Value, len(hits))
+	for i := range ct {
+		if c.wants(i) {
+			ct[i] = c.unbroadcast(c.Mul(hits[i], share), c.In(i))
+		}
+	}
+	return ct
+}
+
+func jvpExtremum(c *Call) []*graph.Value {
+	if len(c.N.Inputs()) == 1 {
+		return c.D[:1]
+	}
+	hits, count := c.winners()
+	terms := make([]*graph.Value, len(hits))
+	for i, t := range c.D {
+		if t != nil {
+			terms[i] = c.Mul(hits[i], t)
+		}
+	}
+	return []*graph.Value{c.Div(addAll(c.Builder, terms), count)}
 }
 
 func vjpWhere(c *Call) []*graph.Value {
@@ -307,7 +327,7 @@ func jvpWhere(c *Call) []*graph.Value {
 	return []*graph.Value{c.Where(c.In(0), x, y)}
 }
 
-// clipParts selects g where Clip passes input 0, the lower bound (1) or the upper bound (2) on.
+// clipPart selects g where Clip passes input 0, the lower bound (1) or the upper bound (2) on.
 func (c *Call) clipPart(i int, g *graph.Value) *graph.Value {
 	x, y := c.In(0), c.Out(0)
 	switch i {

@@ -38,6 +38,9 @@ func nnRules() []Rule {
 		pointwise("ThresholdedRelu", func(c *Call, g *graph.Value) *graph.Value {
 			return c.selectIf(c.Compare("Greater", c.In(0), c.FloatLike(g, c.attr("alpha", 1))), g)
 		}),
+		pointwise("Shrink", func(c *Call, g *graph.Value) *graph.Value {
+			return c.selectIf(c.Compare("Greater", c.Unary("Abs", c.In(0)), c.FloatLike(g, c.attr("lambd", 0.5))), g)
+		}),
 		pointwise("HardSigmoid", func(c *Call, g *graph.Value) *graph.Value {
 			return c.hardSlope(c.Scale(g, c.attr("alpha", 0.2)), c.Out(0))
 		}),
@@ -52,6 +55,8 @@ func nnRules() []Rule {
 		{Op: "MatMul", Kind: Bilinear, Diff: first2, VJP: vjpMatMul},
 		{Op: "Gemm", Kind: Bilinear, Diff: first3, VJP: vjpGemm},
 		{Op: "Einsum", Kind: Linear, Diff: all, VJP: vjpEinsum, JVP: jvpEinsum},
+		{Op: "Det", Kind: Smooth, Diff: only0, VJP: pullOf(det), JVP: pushOf(det)},
+		{Op: "Hardmax", Kind: Zero},
 	}
 }
 
@@ -90,7 +95,7 @@ func swish(c *Call) []*graph.Value {
 
 func prelu(c *Call) []*graph.Value {
 	x := c.In(0)
-	return []*graph.Value{c.Where(c.Compare("Less", x, c.FloatLike(x, 0)), c.Mul(x, c.In(1)), x)}
+	return []*graph.Value{c.Where(c.positive(), x, c.Mul(x, c.In(1)))}
 }
 
 // geluSlope is the derivative of Gelu: Phi(x) + x phi(x), or that of its tanh form (Hendrycks & Gimpel 2016,

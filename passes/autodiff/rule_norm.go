@@ -13,6 +13,9 @@ func normRules() []Rule {
 		{Op: "InstanceNormalization", Kind: Smooth, Diff: first3, VJP: pullOf(instanceNorm), JVP: pushOf(instanceNorm)},
 		{Op: "GroupNormalization", Kind: Smooth, Diff: first3, VJP: pullOf(groupNorm), JVP: pushOf(groupNorm)},
 		{Op: "RMSNormalization", Kind: Smooth, Diff: first2, VJP: pullOf(rmsNorm), JVP: pushOf(rmsNorm)},
+		{Op: "LpNormalization", Kind: Smooth, Diff: only0, VJP: pullOf(lpNorm), JVP: pushOf(lpNorm)},
+		{Op: "MeanVarianceNormalization", Kind: Smooth, Diff: only0, VJP: pullOf(meanVariance), JVP: pushOf(meanVariance)},
+		{Op: "LRN", Kind: Smooth, Diff: only0, VJP: pullOf(lrn), JVP: pushOf(lrn)},
 	}
 }
 

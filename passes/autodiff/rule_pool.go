@@ -73,32 +73,97 @@ func vjpAveragePool(c *Call) []*graph.Value {
 	if dx := c.tiles(x, g, geo); dx != nil {
 		return []*graph.Value{dx}
 	}
-	flat := func(v *graph.Value, batch piece) *graph.Value {
-		shape := []piece{batch, num(1)}
-		for i := range kernel {
-			shape = append(shape, c.dimPiece(v, i+2))
-		}
-		return c.shape(shape...)
-	}
 	ones := c.Full(c.Ints(append([]int64{1, 1}, kernel...)...), x.Type.Elem, 1)
-	each := c.ReshapeTo(c.Mul(g, c.windowWeights(geo, flat(x, num(1)), ones)), flat(g, num(-1)))
+	each := c.ReshapeTo(c.Mul(g, c.windowWeights(geo, c.planeShape(x, num(1)), ones)), c.planeShape(g, num(-1)))
 	return []*graph.Value{c.ReshapeTo(c.spread(each, ones, x, geo), c.ShapeOf(x))}
+}
+
+// planeShape is the shape [planes, 1, d1, d2, ...] of v, [N, C, d1, d2, ...], with each channel an image of its own.
+func (c *Call) planeShape(v *graph.Value, planes piece) *graph.Value {
+	shape := []piece{planes, num(1)}
+	for i := 2; i < v.Type.Rank(); i++ {
+		shape = append(shape, c.dimPiece(v, i))
+	}
+	return c.shape(shape...)
 }
 
 // windowWeights is the weight that an AveragePool gives the elements of each window, [1, 1, ...]: the average over an
 // image of ones, over the number of elements of the window that lie in the image.
 func (c *Call) windowWeights(geo *geometry, imageShape, ones *graph.Value) *graph.Value {
 	image := c.Full(imageShape, ones.Type.Elem, 1)
-	average := c.apply(image)[0]
+	return c.Div(c.apply(image)[0], c.windowSums(geo, image, ones))
+}
+
+// windowSums adds up each window over the planes [P, 1, ...], with zeros as padding.
+func (c *Call) windowSums(geo *geometry, planes, ones *graph.Value) *graph.Value {
 	wide := *geo
-	wide.end = append([]int64{}, geo.end...)
+	wide.group, wide.end = 1, append([]int64{}, geo.end...)
 	if c.N.Int("ceil_mode", 0) != 0 {
 		for i := range wide.end {
 			wide.end[i] += geo.strides[i] - 1
 		}
 	}
-	count := c.Op("Conv", []*graph.Value{image, ones}, wide.attrs()...)
-	return c.Div(average, c.cutSpatial(count, c.Out(0)))
+	return c.cutSpatial(c.Op("Conv", []*graph.Value{planes, ones}, wide.attrs()...), c.Out(0))
+}
+
+// absPower is |x|^p.
+func (c *Call) absPower(x *graph.Value) *graph.Value {
+	switch p := c.N.Int("p", 2); p {
+	case 1:
+		return c.Unary("Abs", x)
+	case 2:
+		return c.Square(x)
+	default:
+		return c.Op("Pow", []*graph.Value{c.Unary("Abs", x), c.FloatLike(x, float64(p))})
+	}
+}
+
+// pthRoot is s^(1/p) of a sum of powers; at zero its derivative is taken as zero.
+func (c *Call) pthRoot(s *graph.Value) *graph.Value {
+	p := c.N.Int("p", 2)
+	if p == 1 {
+		return s
+	}
+	zero := c.Compare("Equal", s, c.FloatLike(s, 0))
+	root := c.Op("Pow", []*graph.Value{c.Where(zero, c.FloatLike(s, 1), s), c.FloatLike(s, 1/float64(p))})
+	return c.selectUnless(zero, root)
+}
+
+func lpPool(c *Call) []*graph.Value {
+	x := c.In(0)
+	kernel := c.N.IntList("kernel_shape")
+	if x.Type.Rank() != len(kernel)+2 {
+		return c.unsupported("the rank of %s is not known; fix the input shapes of the model", x)
+	}
+	geo := c.geometry(x, c.Out(0), kernel)
+	if geo == nil {
+		return nil
+	}
+	ones := c.Full(c.Ints(append([]int64{1, 1}, kernel...)...), x.Type.Elem, 1)
+	planes := c.ReshapeTo(c.absPower(x), c.planeShape(x, num(-1)))
+	return []*graph.Value{c.ReshapeTo(c.pthRoot(c.windowSums(geo, planes, ones)), c.ShapeOf(c.Out(0)))}
+}
+
+func globalLpPool(c *Call) []*graph.Value {
+	return []*graph.Value{c.pthRoot(c.SumKeep(c.absPower(c.In(0)), spatialAxes(c.In(0).Type.Rank())...))}
+}
+
+// vjpCol2Im takes the patches of g, by a convolution with all one-hot kernels.
+func vjpCol2Im(c *Call) []*graph.Value {
+	g := c.d(0)
+	block, ok := constInts(c.In(2))
+	if !ok || g.Type.Rank() != len(block)+2 {
+		return c.unsupported("the block shape %s is not constant", c.In(2))
+	}
+	geo := c.geometry(g, c.In(0), block)
+	taps := int64(1)
+	for _, n := range block {
+		taps *= n
+	}
+	square := c.Full(c.Ints(taps, taps), g.Type.Elem, 0)
+	pick := c.Reshape(c.Op("EyeLike", []*graph.Value{square}), append([]int64{taps, 1}, block...)...)
+	columns := c.Op("Conv", []*graph.Value{c.ReshapeTo(g, c.planeShape(g, num(-1))), pick}, geo.attrs()...)
+	return []*graph.Value{c.ReshapeTo(columns, c.ShapeOf(c.In(0)))}
 }
 
 // tiles is the cotangent for windows that tile the image without gap, overlap or padding, else nil.

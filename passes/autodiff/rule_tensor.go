@@ -2,6 +2,7 @@ package autodiff
 
 import (
 	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/graph/op"
 )
 
 // tensorRules are the rows of operators that move elements: reshaping, joining, cutting, padding.
@@ -23,9 +24,12 @@ func tensorRules() []Rule {
 		{Op: "SpaceToDepth", Kind: Linear, Diff: only0, VJP: vjpSpaceToDepth},
 		{Op: "Trilu", Kind: Linear, Diff: only0, VJP: vjpTrilu},
 		{Op: "CumSum", Kind: Linear, Diff: only0, VJP: vjpCumSum},
+		{Op: "CumProd", Kind: Smooth, Diff: only0, VJP: pullOf(cumProd), JVP: pushOf(cumProd)},
+		{Op: "CenterCropPad", Kind: Linear, Diff: only0, VJP: vjpCenterCropPad},
+		{Op: "ReverseSequence", Kind: Linear, Diff: only0, VJP: func(c *Call) []*graph.Value { return c.apply(c.d(0), c.In(1)) }},
 	}
 	rows = append(rows, gatherRules()...)
-	return append(rows, zeroRows("", "Constant", "ConstantOfShape", "EyeLike", "NonZero", "Range", "Shape", "Size",
+	return append(rows, zeroRows("", "Constant", "ConstantOfShape", "EyeLike", "NonZero", "Range", "Shape", "Size", "BitCast",
 		"RandomNormal", "RandomNormalLike", "RandomUniform", "RandomUniformLike", "Bernoulli", "Multinomial")...)
 }
 
@@ -171,6 +175,51 @@ func vjpTrilu(c *Call) []*graph.Value { return c.apply(c.d(0), c.In(1)) }
 func vjpCumSum(c *Call) []*graph.Value {
 	reverse := graph.I("reverse", 1-c.N.Int("reverse", 0))
 	return []*graph.Value{c.Op("CumSum", []*graph.Value{c.d(0), c.In(1)}, graph.I("exclusive", c.N.Int("exclusive", 0)), reverse)}
+}
+
+// cumProd multiplies step by step, so that zeros need no care.
+func cumProd(c *Call) []*graph.Value {
+	x := c.In(0)
+	given, ok := constInts(c.In(1))
+	if !ok || len(given) != 1 || !x.Type.Ranked {
+		return c.unsupported("the axis %s is not constant, or the rank of %s is not known", c.In(1), x)
+	}
+	a := axis(given[0], x.Type.Rank())
+	trips := c.Squeeze(c.DimOf(x, int(a)), 0)
+	first := c.Full(c.shape(c.otherAxes(x, int(a), int(a)+1)...), x.Type.Elem, 1)
+	reverse, exclusive := c.N.Int("reverse", 0) != 0, c.N.Int("exclusive", 0) != 0
+	outs := c.emitLoop("products", trips, nil, []*graph.Value{first}, nil, func(b *op.Builder, i *graph.Value, now []*graph.Value) []*graph.Value {
+		if reverse {
+			i = b.Sub(b.Sub(trips, b.Int(1)), i)
+		}
+		next := b.Mul(now[0], b.Gather(x, i, a))
+		if exclusive {
+			return []*graph.Value{next, b.Identity(now[0])}
+		}
+		return []*graph.Value{next, b.Identity(next)}
+	}, 1)
+	direction := int64(0)
+	if reverse {
+		direction = 1
+	}
+	return []*graph.Value{c.scanResult(outs[1], a, direction)}
+}
+
+// vjpCenterCropPad crops what was padded, and pads what was cropped.
+func vjpCenterCropPad(c *Call) []*graph.Value {
+	x := c.In(0)
+	if !x.Type.Ranked {
+		return c.unsupported("the rank of %s is not known; fix the input shapes of the model", x)
+	}
+	axes := axesFrom(0, x.Type.Rank())
+	if a, ok := c.N.Attr("axes"); ok {
+		axes = a.Ints
+	}
+	var sizes []piece
+	for _, a := range axes {
+		sizes = append(sizes, c.dimPiece(x, int(axis(a, x.Type.Rank()))))
+	}
+	return c.apply(c.d(0), c.shape(sizes...))
 }
 
 // vjpPad cuts what Pad added: for constant padding that is Pad by the negative amounts, the other way round where an

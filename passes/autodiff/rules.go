@@ -93,7 +93,7 @@ func (c *Call) unsupported(format string, args ...any) []*graph.Value {
 
 // Rules lists the rule table, sorted by domain, operator and version.
 func Rules() []Rule {
-	rules := slices.Concat(mathRules(), nnRules(), rnnRules(), resizeRules(), normRules(), convRules(), tensorRules(), reduceRules(), controlRules(), lossRules(), tagRules())
+	rules := slices.Concat(mathRules(), trigRules(), nnRules(), rnnRules(), attentionRules(), sequenceRules(), samplingRules(), resizeRules(), normRules(), convRules(), tensorRules(), reduceRules(), controlRules(), lossRules(), tagRules())
 	slices.SortFunc(rules, func(a, b Rule) int {
 		return cmp.Or(cmp.Compare(a.Domain, b.Domain), cmp.Compare(a.Op, b.Op), cmp.Compare(a.Since, b.Since))
 	})

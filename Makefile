@@ -41,7 +41,7 @@ venv:
 
 # ONNX backend node tests, whole models and the operator tables.
 conformance:
-	$(GO) test -count=1 -v -run 'NodeTest|Models' ./graph/op ./runtime ./runtime/kernel
+	$(GO) test -count=1 -v -run 'Node|Symbolic|Standard|Models' ./graph/op ./runtime ./runtime/kernel
 
 bench:
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...

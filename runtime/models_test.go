@@ -9,6 +9,7 @@ import (
 	"github.com/asdlc/asdlc/graph/graphtest"
 	"github.com/asdlc/asdlc/graph/onnx"
 	"github.com/asdlc/asdlc/runtime"
+	"github.com/asdlc/asdlc/runtime/backendtest"
 	"github.com/asdlc/asdlc/runtime/data"
 	"github.com/asdlc/asdlc/runtime/kernel"
 )
@@ -86,7 +87,7 @@ func runBatches(t *testing.T, m *graph.Model, feeds map[string]*kernel.Tensor, w
 		if err != nil {
 			t.Fatal(err)
 		}
-		if err := compare(runtime.Narrow(out[output]), rows(want, batch), 1e-5, tol); err != nil {
+		if err := backendtest.Compare(runtime.Narrow(out[output]), rows(want, batch), 1e-5, tol); err != nil {
 			t.Errorf("batch %d, float64 %t: %v", batch, double, err)
 		}
 	}

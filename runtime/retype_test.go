@@ -5,6 +5,7 @@ import (
 
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/runtime"
+	"github.com/asdlc/asdlc/runtime/backendtest"
 	"github.com/asdlc/asdlc/runtime/kernel"
 )
 
@@ -47,7 +48,7 @@ func TestRetype(t *testing.T) {
 			want = append(want, 2*0.5*(n+float64(float32(0.1))+0.5+[]float64{0.5, 0.25, 0.125}[k]+3))
 		}
 	}
-	if err := compare(out["y"], kernel.Of(want, 2, 3), 1e-12, 0); err != nil {
+	if err := backendtest.Compare(out["y"], kernel.Of(want, 2, 3), 1e-12, 0); err != nil {
 		t.Error(err)
 	}
 }

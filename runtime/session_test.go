@@ -11,6 +11,7 @@ import (
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/graph/graphtest"
 	"github.com/asdlc/asdlc/runtime"
+	"github.com/asdlc/asdlc/runtime/backendtest"
 	"github.com/asdlc/asdlc/runtime/kernel"
 )
 
@@ -151,7 +152,7 @@ func TestHostCarriesState(t *testing.T) {
 	if err != nil {
 		t.Fatal(err)
 	}
-	if err := compare(got, w, 0, 0); err != nil {
+	if err := backendtest.Compare(got, w, 0, 0); err != nil {
 		t.Error(err)
 	}
 }

@@ -11,6 +11,7 @@ import (
 	"github.com/asdlc/asdlc/graph/graphtest"
 	"github.com/asdlc/asdlc/graph/onnx"
 	"github.com/asdlc/asdlc/runtime"
+	"github.com/asdlc/asdlc/runtime/backendtest"
 	"github.com/asdlc/asdlc/runtime/kernel"
 )
 
@@ -96,7 +97,7 @@ func TestInferenceForm(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			if err := compare(out[m.Graph.Outputs()[0].Name], want, 1e-4, 1e-5); err != nil {
+			if err := backendtest.Compare(out[m.Graph.Outputs()[0].Name], want, 1e-4, 1e-5); err != nil {
 				t.Errorf("%s %s: %v", base, opset, err)
 			}
 		}

@@ -32,6 +32,7 @@ var may = []importRow{
 	{"runtime/vm", []string{"graph", "runtime/kernel", "runtime/lower"}},
 	{"runtime/data", nil},
 	{"runtime/onnxgo", []string{"graph", "graph/op", "runtime", "runtime/lower", "runtime/kernel"}},
+	{"runtime/backendtest", []string{"graph", "graph/onnx", "runtime", "runtime/kernel"}},
 	{"runtime", []string{"graph", "graph/op", "runtime/data", "runtime/kernel", "runtime/lower", "runtime/vm"}},
 	{"graph/graphtest", []string{"graph"}},
 	{"models", []string{"graph"}},

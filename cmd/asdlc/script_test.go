@@ -39,6 +39,8 @@ func TestMain(m *testing.M) {
 //	onnx TEXT OUT             write a model given as text as ONNX
 //	external TEXT OUT NAME    write a model given as text as ONNX that says its constants are in the file NAME, as long as OUT.data
 //	cyclic FILE               write an ONNX file whose two nodes feed each other
+//	tensor FILE NUMBER...     write floats as the tensor of a backend test
+//	tar DIR OUT               pack a folder into OUT, .tar or .tar.gz
 //	is-json [PATH=VALUE...]   stdout is JSON, with these values at paths like layers.0.kind
 //	small-disk DIR KIB        put a file system of that size there, where permitted (condition [mount])
 func TestScript(t *testing.T) {
@@ -49,6 +51,7 @@ func TestScript(t *testing.T) {
 		Cmds: map[string]func(*testscript.TestScript, bool, []string){
 			"asdlc-exits": scriptExits, "npz": scriptNPZ, "idx": scriptIDX, "files": scriptFiles, "garbage": scriptGarbage, "cut": scriptCut,
 			"onnx": scriptONNX, "external": scriptExternal, "cyclic": scriptCyclic, "is-json": scriptIsJSON, "small-disk": scriptSmallDisk,
+			"tensor": scriptTensor, "tar": scriptTar,
 		},
 		Condition: func(name string) (bool, error) {
 			switch name {
@@ -193,7 +196,9 @@ func scriptCut(ts *testscript.TestScript, _ bool, args []string) {
 func scriptONNX(ts *testscript.TestScript, _ bool, args []string) {
 	m, err := graph.Parse(ts.ReadFile(args[0]))
 	ts.Check(err)
-	ts.Check(onnx.Write(ts.MkAbs(args[1]), m, onnx.WriteOptions{}))
+	out := ts.MkAbs(args[1])
+	ts.Check(os.MkdirAll(filepath.Dir(out), 0o777))
+	ts.Check(onnx.Write(out, m, onnx.WriteOptions{}))
 }
 
 func scriptExternal(ts *testscript.TestScript, _ bool, args []string) {

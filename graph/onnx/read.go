@@ -56,10 +56,10 @@ type DecodeOptions struct {
 
 // Decode reads a model from the bytes of a file. Constants may be views of data; it must not be changed afterwards.
 func Decode(data []byte, opts DecodeOptions) (*graph.Model, error) {
-	if err := checkWire(data); err != nil {
+	p := &pb.ModelProto{}
+	if err := checkWire(data, p); err != nil {
 		return nil, err
 	}
-	p := &pb.ModelProto{}
 	if err := (proto.UnmarshalOptions{RecursionLimit: maxMessageDepth}).Unmarshal(data, p); err != nil {
 		return nil, invalid("not an ONNX file, or a damaged one (%v); fetch or export it again", err)
 	}

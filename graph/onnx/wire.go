@@ -2,9 +2,8 @@ package onnx
 
 import (
 	"google.golang.org/protobuf/encoding/protowire"
+	"google.golang.org/protobuf/proto"
 	"google.golang.org/protobuf/reflect/protoreflect"
-
-	"github.com/asdlc/asdlc/graph/onnx/internal/pb"
 )
 
 // Limits on the structure of a file. No sensible model comes near them.
@@ -16,10 +15,10 @@ const (
 // maxMessages is how many messages a file of n bytes may hold. An empty one takes 2 bytes in the file and some 200 in memory.
 func maxMessages(n int) int { return 1<<20 + n/32 }
 
-// checkWire counts the messages in a file before memory is spent on them. Other damage is left to the real decoder.
-func checkWire(data []byte) error {
+// checkWire counts the messages in a file that holds a message like m, before memory is spent on them. Other damage is left to the real decoder.
+func checkWire(data []byte, m proto.Message) error {
 	w := wire{budget: maxMessages(len(data)), ids: map[protoreflect.FullName]int{}}
-	root := w.table((&pb.ModelProto{}).ProtoReflect().Descriptor())
+	root := w.table(m.ProtoReflect().Descriptor())
 	w.walk(data, root, 0)
 	if w.budget < 0 {
 		return unsupported("more than %d parts in a file of %d bytes; it is damaged, or made to exhaust memory",

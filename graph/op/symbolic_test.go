@@ -2,13 +2,14 @@ package op_test
 
 import (
 	"fmt"
-	"sort"
 	"strconv"
 	"strings"
 	"testing"
 
 	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/graph/graphtest"
 	"github.com/asdlc/asdlc/graph/op"
+	"github.com/asdlc/asdlc/runtime/backendtest"
 )
 
 // evalDim evaluates a dimension with numbers for its symbols.
@@ -80,16 +81,14 @@ func splitTop(s, separators string) []string {
 // TestSymbolicSound infers the node tests with symbols for the sizes of their data inputs. Whatever is then said of an output must
 // come out as its true shape when the symbols are given their sizes. One run has a symbol a size, one a symbol a dimension.
 func TestSymbolicSound(t *testing.T) {
-	tests := nodeTests(t)
-	names := make([]string, 0, len(tests))
-	for name := range tests {
-		names = append(names, name)
-	}
-	sort.Strings(names)
 	for _, perSize := range []bool{true, false} {
 		dims, known := 0, 0
-		for _, name := range names {
-			m, want, err := loadNodeTest(tests[name])
+		for test, err := range backendtest.Walk(graphtest.Shared(t, nodeTestArchive), nil) {
+			if err != nil {
+				t.Fatal(err)
+			}
+			name := test.Name
+			m, want, err := loadNodeTest(test)
 			if err != nil {
 				continue
 			}

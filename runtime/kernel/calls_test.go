@@ -121,3 +121,16 @@ func near(a, b, rel, scale float64) bool {
 	}
 	return math.Abs(a-b) <= rel*max(math.Abs(b), scale)
 }
+
+func floatsOf(t *kernel.Tensor) []float64 {
+	c := t.Const()
+	if v, ok := c.Float64s(); ok {
+		return v
+	}
+	ints, _ := c.Int64s()
+	v := make([]float64, len(ints))
+	for i, n := range ints {
+		v[i] = float64(n)
+	}
+	return v
+}

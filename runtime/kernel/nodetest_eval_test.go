@@ -1,16 +1,11 @@
 package kernel_test
 
 import (
-	"errors"
 	"fmt"
-	"math"
-	"slices"
-
-	"google.golang.org/protobuf/encoding/protowire"
 
 	"github.com/asdlc/asdlc/graph"
-	"github.com/asdlc/asdlc/graph/onnx"
 	"github.com/asdlc/asdlc/graph/op"
+	"github.com/asdlc/asdlc/runtime/backendtest"
 	"github.com/asdlc/asdlc/runtime/kernel"
 )
 
@@ -147,27 +142,6 @@ func intsOf(list []int64) []int {
 	return ints
 }
 
-// decodeTensor reads a serialized TensorProto, as the initializer of a model around it.
-func decodeTensor(pb []byte) (*kernel.Tensor, error) {
-	const modelIR, modelGraph, modelOpset, graphName, graphInit, tensorName = 1, 7, 8, 2, 5, 8
-	message := func(b []byte, field protowire.Number, v []byte) []byte {
-		return protowire.AppendBytes(protowire.AppendTag(b, field, protowire.BytesType), v)
-	}
-	init := message(slices.Clone(pb), tensorName, []byte("value")) // the last name counts
-	m := protowire.AppendVarint(protowire.AppendTag(nil, modelIR, protowire.VarintType), 8)
-	m = message(m, modelGraph, message(message(nil, graphName, []byte("g")), graphInit, init))
-	m = message(m, modelOpset, protowire.AppendVarint(protowire.AppendTag(nil, 2, protowire.VarintType), 17))
-	model, err := onnx.Decode(m, onnx.DecodeOptions{})
-	if err != nil {
-		return nil, err
-	}
-	inits := model.Graph.Initializers()
-	if len(inits) != 1 {
-		return nil, errors.New("no tensor")
-	}
-	return kernel.FromConst(inits[0].Const()), nil
-}
-
 // tolerance of a comparison: |got-want| <= abs + rel*|want|.
 type tolerance struct{ rel, abs float64 }
 
@@ -179,30 +153,5 @@ var (
 
 // compareTensors checks type, shape and values; NaN equals NaN.
 func compareTensors(got, want *kernel.Tensor, tol tolerance) error {
-	if got.Elem != want.Elem || !slices.Equal(got.Shape, want.Shape) {
-		return fmt.Errorf("got %s, want %s", got, want)
-	}
-	g, w := floatsOf(got), floatsOf(want)
-	for i := range w {
-		if g[i] == w[i] || g[i] != g[i] && w[i] != w[i] {
-			continue
-		}
-		if !(math.Abs(g[i]-w[i]) <= tol.abs+tol.rel*math.Abs(w[i])) || math.IsInf(w[i], 0) {
-			return fmt.Errorf("element %d is %v, want %v", i, g[i], w[i])
-		}
-	}
-	return nil
-}
-
-func floatsOf(t *kernel.Tensor) []float64 {
-	c := t.Const()
-	if v, ok := c.Float64s(); ok {
-		return v
-	}
-	ints, _ := c.Int64s()
-	v := make([]float64, len(ints))
-	for i, n := range ints {
-		v[i] = float64(n)
-	}
-	return v
+	return backendtest.Compare(got, want, tol.rel, tol.abs)
 }

@@ -1,12 +1,9 @@
 package kernel_test
 
 import (
-	"archive/tar"
-	"compress/gzip"
 	"encoding/json"
 	"errors"
 	"fmt"
-	"io"
 	"maps"
 	"os"
 	"path/filepath"
@@ -16,7 +13,7 @@ import (
 
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/graph/graphtest"
-	"github.com/asdlc/asdlc/graph/onnx"
+	"github.com/asdlc/asdlc/runtime/backendtest"
 	"github.com/asdlc/asdlc/runtime/kernel"
 )
 
@@ -25,47 +22,6 @@ const (
 	nodeTestArchive = "onnx-node-tests-1.22.0.tar.gz"
 	nodeTestStatus  = "onnx-node-tests.json"
 )
-
-// nodeTest is one case: file contents by name relative to its folder.
-type nodeTest struct {
-	name  string
-	files map[string][]byte
-}
-
-func readNodeTests(t testing.TB) map[string]*nodeTest {
-	t.Helper()
-	f, err := os.Open(graphtest.Shared(t, nodeTestArchive))
-	if err != nil {
-		t.Fatal(err)
-	}
-	defer f.Close()
-	z, err := gzip.NewReader(f)
-	if err != nil {
-		t.Fatal(err)
-	}
-	cases := map[string]*nodeTest{}
-	for r := tar.NewReader(z); ; {
-		h, err := r.Next()
-		if err == io.EOF {
-			return cases
-		}
-		if err != nil {
-			t.Fatal(err)
-		}
-		parts := strings.SplitN(h.Name, "/", 3)
-		if h.Typeflag != tar.TypeReg || len(parts) < 3 || parts[0] != "node" {
-			continue
-		}
-		c := cases[parts[1]]
-		if c == nil {
-			c = &nodeTest{name: parts[1], files: map[string][]byte{}}
-			cases[parts[1]] = c
-		}
-		if c.files[parts[2]], err = io.ReadAll(r); err != nil {
-			t.Fatal(err)
-		}
-	}
-}
 
 // referenceStatus says what onnxruntime makes of each case: "ok" or something else.
 func referenceStatus(t testing.TB) map[string]string {
@@ -86,7 +42,7 @@ func referenceStatus(t testing.TB) map[string]string {
 // TestNodes runs the ONNX node tests with the portable kernels and with the default ones. A case that onnxruntime
 // passes may fail only if testdata/nodetests.txt says why, and a case listed there must fail.
 func TestNodes(t *testing.T) {
-	cases, reference := readNodeTests(t), referenceStatus(t)
+	reference := referenceStatus(t)
 	excused := readExcuses(t)
 	pool := kernel.NewPool(2)
 	defer pool.Close()
@@ -100,10 +56,13 @@ func TestNodes(t *testing.T) {
 				t.Fatal(err)
 			}
 			run := nodeRun{registry: registry, pool: pool, reference: reference, excused: excused, missing: map[string]int{}}
-			for _, name := range slices.Sorted(maps.Keys(cases)) {
-				run.check(t, cases[name])
+			for test, err := range backendtest.Walk(graphtest.Shared(t, nodeTestArchive), nil) {
+				if err != nil {
+					t.Fatal(err)
+				}
+				run.check(t, test)
 			}
-			t.Logf("%d of %d node tests pass; of %d that onnxruntime passes, %d", run.passed, len(cases), run.expected, run.both)
+			t.Logf("%d of %d node tests pass; of %d that onnxruntime passes, %d", run.passed, run.all, run.expected, run.both)
 			for _, what := range slices.Sorted(maps.Keys(run.missing)) {
 				t.Logf("not covered: %s (%d)", what, run.missing[what])
 			}
@@ -113,16 +72,17 @@ func TestNodes(t *testing.T) {
 
 // nodeRun is the state of one pass over the cases.
 type nodeRun struct {
-	registry               *kernel.Registry
-	pool                   *kernel.Pool
-	reference              map[string]string
-	excused                map[string]excuse
-	passed, expected, both int
-	missing                map[string]int // cases that are not covered, by operator or reason
+	registry                    *kernel.Registry
+	pool                        *kernel.Pool
+	reference                   map[string]string
+	excused                     map[string]excuse
+	all, passed, expected, both int
+	missing                     map[string]int // cases that are not covered, by operator or reason
 }
 
-func (r *nodeRun) check(t *testing.T, test *nodeTest) {
-	name := test.name
+func (r *nodeRun) check(t *testing.T, test *backendtest.Case) {
+	name := test.Name
+	r.all++
 	why, listed := r.excused[name]
 	tol := tight
 	if why.loose {
@@ -181,32 +141,33 @@ func readExcuses(t testing.TB) map[string]excuse {
 var errNotCovered = errors.New("not covered")
 
 // runNodeTest evaluates a case twice: with inputs that the kernels know beforehand, and with inputs that they do not.
-func runNodeTest(test *nodeTest, registry *kernel.Registry, pool *kernel.Pool, tol tolerance) (err error) {
+func runNodeTest(test *backendtest.Case, registry *kernel.Registry, pool *kernel.Pool, tol tolerance) (err error) {
 	defer func() {
 		if r := recover(); r != nil {
 			err = fmt.Errorf("panic: %v", r)
 		}
 	}()
-	m, err := onnx.Decode(test.files["model.onnx"], onnx.DecodeOptions{})
+	m, err := test.Model()
+	if err != nil {
+		return fmt.Errorf("%w: %w", errNotCovered, err)
+	}
+	set := test.Sets()[0]
+	inputs, err := test.Inputs(set, m)
+	if err != nil {
+		return fmt.Errorf("%w: %w", errNotCovered, err)
+	}
+	want, err := test.Outputs(set, m)
 	if err != nil {
 		return fmt.Errorf("%w: %w", errNotCovered, err)
 	}
 	feeds := map[*graph.Value]*kernel.Tensor{}
 	for i, v := range m.Graph.Inputs() {
-		raw, ok := test.files[fmt.Sprintf("test_data_set_0/input_%d.pb", i)]
-		if !ok {
-			continue
-		}
-		if feeds[v], err = decodeTensor(raw); err != nil {
-			return fmt.Errorf("%w: %w", errNotCovered, err)
+		if inputs[i] != nil {
+			feeds[v] = inputs[i]
 		}
 	}
-	want := make([]*kernel.Tensor, len(m.Graph.Outputs()))
 	types := map[*graph.Value]graph.Type{}
 	for i, v := range m.Graph.Outputs() {
-		if want[i], err = decodeTensor(test.files[fmt.Sprintf("test_data_set_0/output_%d.pb", i)]); err != nil {
-			return fmt.Errorf("%w: %w", errNotCovered, err)
-		}
 		types[v] = want[i].Const().Type()
 	}
 	for _, known := range []bool{false, true} {

@@ -44,8 +44,14 @@ type Parameter struct {
 	Shape []int64 `json:"shape"`
 	Count int     `json:"count"` // elements
 	Bytes int     `json:"bytes"`
-	// Merged names the parameter that the exporter had made this one an Identity of, because they were equal.
+	// File is the name in the file, where that is made up; Transposed tells that the tensor is the transpose of what the
+	// program had.
+	File       string `json:"file,omitempty"`
+	Transposed bool   `json:"transposed,omitempty"`
+	// Merged names the parameter that stands for this one in the file, because the exporter found them equal.
 	Merged string `json:"merged,omitempty"`
+	// Folded tells that a BatchNormalization is folded into this weight of a convolution.
+	Folded bool `json:"folded,omitempty"`
 }
 
 // Layer is a layer that the compiler recognises.
@@ -118,7 +124,7 @@ func Inspect(m *graph.Model, methods ...method.Record) (*Inspection, error) {
 		return r, err
 	}
 	r.Notes = append(r.Notes, c.Report.Notes...)
-	r.parameters(t.Graph, mergedParameters(m.Graph))
+	r.parameters(t.Graph, c.Report.Origins)
 	r.layers(t.Graph)
 	if len(r.Parameters) == 0 {
 		r.Notes = append(r.Notes, "no parameter was found: there is nothing to train")
@@ -181,21 +187,18 @@ func nodeErrors(err error) []*graph.NodeError {
 	return nil
 }
 
-// mergedParameters lists the identities of initializers: source by name of the output.
-func mergedParameters(g *graph.Graph) map[string]string {
-	merged := map[string]string{}
-	for n := range g.Nodes() {
-		if n.Is("", "Identity") && n.In(0) != nil && n.In(0).IsInitializer() {
-			merged[n.Out(0).Name] = n.In(0).Name
-		}
+func (r *Inspection) parameters(g *graph.Graph, origins []*pass.Origin) {
+	of := map[string]*pass.Origin{}
+	for _, o := range origins {
+		of[o.Param] = o
 	}
-	return merged
-}
-
-func (r *Inspection) parameters(g *graph.Graph, merged map[string]string) {
 	for _, p := range pass.Params(g, "") {
 		t := p.Init.Const()
-		r.Parameters = append(r.Parameters, Parameter{p.Name(), p.Kind, t.Shape, t.Len(), len(t.Raw), merged[p.Name()]})
+		info := Parameter{Name: p.Name(), Kind: p.Kind, Shape: t.Shape, Count: t.Len(), Bytes: len(t.Raw)}
+		if o := of[p.Name()]; o != nil {
+			info.File, info.Transposed, info.Merged, info.Folded = o.File, o.Transposed, o.Merged, o.Folded
+		}
+		r.Parameters = append(r.Parameters, info)
 	}
 }
 

@@ -9,6 +9,7 @@ import (
 
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/graph/onnx"
+	"github.com/asdlc/asdlc/passes/pass"
 	"github.com/asdlc/asdlc/runtime"
 	"github.com/asdlc/asdlc/runtime/data"
 	"github.com/asdlc/asdlc/runtime/kernel"
@@ -43,7 +44,7 @@ asdlc run (the arrays NAME/next).`,
 			if err != nil {
 				return err
 			}
-			m, err := runtime.ExportWeights(original, weights)
+			m, err := exportWeights(original, weights)
 			if err != nil {
 				return err
 			}
@@ -88,7 +89,7 @@ func readWeights(from, path string, original *graph.Model) (map[string]*kernel.T
 		inFile[v.Name] = true
 	}
 	for name := range state {
-		if strings.HasPrefix(name, "asdl/") && !inFile[name] {
+		if strings.HasPrefix(name, pass.Prefix) && !inFile[name] {
 			delete(state, name)
 		}
 	}

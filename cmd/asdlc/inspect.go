@@ -123,10 +123,10 @@ func printParameters(w io.Writer, ps []passes.Parameter) {
 		return
 	}
 	fmt.Fprintln(w)
-	t := newTable("parameter", "kind", "shape", "elements", "merged by the exporter with")
+	t := newTable("parameter", "kind", "shape", "elements", "in the file")
 	count, bytes := 0, 0
 	for _, p := range ps {
-		t.add(p.Name, p.Kind, shapeText(p.Shape), fmt.Sprint(p.Count), dash(p.Merged))
+		t.add(p.Name, p.Kind, shapeText(p.Shape), fmt.Sprint(p.Count), dash(inFile(p)))
 		if p.Kind == "param" {
 			count += p.Count
 			bytes += p.Bytes
@@ -134,6 +134,24 @@ func printParameters(w io.Writer, ps []passes.Parameter) {
 	}
 	t.write(w)
 	fmt.Fprintf(w, "%d parameters in all, %s\n", count, byteSize(bytes))
+}
+
+// inFile tells how the file holds a parameter, where that is not simply under its name.
+func inFile(p passes.Parameter) string {
+	var parts []string
+	if p.File != "" {
+		parts = append(parts, p.File)
+	}
+	if p.Merged != "" {
+		parts = append(parts, "merged with "+p.Merged)
+	}
+	if p.Transposed {
+		parts = append(parts, "transposed")
+	}
+	if p.Folded {
+		parts = append(parts, "BatchNormalization folded in")
+	}
+	return strings.Join(parts, ", ")
 }
 
 func printLayers(w io.Writer, ls []passes.Layer) {

@@ -35,6 +35,8 @@ func (f *methodFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&o.Target, "target", "", `name of the target input (default "target")`)
 	fs.StringVar(&o.BN, "bn", "train", "batch normalisation: train (batch statistics) or frozen")
 	fs.StringVar(&o.HVP, "hvp", "tangent", "Hessian-vector products: tangent (forward derivative of the gradient), or difference (of two gradients)")
+	fs.BoolVar(&o.KeepTies, "keep-ties", false, "parameters that the exporter merged because they were equal stay one")
+	fs.StringVar(&o.Tie, "tie", "auto", "last layer with the values of the embedding: auto (one parameter, as before the export) or none")
 	fs.IntVar(&o.Opset, "opset", 0, "operator set of the step graph (default: the model's, at least 17)")
 }
 

@@ -119,7 +119,15 @@ func (e *env) train(f *trainFlags, path string) error {
 		return err
 	}
 	defer log.close()
-	f.config.Original = p.original
+	if p.original != nil {
+		names, err := trainedNames(p.step)
+		if err != nil {
+			return err
+		}
+		if f.config.Original, err = passes.Named(p.original, names); err != nil {
+			return err
+		}
+	}
 	f.config.OnStep, f.config.OnEpoch = log.step, log.epoch
 	t, err := runtime.NewTrainer(p.step, p.init, f.config)
 	if err != nil {
@@ -139,7 +147,7 @@ func (e *env) train(f *trainFlags, path string) error {
 		}
 		return err
 	}
-	return log.finish(writeTrained(f, t))
+	return log.finish(writeTrained(f, t, p.original))
 }
 
 // openCheckpoints resumes, or makes sure that the folder has no checkpoints of another run.
@@ -233,7 +241,7 @@ func (f *trainFlags) compile(path string) (*program, error) {
 
 // openStep reads what goes with a step graph; numbers of the method are set at its inputs.
 func (f *trainFlags) openStep(path string, step *graph.Model) (*program, error) {
-	for _, name := range []string{"method", "preset", "set", "layer", "loss", "reduction", "label-smoothing", "ignore-index", "target", "bn", "opset"} {
+	for _, name := range []string{"method", "preset", "set", "layer", "loss", "reduction", "label-smoothing", "ignore-index", "target", "bn", "opset", "keep-ties", "tie"} {
 		if f.flags.Changed(name) {
 			return nil, usagef("--%s cannot change a step graph; give it the model that %s was made from", name, path)
 		}
@@ -294,15 +302,15 @@ func (f *trainFlags) checkOutputs(path string) error {
 }
 
 // writeTrained writes the original file with the trained weights and names it.
-func writeTrained(f *trainFlags, t *runtime.Trainer) (string, error) {
-	if f.config.Original == nil {
+func writeTrained(f *trainFlags, t *runtime.Trainer, original *graph.Model) (string, error) {
+	if original == nil {
 		return "", nil
 	}
 	weights, err := t.Weights()
 	if err != nil {
 		return "", err
 	}
-	m, err := runtime.ExportWeights(f.config.Original, weights)
+	m, err := exportWeights(original, weights)
 	if err != nil {
 		return "", err
 	}

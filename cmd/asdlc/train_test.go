@@ -6,7 +6,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"maps"
 	"os"
 	"path/filepath"
 	"slices"
@@ -16,7 +15,6 @@ import (
 	"testing"
 
 	"github.com/asdlc/asdlc/graph"
-	"github.com/asdlc/asdlc/graph/graphtest"
 	"github.com/asdlc/asdlc/graph/onnx"
 	"github.com/asdlc/asdlc/passes"
 	"github.com/asdlc/asdlc/passes/method"
@@ -297,60 +295,6 @@ func TestTrainSquaredError(t *testing.T) {
 	}
 	if last.Test.Accuracy < 0.35 {
 		t.Errorf("accuracy %+v", last.Test)
-	}
-}
-
-// The parameters that the compiler finds in exported files are all in the files: putting them back unchanged changes
-// nothing but the merging of equal ones, and changing each is seen.
-func TestExportOfExportedModels(t *testing.T) {
-	paths, err := filepath.Glob(filepath.Join(graphtest.Shared(t, "onnx-models"), "*.onnx"))
-	if err != nil || len(paths) == 0 {
-		t.Skip("no models")
-	}
-	rec, _ := method.Lookup("sgd")
-	for _, path := range paths {
-		m, err := onnx.Read(path)
-		if err != nil {
-			t.Fatal(err)
-		}
-		r, err := passes.Instrument(m, rec, pass.Options{}, "")
-		if errors.Is(err, graph.ErrUnsupported) {
-			continue
-		}
-		if err != nil {
-			t.Errorf("%s: %v", filepath.Base(path), err)
-			continue
-		}
-		weights := initialWeights(t, r)
-		same, err := runtime.ExportWeights(m, weights)
-		if err != nil {
-			t.Errorf("%s: %v", filepath.Base(path), err)
-			continue
-		}
-		graphtest.MustVerify(t, same)
-		if !strings.Contains(strings.Join(r.Report.Notes, " "), "merged") {
-			graphtest.Same(t, same, m)
-		}
-		for name := range weights {
-			weights[name] = kernel.New(weights[name].Elem, weights[name].Shape...)
-		}
-		changed, err := runtime.ExportWeights(m, weights)
-		if err != nil {
-			t.Fatal(err)
-		}
-		again, err := passes.Instrument(changed, rec, pass.Options{}, "")
-		if err != nil {
-			t.Fatal(err)
-		}
-		back := initialWeights(t, again)
-		if !slices.Equal(slices.Sorted(maps.Keys(back)), slices.Sorted(maps.Keys(weights))) {
-			t.Errorf("%s: other parameters after the export: %v, want %v", filepath.Base(path), slices.Sorted(maps.Keys(back)), slices.Sorted(maps.Keys(weights)))
-		}
-		for name, v := range back {
-			if slices.ContainsFunc(v.Raw, func(b byte) bool { return b != 0 }) {
-				t.Errorf("%s: %s is not what was put in", filepath.Base(path), name)
-			}
-		}
 	}
 }
 

@@ -1,12 +1,29 @@
 package onnx
 
 import (
+	"regexp"
+
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/graph/onnx/internal/pb"
 )
 
 // scopeKey is the key of a node's metadata that holds graph.Node.Scope.
 const scopeKey = "asdlc.scope"
+
+// torchScopesKey is the key under which PyTorch's dynamo exporter writes the modules around a node, from the outermost (named
+// "") to the innermost, and then the node of its own graph: [”, 'blocks', 'blocks.0', 'linear'].
+const torchScopesKey = "pkg.torch.onnx.name_scopes"
+
+var quoted = regexp.MustCompile(`'([^']*)'`)
+
+// torchScope is the innermost module in such a list, or "".
+func torchScope(scopes string) string {
+	all := quoted.FindAllStringSubmatch(scopes, -1)
+	if len(all) < 2 {
+		return ""
+	}
+	return all[len(all)-2][1]
+}
 
 // scope holds the names of one graph of the file; outer is that of the graph around it.
 type scope struct {
@@ -148,8 +165,13 @@ func (d *decoder) node(sc *scope, p *pb.NodeProto) (*graph.Node, error) {
 	n := sc.graph.AddNode(domain, op, nil, outputs)
 	n.Name, n.Doc = p.GetName(), p.GetDocString()
 	for _, e := range p.MetadataProps {
-		if e.GetKey() == scopeKey {
+		switch e.GetKey() {
+		case scopeKey:
 			n.Scope = e.GetValue()
+		case torchScopesKey:
+			if n.Scope == "" {
+				n.Scope = torchScope(e.GetValue())
+			}
 		}
 	}
 	for i, name := range outputs {

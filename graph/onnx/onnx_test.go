@@ -242,3 +242,15 @@ for f in glob.glob(sys.argv[1] + "/*.onnx"):
 		}
 	}
 }
+
+// TestTorchScope: the module that a node belongs to, as the dynamo exporter writes it.
+func TestTorchScope(t *testing.T) {
+	for in, want := range map[string]string{
+		`['', 'blocks', 'blocks.0', 'blocks.0.fc', 'linear']`: "blocks.0.fc",
+		`['', 'add_4']`: "", `['x']`: "", `[]`: "", "": "",
+	} {
+		if got := torchScope(in); got != want {
+			t.Errorf("%s: %q, want %q", in, got, want)
+		}
+	}
+}

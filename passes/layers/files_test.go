@@ -32,7 +32,7 @@ var exported = map[string]struct{ train, eval string }{
 	"unet":                   {"batchnorm:10 conv:11 convT:1", "conv:11 convT:1"},
 	"lstm": {
 		"embedding:1 linear:1 l.weight_ih_l0 l.weight_hh_l0 l.bias_ih_l0 l.bias_hh_l0 l.weight_ih_l1 l.weight_hh_l1 l.bias_ih_l1 l.bias_hh_l1",
-		"embedding:1 linear:1 onnx::LSTM_195 onnx::LSTM_196 onnx::LSTM_197 onnx::LSTM_215 onnx::LSTM_216 onnx::LSTM_217",
+		"embedding:1 linear:1 l.W l.R l.B l.W_2 l.R_2 l.B_2",
 	},
 }
 

@@ -2,7 +2,6 @@ package layers
 
 import (
 	"fmt"
-	"strings"
 
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/graph/op"
@@ -157,11 +156,11 @@ func (f *finder) before(at, n *graph.Node) *op.Builder {
 func (f *finder) nameOf(l *layer) string {
 	base := ""
 	for _, v := range []*graph.Value{l.w, l.b} {
-		if p, ok := pass.ParamOf(v); ok && base == "" && !anonymous.MatchString(p.Name()) {
+		if p, ok := pass.ParamOf(v); ok && base == "" && !pass.MadeUp(p.Name()) {
 			base = stem(p.Name())
 		}
 	}
-	path := modulePath(l.node)
+	path := pass.ModulePath(l.node)
 	if base == "" || f.name[base] && path != "" && !f.name[path] {
 		base = path
 	}
@@ -174,28 +173,6 @@ func (f *finder) nameOf(l *layer) string {
 	}
 	f.name[name] = true
 	return name
-}
-
-// modulePath reads the path of modules in a node's name: "/b/b.0/t/t.0/MatMul" is b.0.t.0, for a container and its
-// item are named both.
-func modulePath(n *graph.Node) string {
-	label := n.Name
-	if n.Scope != "" {
-		label = n.Scope + "/" + label
-	}
-	parts := strings.Split(strings.Trim(label, "/"), "/")
-	if len(parts) < 2 {
-		return ""
-	}
-	parts = parts[:len(parts)-1]
-	var keep []string
-	for i, p := range parts {
-		if p == "" || i+1 < len(parts) && strings.HasPrefix(parts[i+1], p+".") {
-			continue
-		}
-		keep = append(keep, p)
-	}
-	return strings.Join(keep, ".")
 }
 
 // reportRest names the recurrent cells, whose parameters no layer covers.

@@ -21,7 +21,7 @@ var Pass = pass.Pass{
 func Run(c *pass.Ctx, m *graph.Model) error {
 	fixed := unmark(m.Graph)
 	m.Opsets[graph.Asdl] = 1
-	tagParams(c, m.Graph, discover(m.Graph, fixed))
+	tagParams(c, m.Graph, discover(m, fixed))
 	if err := nextStatistics(m); err != nil {
 		return err
 	}

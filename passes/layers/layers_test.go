@@ -88,7 +88,7 @@ var layerCases = []struct {
 	{
 		name: "exporter's name, module path", body: `(float[N,2] x) => (float[N,3] y) <float[2,3] "onnx::MatMul_12" = {1,2,3,4,5,6}>
 		{ ["/b/b.0/t/t.0/MatMul"] y = MatMul (x, "onnx::MatMul_12") }`,
-		want: []string{"b.0.t.0 linear onnx::MatMul_12 - io float[N,2] float[N,3]"},
+		want: []string{"b.0.t.0 linear b.0.t.0.weight - io float[N,2] float[N,3]"},
 	},
 	{
 		name: "no name at all", body: `(float[N,2] x) => (float[N,3] y) <float[2,3] "12" = {1,2,3,4,5,6}> { y = MatMul (x, "12") }`,
@@ -129,7 +129,7 @@ var layerCases = []struct {
 	},
 	{
 		name: "zero bias of a made-up name", body: `(float[N,1,4] x) => (y) <float[2,1,2] "onnx::Conv_7" = {1,2,3,4}, float[2] "onnx::Conv_8" = {0,0}> { ["/m/c/Conv"] y = Conv (x, "onnx::Conv_7", "onnx::Conv_8") }`,
-		want: []string{"m.c conv onnx::Conv_7 onnx::Conv_8 - float[N,1,4] float[N,2,3]"},
+		want: []string{"m.c conv m.c.weight m.c.bias - float[N,1,4] float[N,2,3]"},
 	},
 	{
 		name: "tied weights", body: `(int64[N,4] x) => (float[N,4,3] y) <float[3,2] "wte.weight" = {1,2,3,4,5,6}>

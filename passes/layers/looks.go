@@ -3,9 +3,11 @@ package layers
 import (
 	"math"
 	"regexp"
+	"slices"
 	"strings"
 
 	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/passes/pass"
 )
 
 // look is a row: how an initializer that is an operand of arithmetic looks when it is no parameter.
@@ -18,6 +20,7 @@ var looks = []look{
 	{"a single number without the name of a parameter", func(v *graph.Value) bool {
 		return v.Const().Len() <= 1 && !parameterName.MatchString(v.Name)
 	}},
+	{"cosines or sines of the angles that another table has the sines or cosines of", isRotation},
 	{"its name is that of a buffer", func(v *graph.Value) bool { return bufferName.MatchString(v.Name) }},
 	{"a mask of large numbers", func(v *graph.Value) bool {
 		return holds(v, func(x float64) bool { return math.IsNaN(x) || math.Abs(x) >= 1e4 })
@@ -31,11 +34,36 @@ var looks = []look{
 // parameterName matches what exporters call parameters: the last part of a path of names.
 var parameterName = regexp.MustCompile(`(?i)(^|[._/])(weight|bias|gamma|beta|kernel|logit_scale|logit_bias)(:0)?$|[._/](scale|alpha|slope|temperature|[wb])(:0)?$`)
 
+// topName matches names of parameters of the outermost module that would be too common in files of other origin.
+var topName = regexp.MustCompile(`^(scale|alpha|slope|temperature)$`)
+
 // bufferName matches what libraries call tensors that they keep but do not train.
 var bufferName = regexp.MustCompile(`(?i)(^|[._/])(mean|std|running_mean|running_var|moving_mean|moving_variance|inv_freq|(\w+_)?mask)(:0)?$`)
 
-// anonymous matches names that an exporter made up.
-var anonymous = regexp.MustCompile(`^onnx::|^\d+$|_output_\d+|const_fold|ConstantFolding|^[Cc]onst`)
+// isRotation reports whether v is one of two tables of the graph with a^2 + b^2 = 1 in each element: rotary positions, computed
+// before the export.
+func isRotation(v *graph.Value) bool {
+	a := v.Const()
+	if len(a.Shape) < 2 || !holds(v, func(x float64) bool { return x != 0 && x != 1 }) || holds(v, func(x float64) bool { return !(math.Abs(x) <= 1.001) }) {
+		return false
+	}
+	x, _ := a.Float64s()
+	for _, w := range v.Graph().Initializers() {
+		b := w.Const()
+		if w == v || b.Elem != a.Elem || !slices.Equal(a.Shape, b.Shape) {
+			continue
+		}
+		y, _ := b.Float64s()
+		one := true
+		for i := range x {
+			one = one && math.Abs(x[i]*x[i]+y[i]*y[i]-1) < 1e-4
+		}
+		if one {
+			return true
+		}
+	}
+	return false
+}
 
 // looksConstant is the reason why v, an operand, is no parameter, or "".
 func looksConstant(v *graph.Value) string {
@@ -50,7 +78,7 @@ func looksConstant(v *graph.Value) string {
 // neutral reports whether v is all ones or all zeros, under a name that an exporter made up: scale and shift of a
 // normalisation that has none.
 func neutral(v *graph.Value) bool {
-	if !anonymous.MatchString(v.Name) {
+	if !pass.MadeUp(v.Name) {
 		return false
 	}
 	return !holds(v, func(x float64) bool { return x != 0 }) || !holds(v, func(x float64) bool { return x != 1 })

@@ -17,22 +17,30 @@ type found struct {
 
 // discover lists the parameters and buffers among the initializers of g: those of floating-point type from which a
 // path of differentiable inputs leads to a floating-point output of the graph. fixed are constants of the file.
-func discover(g *graph.Graph, fixed map[*graph.Value]bool) []found {
-	live := liveNodes(g)
+func discover(m *graph.Model, fixed map[*graph.Value]bool) []found {
+	g := m.Graph
+	s := scene{liveNodes(g), dataValues(g), m.Producer == "pytorch"}
 	var all []found
 	for _, v := range g.Initializers() {
 		if !v.IsInitializer() || !v.Type.Elem.IsFloat() {
 			continue
 		}
-		if f := classify(v, live, fixed[v]); f.kind != "" {
+		if f := s.classify(v, fixed[v]); f.kind != "" {
 			all = append(all, f)
 		}
 	}
 	return all
 }
 
+// scene is what a decision about an initializer depends on besides itself.
+type scene struct {
+	live  map[*graph.Node]bool  // nodes that lead to an output
+	data  map[*graph.Value]bool // values that depend on inputs
+	torch bool                  // PyTorch keeps constants that are no parameters or buffers under names that it makes up
+}
+
 // classify decides by the uses of v: one that makes it a parameter suffices.
-func classify(v *graph.Value, live map[*graph.Node]bool, fixed bool) found {
+func (s scene) classify(v *graph.Value, fixed bool) found {
 	f := found{init: v}
 	for _, u := range v.Uses() {
 		r := roleOf(u.Node, u.Index)
@@ -40,7 +48,7 @@ func classify(v *graph.Value, live map[*graph.Node]bool, fixed bool) found {
 			f.kind = "buffer"
 			continue
 		}
-		if !live[u.Node] || r == constant {
+		if !s.live[u.Node] || r == constant {
 			continue
 		}
 		switch {
@@ -49,13 +57,48 @@ func classify(v *graph.Value, live map[*graph.Node]bool, fixed bool) found {
 		case fixed, r == affine:
 			continue
 		}
-		if reason := looksConstant(v); reason == "" {
+		if reason := s.looksConstant(v, u.Node); reason == "" {
 			return found{v, "param", ""}
 		} else if v.Const().Len() > 1 && f.kind == "" {
 			f.kind, f.reason = "constant", reason
 		}
 	}
 	return f
+}
+
+// looksConstant is the reason why v, an operand of n, is no parameter, or "".
+func (s scene) looksConstant(v *graph.Value, n *graph.Node) string {
+	switch {
+	case s.torch && v.Const().Len() == 1 && topName.MatchString(v.Name):
+		return ""
+	case !s.dataNode(n) && pass.MadeUp(v.Name):
+		return "a constant that the exporter computed, for a computation on constants"
+	case !s.dataNode(n) && s.onlyAngles(n):
+		return "frequencies of sines and cosines of positions"
+	}
+	return looksConstant(v)
+}
+
+func (s scene) dataNode(n *graph.Node) bool {
+	return slices.ContainsFunc(n.Outputs(), func(v *graph.Value) bool { return s.data[v] })
+}
+
+// onlyAngles reports whether what n computes from constants goes into sines and cosines only.
+func (s scene) onlyAngles(n *graph.Node) bool {
+	for _, v := range n.Outputs() {
+		for _, u := range v.Uses() {
+			if u.Node.Is("", "Sin") || u.Node.Is("", "Cos") {
+				continue
+			}
+			if s.dataNode(u.Node) || !s.onlyAngles(u.Node) {
+				return false
+			}
+		}
+		if v.IsOutput() {
+			return false
+		}
+	}
+	return true
 }
 
 // liveNodes lists the nodes of g and its nested graphs from which a differentiable path leads to an output.

@@ -29,6 +29,7 @@ type step struct {
 // steps, in order. Types are known from inferTypes on.
 var steps = []step{
 	{"defaults", defaults},
+	{"parameters", own},
 	{"opset", raiseOpset},
 	{"inline", inline},
 	{"constants", constants},

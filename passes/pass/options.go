@@ -14,6 +14,8 @@ type Options struct {
 	Noise         string // "hash" (counter-based, from asdl/seed and the step) or "input"
 	HVP           string // "tangent" (forward derivative of the gradient) or "difference" (of the gradients at two points)
 	BN            string // "train" (batch statistics, running statistics updated) or "frozen"
+	KeepTies      bool   // parameters that an exporter merged stay one
+	Tie           string // "auto" (a copy of an embedding as last weight is tied to it again) or "none"
 	Opset         int    // 0: the model's, raised to at least 17
 	Inline        bool   // expand asdl functions in the exported file
 	Split         bool   // separate step graphs for refresh steps instead of If
@@ -43,6 +45,17 @@ type Report struct {
 	Stats  []Stat
 	Notes  []string    // things done that the user should know: un-merged parameters, raised opset, ...
 	Layers []LayerNote // one per layer and per parameter outside layers
+
+	Origins []*Origin // parameters that are not in the file under their name
+}
+
+// Origin tells what a parameter is in the file.
+type Origin struct {
+	Param      string
+	File       string // its name there, if that is another
+	Transposed bool   // it is the transpose of what the program had, under a made-up name
+	Merged     string // the parameter that stands for it in the file, because their values were equal
+	Folded     bool   // the weight of a convolution with a BatchNormalization in it
 }
 
 // LayerNote tells how a layer or a bare parameter is treated.

@@ -4,7 +4,7 @@ import "github.com/asdlc/asdlc/graph"
 
 // tables are all rows, by family.
 var tables = [...][]Schema{
-	mathTable, bitTable, nnTable, normTable, lossTable, tensorTable, shapeTable, indexTable, reduceTable, controlTable, rngTable, fusedTable, asdlTable,
+	mathTable, bitTable, nnTable, normTable, lossTable, tensorTable, shapeTable, indexTable, reduceTable, controlTable, rngTable, fusedTable, asdlTable, runtimeTable,
 }
 
 // unaryIn and unaryOut are the parameters of operators that keep the type of their only input.

@@ -230,7 +230,7 @@ func (v *convolution[T]) lattice(slot int, b *band, group, image, images int) []
 		v.fresh[slot] = false
 	}
 	for i := range images {
-		spread(v.l, v.g, b, dst[i*each:], v.x[((image+i)*v.groups+group)*v.ins*v.l.image:])
+		spread(v.l, v.g, b, dst[i*each:], v.x[((image+i)*v.groups+group)*v.ins*v.l.image:], 0, v.ins)
 	}
 	return dst
 }

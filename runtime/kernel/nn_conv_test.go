@@ -131,6 +131,8 @@ func TestConvSizes(t *testing.T) {
 		{images: 6, groups: 1, ins: 4, outs: 7, in: []int{18, 18}, kernel: []int{16, 16}, stride: ones, dilation: ones, padLo: []int{0, 0}, padHi: []int{0, 0}},
 		{images: 6, groups: 3, ins: 4, outs: 1, in: []int{17, 17}, kernel: []int{8, 8}, stride: ones, dilation: []int{2, 2}, padLo: ones, padHi: ones},
 		{images: 2, groups: 20, ins: 1, outs: 1, in: []int{12, 13}, kernel: []int{5, 5}, stride: []int{2, 2}, dilation: ones, padLo: []int{2, 2}, padHi: []int{2, 2}},
+		{images: 2, groups: 1, ins: 3, outs: 20, in: []int{230, 231}, kernel: []int{7, 7}, stride: []int{2, 2}, dilation: ones, padLo: []int{3, 3}, padHi: []int{3, 3}, bias: true},
+		{images: 1, groups: 1, ins: 1, outs: 8, in: []int{400, 401}, kernel: []int{3, 3}, stride: ones, dilation: []int{2, 2}, padLo: ones, padHi: ones},
 		{images: 3, groups: 1, ins: 16, outs: 140, in: []int{6, 6}, kernel: []int{6, 6}, stride: []int{6, 6}, dilation: ones, padLo: []int{0, 0}, padHi: []int{0, 0}},
 	} {
 		forPools(t, func(t *testing.T, p *Pool) { checkConv[float32](t, g, rand.New(rand.NewPCG(1, 1)), p) })

@@ -226,13 +226,13 @@ func (l *lattice) placeAt(images, stride int) []int32 {
 	return at
 }
 
-// spread writes the planes of an image's channels to dst. Elements outside the image are not written: dst is zero
-// before the first call, and is cleared where bands differ.
-func spread[T amd64.Float](l *lattice, g *amd64.GEMM[T], b *band, dst, x []T) {
+// spread writes the planes of channels c0..c1 of an image to their places in dst. Elements outside the image are not
+// written: dst is zero before the first call, and is cleared where bands differ.
+func spread[T amd64.Float](l *lattice, g *amd64.GEMM[T], b *band, dst, x []T, c0, c1 int) {
 	if len(l.bands) > 1 {
-		clear(dst[:l.channels*l.plane])
+		clear(dst[c0*l.plane : c1*l.plane])
 	}
-	for c := range l.channels {
+	for c := c0; c < c1; c++ {
 		from, to := x[c*l.image:][:l.image], dst[c*l.plane:][:l.plane]
 		for i := range b.blits {
 			blitOne(&b.blits[i], g, to, from)

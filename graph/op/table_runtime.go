@@ -1,0 +1,33 @@
+package op
+
+import "github.com/asdlc/asdlc/graph"
+
+// runtimeTable has the operators that the Go runtime puts in the place of patterns of standard ones. They are in no file.
+var runtimeTable = []Schema{
+	{
+		Domain: graph.Asdl, Name: "ConvWeightGrad", Since: 1,
+		Inputs:  []Param{one("X", "T", floatElem), one("G", "T", floatElem)},
+		Outputs: []Param{one("W", "T", floatElem)},
+		Attrs: []AttrSpec{
+			need("kernel_shape", graph.AttrInts), may("strides", graph.AttrInts), may("dilations", graph.AttrInts), may("pads", graph.AttrInts), attrInt("group", 1),
+		},
+		Infer: inferConvWeightGrad, Doc: "gradient of Conv in its weight",
+	},
+}
+
+func inferConvWeightGrad(c *Context) error {
+	kernel, _ := c.Ints("kernel_shape")
+	x, g, group := c.Type(0), c.Type(1), c.Int("group")
+	if !x.Ranked || !g.Ranked {
+		return nil
+	}
+	if x.Rank() != len(kernel)+2 || g.Rank() != x.Rank() || group < 1 {
+		return c.fail("X has type %s, G has type %s, want [N, C, ...] and [N, M, ...] for a kernel of %v in %d groups", x, g, kernel, group)
+	}
+	ins := graph.UnknownDim
+	if n, ok := x.Dims[1].Size(); ok {
+		ins = graph.Known(n / group)
+	}
+	c.Set(0, append([]graph.Dim{g.Dims[1], ins}, knownDims(kernel)...)...)
+	return nil
+}

@@ -21,7 +21,7 @@ import (
 func every(t *testing.T, set ...string) map[string]method.Record {
 	t.Helper()
 	recs := map[string]method.Record{}
-	for _, name := range []string{"sgd", "adam", "adagrad", "shampoo", "adahessian", "sfn", "esgd", "sophia-g"} {
+	for _, name := range []string{"sgd", "adam", "adagrad", "shampoo", "adahessian", "sfn", "esgd", "sophia-g", "psgd-kf"} {
 		recs[name] = record(t, name)
 	}
 	for _, source := range []string{"mc", "emp", "exact"} {
@@ -190,7 +190,7 @@ func TestStateMoves(t *testing.T) {
 				slot := in[strings.LastIndex(in, "/")+1:]
 				moves := true
 				if kinds[in] == "curvature" {
-					solved := strings.HasSuffix(slot, "_inv") || strings.HasPrefix(slot, "root")
+					solved := strings.HasSuffix(slot, "_inv") || strings.HasPrefix(slot, "root") || strings.HasPrefix(slot, "Q")
 					moves = solved && k%max(rec.Solve.Every, 1) == 0 || !solved && k%max(rec.Accumulate.Every, 1) == 0
 				}
 				if same := slices.Equal(a.v, before[in].v); same == moves {

@@ -91,7 +91,7 @@ func cover(g *graph.Graph, records []method.Record) []block {
 	var blocks []block
 	for _, l := range layers {
 		i := l.Record()
-		if i >= 0 && records[i].Representation.Format != "kf_io" {
+		if i >= 0 && (records[i].Representation.Format != "kf_io" || records[i].Curvature.Source == "hvp") {
 			continue
 		}
 		reason := l.Node.Str("uncovered", "") // by the pass layers

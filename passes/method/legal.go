@@ -27,7 +27,7 @@ func oneOf(s string, list ...string) bool {
 // rules are the combinations that have no meaning.
 var rules = []rule{
 	{func(r Record) bool {
-		return r.Representation.Format == "kf_io" && !oneOf(r.Curvature.Source, "mc", "emp", "exact")
+		return r.Representation.Format == "kf_io" && r.Solve.Kind == "inverse" && !oneOf(r.Curvature.Source, "mc", "emp", "exact")
 	}, "kf_io needs inputs and output gradients of each example: source must be mc, emp or exact"},
 	{func(r Record) bool {
 		return r.Representation.Format == "kf_dim" && r.Curvature.Source != "batch"
@@ -36,8 +36,8 @@ var rules = []rule{
 		return r.Representation.Format == "diag" && !oneOf(r.Curvature.Source, "batch", "mc", "hvp")
 	}, "diag is built from mean gradients, those of sampled labels, or Hessian-vector products: source must be batch, mc or hvp"},
 	{func(r Record) bool {
-		return r.Representation.Format == "kf_io" && (r.Solve.Kind != "inverse" || r.Solve.Power != -1)
-	}, "kf_io is inverted: solve.kind must be inverse and solve.power -1"},
+		return r.Representation.Format == "kf_io" && (!oneOf(r.Solve.Kind, "inverse", "lie_sgd") || r.Solve.Power != -1)
+	}, "kf_io is inverted, or its inverse learned: solve.kind must be inverse or lie_sgd and solve.power -1"},
 	{func(r Record) bool {
 		return r.Representation.Format == "kf_dim" && r.Solve.Kind != "root"
 	}, "kf_dim takes inverse roots: solve.kind must be root"},
@@ -57,7 +57,7 @@ var rules = []rule{
 		return r.Solve.Damping.Kind == "factor_pi" && r.Representation.Format != "kf_io"
 	}, "factor_pi balances an input and an output factor: it needs kf_io"},
 	{func(r Record) bool {
-		return r.Representation.Format == "kf_io" && !oneOf(r.Solve.Damping.Kind, "factor_pi", "iso", "none")
+		return r.Representation.Format == "kf_io" && r.Solve.Kind == "inverse" && !oneOf(r.Solve.Damping.Kind, "factor_pi", "iso", "none")
 	}, "kf_io is damped before it is inverted: solve.damping.kind must be factor_pi, iso or none"},
 	{func(r Record) bool {
 		return r.Representation.Format == "kf_dim" && !oneOf(r.Solve.Damping.Kind, "rel", "iso", "none")
@@ -109,11 +109,11 @@ var choices = []struct {
 	{"representation.bias", func(r Record) string { return r.Representation.Bias }, []string{"", "joint", "output"}},
 	{"representation.sides", func(r Record) string { return r.Representation.Sides }, []string{"", "matrix", "modes"}},
 	{"representation.vectors", func(r Record) string { return r.Representation.Vectors }, []string{"", "diag", "grad"}},
-	{"representation.on_exceed", func(r Record) string { return r.Representation.OnExceed }, []string{"", "split", "identity"}},
+	{"representation.on_exceed", func(r Record) string { return r.Representation.OnExceed }, []string{"", "split", "identity", "diagonal"}},
 	{"accumulate.kind", func(r Record) string { return r.Accumulate.Kind }, []string{"none", "ema", "sum"}},
-	{"solve.kind", func(r Record) string { return r.Solve.Kind }, []string{"none", "inverse", "root", "divide", "polar"}},
+	{"solve.kind", func(r Record) string { return r.Solve.Kind }, []string{"none", "inverse", "root", "divide", "polar", "lie_sgd"}},
 	{"solve.kernel", func(r Record) string { return r.Solve.Kernel }, []string{"", "auto", "cholesky", "newton", "eigen", "keller", "polar_express", "cubic", "exact"}},
-	{"solve.damping.kind", func(r Record) string { return r.Solve.Damping.Kind }, []string{"none", "factor_pi", "rel", "iso", "eps", "clip"}},
+	{"solve.damping.kind", func(r Record) string { return r.Solve.Damping.Kind }, []string{"none", "factor_pi", "rel", "iso", "eps", "clip", "noise"}},
 	{"apply.graft", func(r Record) string { return r.Apply.Graft }, []string{"", "none", "sgd", "adam"}},
 	{"fallback.norm", func(r Record) string { return r.Fallback.Norm }, []string{"", "unit", "grad", "adam"}},
 	{"fallback.embedding", func(r Record) string { return r.Fallback.Embedding }, []string{"", "kron", "grad", "adam"}},
@@ -142,6 +142,7 @@ var ranges = []struct {
 	{"solve.warmup", func(r Record) float64 { return float64(r.Solve.Warmup) }, 0, 1e9},
 	{"solve.iterations", func(r Record) float64 { return float64(r.Solve.Iterations) }, 0, 10000},
 	{"solve.tolerance", func(r Record) float64 { return r.Solve.Tolerance }, 0, 1},
+	{"solve.rate", func(r Record) float64 { return r.Solve.Rate }, 0, 0.9999999},
 	{"solve.power", func(r Record) float64 { return r.Solve.Power }, -1, 0},
 	{"solve.damping.value", func(r Record) float64 { return r.Solve.Damping.Value }, 0, 1e12},
 	{"solve.damping.floor", func(r Record) float64 { return r.Solve.Damping.Floor }, 0, 1e12},

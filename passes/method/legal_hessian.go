@@ -6,8 +6,8 @@ var hessianRules = []rule{
 		return oneOf(r.Curvature.Matrix, "H", "absH") != (r.Curvature.Source == "hvp")
 	}, "the Hessian is known by its products with vectors alone, which give nothing else: curvature.matrix H or absH and curvature.source hvp need each other"},
 	{func(r Record) bool {
-		return r.Curvature.Source == "hvp" && !oneOf(r.Representation.Format, "diag")
-	}, "a block of the Hessian is no mean of outer products, so no factors can be taken of it: source hvp needs format diag"},
+		return r.Curvature.Source == "hvp" && r.Representation.Format != "diag" && r.Solve.Kind != "lie_sgd"
+	}, "a block of the Hessian is no mean of outer products, so no factors can be taken of it: source hvp needs format diag, or solve.kind lie_sgd"},
 	{func(r Record) bool {
 		return (r.Curvature.Source == "hvp") != (r.Curvature.Probe != "")
 	}, "Hessian-vector products take probe vectors: curvature.probe must be normal or rademacher for source hvp, and empty for others"},
@@ -20,6 +20,17 @@ var hessianRules = []rule{
 	{func(r Record) bool {
 		return r.Solve.Damping.Kind == "clip" && (r.Representation.Format != "diag" || r.Curvature.Source == "batch")
 	}, "damping.kind clip bounds the entries of a direction by a diagonal of source mc or hvp"},
+	{func(r Record) bool {
+		return r.Solve.Kind == "lie_sgd" && (r.Curvature.Matrix != "absH" || r.Representation.Format != "kf_io" || r.Accumulate.Kind != "none")
+	}, "lie_sgd learns the inverse of |H| itself: curvature.matrix must be absH, representation.format kf_io, accumulate.kind none"},
+	{func(r Record) bool { return (r.Solve.Kind == "lie_sgd") != (r.Solve.Rate != 0) },
+		"solve.rate is the step of lie_sgd, which needs one"},
+	{func(r Record) bool {
+		return r.Solve.Kind == "lie_sgd" && !oneOf(r.Solve.Damping.Kind, "iso", "noise", "none") || r.Solve.Damping.Kind == "noise" && r.Solve.Kind != "lie_sgd"
+	}, "Hessian-vector products are damped by lambda v or by noise: solve.kind lie_sgd needs solve.damping.kind iso, noise or none, and noise is for nothing else"},
+	{func(r Record) bool {
+		return r.Solve.Kind == "lie_sgd" && !oneOf(r.Representation.OnExceed, "", "diagonal") || r.Representation.OnExceed == "diagonal" && r.Solve.Kind != "lie_sgd"
+	}, "lie_sgd has diagonal factors for long sides, and no other solver has: representation.on_exceed must be diagonal for it, and for it alone"},
 	{func(r Record) bool {
 		return r.Solve.Kind == "divide" && r.Solve.Power == 0
 	}, "a division needs solve.power between -1 and 0"},

@@ -11,6 +11,10 @@ func TestHessianRules(t *testing.T) {
 		{"adam", []string{"curvature.estimate=diag"}, "nothing else has one"},
 		{"adam", []string{"representation.spatial=mean"}, "representation.spatial"},
 		{"adam", []string{"solve.damping.kind=clip"}, "damping.kind clip"},
+		{"psgd-kf", []string{"accumulate.kind=ema"}, "lie_sgd learns"},
+		{"psgd-kf", []string{"solve.rate=0"}, "solve.rate is the step"},
+		{"psgd-kf", []string{"solve.damping.kind=factor_pi"}, "damped by lambda v"},
+		{"psgd-kf", []string{"representation.on_exceed=split"}, "lie_sgd has diagonal factors"},
 		{"esgd", []string{"solve.power=0"}, "a division needs"},
 		{"esgd", []string{"accumulate.kind=none"}, "keeps no estimate"},
 	})

@@ -85,11 +85,12 @@ type Accumulate struct {
 
 // Solve says how the statistic becomes a preconditioner.
 type Solve struct {
-	Kind       string  `json:"kind"`                 // inverse, root, divide, polar (U V^T of a matrix), none
+	Kind       string  `json:"kind"`                 // inverse, root, divide, polar (U V^T of a matrix), lie_sgd (learned by steps on a Lie group), none
 	Power      float64 `json:"power,omitempty"`      // of the whole matrix: -1, -0.5
 	Kernel     string  `json:"kernel,omitempty"`     // auto, cholesky, newton (coupled Newton root), eigen; polar: keller, polar_express, cubic, exact
 	Iterations int     `json:"iterations,omitempty"` // bound of an iterative kernel
 	Tolerance  float64 `json:"tolerance,omitempty"`
+	Rate       float64 `json:"rate,omitempty"` // lie_sgd: size of a step, default of the input precond_lr
 	Every      int     `json:"every,omitempty"`
 	Warmup     int     `json:"warmup,omitempty"`
 	Damping    Damping `json:"damping"`
@@ -97,7 +98,7 @@ type Solve struct {
 
 // Damping says what is added before the solve. Its value is the input "damping" of the step graph.
 type Damping struct {
-	Kind  string  `json:"kind"`            // factor_pi, rel (times the largest eigenvalue), iso, eps (after the root), clip (entries of the direction to 1), none
+	Kind  string  `json:"kind"`            // factor_pi, rel (times the largest eigenvalue), iso, eps (after the root), clip (entries of the direction to 1), noise (random, on a Hessian-vector product), none
 	Value float64 `json:"value"`           // default of the input
 	Floor float64 `json:"floor,omitempty"` // factor_pi: least damping of a factor
 	// Keep writes the damped matrix back into the statistic (rel).

@@ -121,14 +121,17 @@ func WithPreset(r Record, preset string) (Record, error) {
 		return r, &SettingError{Field: "preset", Value: preset, Want: "paper or asdl"}
 	}
 	r.Preset = preset
-	switch r.Representation.Format {
-	case "kf_io":
+	switch {
+	case r.Solve.Kind == "lie_sgd":
+		r.Representation.MaxSide = 0
+		r.Solve.Damping = Damping{Kind: "none"}
+	case r.Representation.Format == "kf_io":
 		r.Representation.Bias, r.Representation.MaxSide = "output", 0
 		r.Accumulate = Accumulate{Kind: "none", Every: 1}
 		r.Solve.Damping = Damping{Kind: "factor_pi", Value: 1e-7, Floor: 1e-7}
 		r.Solve.Every = 1
 		r.Fallback = Fallback{Norm: "unit", Embedding: "grad", Other: "grad"}
-	case "kf_dim":
+	case r.Representation.Format == "kf_dim":
 		r.Representation = Representation{Granularity: "layer", Format: "kf_dim", Sides: "modes", Vectors: "grad"}
 		r.Accumulate = Accumulate{Kind: "sum", Init: 1e-12, Every: 1}
 		r.Solve = Solve{

@@ -134,7 +134,7 @@ func (s *shared) advance(groups []clocked) {
 		later = later[:0]
 		for _, g := range groups {
 			for _, lv := range g.blocks {
-				if g.solve == clock && g.stat != clock && lv.block.solve != nil {
+				if g.solve == clock && g.stat != clock && lv.solves() {
 					later = append(later, lv)
 				}
 			}
@@ -150,7 +150,7 @@ func (s *shared) advance(groups []clocked) {
 func withStatistics(blocks []*live) []*live {
 	var out []*live
 	for _, lv := range blocks {
-		if len(lv.block.stats) > 0 {
+		if len(lv.block.stats) > 0 || lv.renew != nil {
 			out = append(out, lv)
 		}
 	}
@@ -243,6 +243,9 @@ func (e *engine) accumulate(b *op.Builder, lv *live) {
 		lv.stats = next
 		return
 	}
+	if lv.fresh == nil {
+		return
+	}
 	acc := e.rec.Accumulate
 	fresh := e.scaled(b, lv.fresh(b))
 	if lv.statIn == nil {
@@ -290,10 +293,15 @@ func (e *engine) scaled(b *op.Builder, fresh []*graph.Value) []*graph.Value {
 
 // solve makes the solutions from the statistics. One that is not finite leaves the last good one in place.
 func (e *engine) solve(b *op.Builder, lv *live) {
-	if lv.block.solve == nil {
+	if !lv.solves() {
 		return
 	}
-	sols, damped := lv.block.solve(b, debiased(b, lv))
+	var sols, damped []*graph.Value
+	if lv.renew != nil {
+		sols = lv.renew(b, debiased(b, lv), slices.Clone(lv.sols))
+	} else {
+		sols, damped = lv.block.solve(b, debiased(b, lv))
+	}
 	if damped != nil {
 		lv.stats = damped
 	}

@@ -14,15 +14,17 @@ import (
 // over get the record's fall-back.
 type representation struct {
 	Format string
+	Solve  string // solve.kind that the row is for; "" is any
 	Blocks func(e *engine, g *graph.Graph) []*block
 }
 
 var representations = []representation{
-	{"none", nil},
-	{"kf_io", kronBlocks},
-	{"kf_dim", tensorBlocks},
-	{"matrix", matrixBlocks},
-	{"diag", elementBlocks},
+	{"none", "", nil},
+	{"kf_io", "lie_sgd", lieBlocks},
+	{"kf_io", "", kronBlocks},
+	{"kf_dim", "", tensorBlocks},
+	{"matrix", "", matrixBlocks},
+	{"diag", "", elementBlocks},
 }
 
 // layerBlock is a row of the table of layer kinds under kf_io: the block of a captured layer.
@@ -42,8 +44,11 @@ var layerBlocks = []layerBlock{
 // plan assigns every parameter that follows the record to a block.
 func (e *engine) plan(g *graph.Graph) {
 	for _, r := range representations {
-		if r.Format == e.rec.Representation.Format && r.Blocks != nil {
-			e.blocks = r.Blocks(e, g)
+		if r.Format == e.rec.Representation.Format && (r.Solve == "" || r.Solve == e.rec.Solve.Kind) {
+			if r.Blocks != nil {
+				e.blocks = r.Blocks(e, g)
+			}
+			break
 		}
 	}
 	covered := map[*graph.Value]bool{}

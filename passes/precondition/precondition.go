@@ -46,9 +46,17 @@ type block struct {
 	fresh func(b *op.Builder) []*graph.Value
 	// solve makes the sols from accumulated (debiased) statistics; damped, if not nil, is what becomes of the statistics.
 	solve func(b *op.Builder, stats []*graph.Value) (sols, damped []*graph.Value)
+	// renew, if set, makes the next sols from the present ones, on the clock of the solve; stats as for solve.
+	renew func(b *op.Builder, stats, sols []*graph.Value) []*graph.Value
 	// apply gives a direction per parameter from its gradients and this step's statistics and solutions.
 	apply func(b *op.Builder, grads, stats, sols []*graph.Value) []*graph.Value
 }
+
+// names lists the names of the block's parameters.
+func (bl *block) names() []string { return names(bl.params) }
+
+// solves reports whether the block does something on the clock of the solve.
+func (bl *block) solves() bool { return bl.solve != nil || bl.renew != nil }
 
 // slot is a state tensor of a block.
 type slot struct {

@@ -9,7 +9,7 @@ FUZZTIME ?= 10s
 BENCH ?= .
 TESTFLAGS ?=
 
-.PHONY: all demo test check interop venv conformance bench fuzz lint clean
+.PHONY: all demo test check interop venv torch conformance bench fuzz lint clean
 
 all: bin/asdlc
 
@@ -38,6 +38,10 @@ interop: venv
 # The local environment of the interop suite.
 venv:
 	@PYTHON=$(PYTHON) sh testdata/tools/venv.sh $(VENV)
+
+# PyTorch for it, some 200 MB, for the checks that are skipped without: gradients and reference networks.
+torch: venv
+	$(VENV)/bin/python -m pip install --disable-pip-version-check -r testdata/interop/requirements-torch.txt
 
 # ONNX backend node tests, whole models and the operator tables.
 conformance:

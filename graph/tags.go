@@ -60,8 +60,10 @@ const (
 //	linear     (z, x, W, b?)            layout="oi"|"io": W is [out,in] or [in,out]; x is [..., in], z is [..., out]
 //	conv       (z, x, W, b?)            kernel_shape, strides, pads, dilations, group as in ONNX Conv, all explicit
 //	convT      (z, x, W, b?)            as ConvTranspose, all explicit
-//	batchnorm  (z, x, W, b, mean?, var?)  epsilon; mean and var only in frozen mode (else batch statistics)
-//	layernorm  (z, x, W, b?)            epsilon, axis; normalised over axis..end, W and b have that shape
+//	batchnorm  (z, x, W?, b?, mean?, var?)  epsilon; mean and var only in frozen mode (else batch statistics)
+//	layernorm  (z, x, W?, b?)           epsilon, axis; normalised over axis..end, W and b have that shape
+//	groupnorm  (z, x, W?, b?)           epsilon, num_groups (0: one a channel); W and b have an element a channel, or a group
+//	rmsnorm    (z, x, W)                epsilon, axis; as layernorm, without centring
 //	embedding  (z, ids, W)              rows of W picked by integer ids
 //	scale      (z, x, W)                z = x * W, W broadcast
 //	bias       (z, x, W)                z = x + W, W broadcast
@@ -71,6 +73,8 @@ const (
 	LayerConvT     = "convT"
 	LayerBatchNorm = "batchnorm"
 	LayerLayerNorm = "layernorm"
+	LayerGroupNorm = "groupnorm"
+	LayerRMSNorm   = "rmsnorm"
 	LayerEmbedding = "embedding"
 	LayerScale     = "scale"
 	LayerBias      = "bias"

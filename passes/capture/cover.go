@@ -23,22 +23,18 @@ type form struct {
 
 var forms = []form{
 	{graph.LayerLinear, refuseSides},
-	{graph.LayerConv, refuseConv},
+	{graph.LayerConv, refuseSides},
+	{graph.LayerConvT, refuseSides},
 	{graph.LayerBatchNorm, refuseNorm},
 	{graph.LayerLayerNorm, refuseNorm},
+	{graph.LayerGroupNorm, refuseNorm},
+	{graph.LayerRMSNorm, refuseNorm},
 	{graph.LayerEmbedding, func(rec method.Record, _ pass.Layer) string {
 		if rec.Fallback.Embedding != "kron" {
 			return "fallback.embedding is " + rec.Fallback.Embedding
 		}
 		return "" // the factor of the tokens is diagonal: max_side is not for it
 	}},
-}
-
-func refuseConv(rec method.Record, l pass.Layer) string {
-	if g := l.Node.Int("group", 1); g != 1 {
-		return fmt.Sprintf("a convolution of %d groups has no single input factor", g)
-	}
-	return refuseSides(rec, l)
 }
 
 // refuseSides tells whether a factor of the layer would be larger than representation.max_side.
@@ -48,9 +44,15 @@ func refuseSides(rec method.Record, l pass.Layer) string {
 	if limit == 0 || !ok {
 		return ""
 	}
-	first, rest := shape[0], int64(1)
+	first, rest := shape[0], int64(1) // [outputs, inputs a group], or the other way round
 	for _, n := range shape[1:] {
 		rest *= n
+	}
+	group := l.Node.Int("group", 1)
+	if l.Kind == graph.LayerConvT {
+		first, rest = shape[1], rest/shape[1]*shape[0]/group
+	} else {
+		first /= group
 	}
 	if side := max(first, rest); side > limit {
 		return fmt.Sprintf("a factor of side %d is larger than representation.max_side=%d", side, limit)
@@ -58,14 +60,9 @@ func refuseSides(rec method.Record, l pass.Layer) string {
 	return ""
 }
 
-func refuseNorm(rec method.Record, l pass.Layer) string {
-	switch {
-	case rec.Fallback.Norm != "unit":
+func refuseNorm(rec method.Record, _ pass.Layer) string {
+	if rec.Fallback.Norm != "unit" {
 		return "fallback.norm is " + rec.Fallback.Norm
-	case l.W == nil || l.B == nil:
-		return "a normalisation without both scale and shift has no 2x2 blocks"
-	case l.W.Type.Rank() != 1:
-		return "normalised over more than one dimension"
 	}
 	return ""
 }
@@ -108,11 +105,12 @@ func cover(g *graph.Graph, records []method.Record) []block {
 			l.Node.SetAttr(graph.S("uncovered", reason))
 			continue
 		}
-		if i, ok := byWeight[l.W]; ok {
+		first := l.Params()[0].Value
+		if i, ok := byWeight[first]; ok {
 			blocks[i].Layers = append(blocks[i].Layers, l)
 			continue
 		}
-		byWeight[l.W] = len(blocks)
+		byWeight[first] = len(blocks)
 		blocks = append(blocks, block{[]pass.Layer{l}, i})
 	}
 	return blocks

@@ -39,13 +39,16 @@ func layerNorm(f *finder, n *graph.Node) (*layer, error) {
 	}}, nil
 }
 
-// otherNorm names normalisations for which no statistic is known.
-func otherNorm(f *finder, n *graph.Node) (*layer, error) {
+// groupNorm recognises normalisations over the positions of groups of channels. num_groups is 0 for instances: as many as
+// there are channels.
+func groupNorm(f *finder, n *graph.Node) (*layer, error) {
 	w, b := affineOf(n)
 	if w == nil && b == nil || !f.data[n.In(0)] {
 		return nil, nil
 	}
-	return &layer{z: n.Out(0), x: n.In(0), w: w, b: b}, nil
+	return &layer{z: n.Out(0), x: n.In(0), w: w, b: b, attrs: []graph.Attr{
+		graph.F("epsilon", n.Float("epsilon", 1e-5)), graph.I("num_groups", n.Int("num_groups", 0)),
+	}}, nil
 }
 
 // nextStatistics gives the running statistics of every BatchNormalization in training mode a next value. Where one module is

@@ -2,12 +2,6 @@ package layers
 
 import "github.com/asdlc/asdlc/graph"
 
-// Kinds of normalisation that are named but have no statistics of their own.
-const (
-	kindGroupNorm = "groupnorm"
-	kindRMSNorm   = "rmsnorm"
-)
-
 // rows is the table of layers. The rows of an operator are tried in order.
 var rows = []row{
 	{"Gemm", graph.LayerLinear, gemm},
@@ -16,9 +10,9 @@ var rows = []row{
 	{"ConvTranspose", graph.LayerConvT, conv},
 	{"BatchNormalization", graph.LayerBatchNorm, batchNorm},
 	{"LayerNormalization", graph.LayerLayerNorm, layerNorm},
-	{"InstanceNormalization", kindGroupNorm, otherNorm},
-	{"GroupNormalization", kindGroupNorm, otherNorm},
-	{"RMSNormalization", kindRMSNorm, otherNorm},
+	{"InstanceNormalization", graph.LayerGroupNorm, groupNorm},
+	{"GroupNormalization", graph.LayerGroupNorm, groupNorm},
+	{"RMSNormalization", graph.LayerRMSNorm, layerNorm},
 	{"Gather", graph.LayerEmbedding, embedding},
 	{"Mul", graph.LayerScale, bare},
 	{"Add", graph.LayerBias, bare},

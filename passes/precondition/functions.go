@@ -29,6 +29,9 @@ func inverseFunction(n int64) string {
 	return fmt.Sprintf("CholeskyInverse%d", level)
 }
 
+// batchInverseFunction names the Cholesky inverse of each of several matrices, [n, k, k].
+const batchInverseFunction = "BatchInverse"
+
 func newtonRootFunction(p int) string { return fmt.Sprintf("InverseRoot%d", p) }
 
 func eigenRootFunction(p int) string { return fmt.Sprintf("EigenRoot%d", p) }

@@ -10,81 +10,67 @@ import (
 
 // kronBlock preconditions a Linear or convolution layer by Kronecker factors: A (inputs) and S (output gradients),
 // direction S^-1 G A^-1 for the weight gradient G as an o x i matrix (Martens & Grosse 2015; KFC for convolutions,
-// Grosse & Martens 2016). With a joint bias, inputs carry a coordinate of ones and G the bias as a last column.
+// Grosse & Martens 2016), each group of a convolution with factors of its own. With a joint bias, inputs carry a
+// coordinate of ones and G the bias as a last column.
 //
 // Scale. A is the mean over rows (examples x positions) of a a^T, S the sum over rows of g g^T divided by the number of
 // loss rows, with g the gradient of the un-averaged loss: so S (x) A has the positions counted once.
 // Preset asdl: A is the sum over rows divided by data_size (and by the positions of a convolution).
 func kronBlock(e *engine, cap *captured) *block {
-	l := cap.layers[0]
-	joint := l.B != nil && e.rec.Representation.Bias != "output"
-	f := kronForm(l)
-	in := f.inputs(l)
-	if joint {
-		in++
-	}
-	out := f.outputs(l)
-	bl := &block{
-		name: l.Name, params: l.Params(),
-		stats: []slot{{name: "A", shape: []int64{in, in}, init: "zeros", kind: "curvature"}, {name: "S", shape: []int64{out, out}, init: "zeros", kind: "curvature"}},
-		sols:  []slot{{name: "A_inv", shape: []int64{in, in}, init: "eye", kind: "curvature"}, {name: "S_inv", shape: []int64{out, out}, init: "eye", kind: "curvature"}},
-	}
-	bl.note = pass.LayerNote{
-		Layer: l.Name, Kind: l.Kind, Params: names(bl.params),
-		Treatment: fmt.Sprintf("Kronecker factors A %dx%d, S %dx%d", in, in, out, out),
-	}
+	v := e.viewOf(cap.layers[0])
+	bl := v.block()
+	bl.stats = []slot{curvature("A", v.shape(v.in, v.in), "zeros"), curvature("S", v.shape(v.out, v.out), "zeros")}
+	bl.sols = []slot{curvature("A_inv", v.shape(v.in, v.in), "eye"), curvature("S_inv", v.shape(v.out, v.out), "eye")}
+	bl.note.Treatment = fmt.Sprintf("Kronecker factors A %dx%d, S %dx%d", v.in, v.in, v.out, v.out) + v.each()
 	bl.fresh = func(b *op.Builder) []*graph.Value {
-		return []*graph.Value{e.inputFactor(b, cap, f, joint), e.outputFactor(b, cap, f)}
+		return []*graph.Value{e.inputFactor(b, cap, v), e.outputFactor(b, cap, v)}
 	}
 	bl.solve = func(b *op.Builder, stats []*graph.Value) ([]*graph.Value, []*graph.Value) {
-		dampA, dampS := e.factorDamping(b, trace(b, stats[0]), float64(in), trace(b, stats[1]), float64(out))
+		dampA, dampS := e.factorDamping(b, traces(b, stats[0]), float64(v.in), traces(b, stats[1]), float64(v.out))
 		return []*graph.Value{e.inverse(b, stats[0], dampA), e.inverse(b, stats[1], dampS)}, nil
 	}
 	bl.apply = func(b *op.Builder, grads, _, sols []*graph.Value) []*graph.Value {
-		return f.apply(b, l, joint, grads, sols[0], sols[1])
+		return v.apply(b, grads, sols[0], sols[1])
 	}
 	return bl
 }
 
-// kronLayer is a row of the table of layer kinds with Kronecker factors: how the kind's tensors look as matrices.
-type kronLayer struct {
-	Kind string
-	// inputs and outputs are the sides of the weight as an o x i matrix.
-	inputs, outputs func(l pass.Layer) int64
-	// rowsIn brings layer inputs to [R, i], rowsOut output gradients to [R, o].
-	rowsIn  func(e *engine, b *op.Builder, l pass.Layer) *graph.Value
-	rowsOut func(e *engine, b *op.Builder, l pass.Layer, g *graph.Value) *graph.Value
-	// perPosition says that ASDL divides A by the number of positions.
-	perPosition bool
-}
-
-var kronLayers = []kronLayer{
-	{graph.LayerLinear, linearIn, linearOut, linearRowsIn, linearRowsOut, false},
-	{graph.LayerConv, convIn, convOut, convRowsIn, convRowsOut, true},
-}
-
-func kronForm(l pass.Layer) *kronLayer {
-	for i := range kronLayers {
-		if kronLayers[i].Kind == l.Kind {
-			return &kronLayers[i]
-		}
+// block is a block of the layer's parameters, without statistics.
+func (v view) block() *block {
+	bl := &block{name: v.l.Name, params: v.l.Params()}
+	if v.groups > 1 {
+		bl.texts = append(bl.texts, section("batch inverse"))
 	}
-	panic("BUG: no Kronecker factors for layers of kind " + l.Kind)
+	bl.note = pass.LayerNote{Layer: v.l.Name, Kind: v.l.Kind, Params: names(bl.params)}
+	return bl
+}
+
+// each is the end of a note on matrices of which each group has its own.
+func (v view) each() string {
+	if v.groups > 1 {
+		return fmt.Sprintf(", for each of %d groups", v.groups)
+	}
+	return ""
+}
+
+// curvature is a slot of curvature.
+func curvature(name string, shape []int64, init string) slot {
+	return slot{name: name, shape: shape, init: init, kind: "curvature"}
 }
 
 // inputFactor is this step's A.
-func (e *engine) inputFactor(b *op.Builder, cap *captured, f *kronLayer, joint bool) *graph.Value {
+func (e *engine) inputFactor(b *op.Builder, cap *captured, v view) *graph.Value {
 	var sum, count *graph.Value
 	for _, l := range cap.layers {
-		x := f.rowsIn(e, b, l)
-		second := b.Gemm(x, x, true, false)
-		n := b.CountOf(x, e.elem, 0)
-		if joint {
-			second = bordered(b, second, b.SumKeep(x, 0), n)
+		x := v.rowsIn(e, b, l)
+		axis := x.Type.Rank() - 2
+		second, n := gram(b, x), b.CountOf(x, e.elem, axis)
+		if v.joint {
+			second = v.bordered(b, second, b.SumKeep(x, int64(axis)), n)
 		}
 		sum, count = plus(b, sum, second), plus(b, count, n)
 	}
-	if e.rec.Preset == "asdl" && !f.perPosition {
+	if e.rec.Preset == "asdl" && !v.perPosition {
 		count = e.dataSize()
 	}
 	return b.Div(sum, count)
@@ -98,17 +84,27 @@ func plus(b *op.Builder, x, y *graph.Value) *graph.Value {
 }
 
 // bordered is [[m, row^T], [row, corner]]: the second moment of inputs with a coordinate of ones appended.
-func bordered(b *op.Builder, m, row, corner *graph.Value) *graph.Value {
-	top := b.Concat(1, m, b.Transpose(row, 1, 0))
-	bottom := b.Concat(1, row, b.Reshape(corner, 1, 1))
-	return b.Concat(0, top, bottom)
+func (v view) bordered(b *op.Builder, m, row, corner *graph.Value) *graph.Value {
+	axis := int64(m.Type.Rank() - 1)
+	corner = b.Reshape(corner, v.unit()...)
+	if v.groups > 1 {
+		corner = b.Expand(corner, b.Ints(v.groups, 1, 1))
+	}
+	return b.Concat(axis-1, b.Concat(axis, m, b.Swap(row)), b.Concat(axis, row, corner))
+}
+
+// unit is the shape of a single number among the layer's matrices.
+func (v view) unit() []int64 {
+	if v.groups > 1 {
+		return []int64{1, 1, 1}
+	}
+	return []int64{1, 1}
 }
 
 // outputFactor is this step's S, summed over the columns of source exact and averaged over sampled labels.
-func (e *engine) outputFactor(b *op.Builder, cap *captured, f *kronLayer) *graph.Value {
+func (e *engine) outputFactor(b *op.Builder, cap *captured, v view) *graph.Value {
 	return e.overDraws(b, cap, func(l pass.Layer, g *graph.Value) *graph.Value {
-		rows := f.rowsOut(e, b, l, g)
-		return b.Gemm(rows, rows, true, false)
+		return gram(b, v.rowsOut(e, b, l, g))
 	})
 }
 
@@ -169,43 +165,42 @@ func eye(b *op.Builder, like *graph.Value) *graph.Value { return b.Unary("EyeLik
 
 func trace(b *op.Builder, m *graph.Value) *graph.Value { return b.Sum(b.Mul(m, eye(b, m))) }
 
-// inverse is (m + damp I)^-1.
+// eyes is the identity for the matrices of m, [n, n], broadcast to [groups, n, n].
+func eyes(b *op.Builder, m *graph.Value) *graph.Value {
+	if m.Type.Rank() == 2 {
+		return eye(b, m)
+	}
+	n := side(m, m.Type.Rank()-1)
+	return eye(b, b.Full(b.Ints(n, n), m.Type.Elem, 0))
+}
+
+// traces is the trace of a matrix, a scalar, or of each of several, [groups, 1, 1].
+func traces(b *op.Builder, m *graph.Value) *graph.Value {
+	if m.Type.Rank() == 2 {
+		return trace(b, m)
+	}
+	return b.SumKeep(b.Mul(m, eyes(b, m)), 1, 2)
+}
+
+// inverse is (m + damp I)^-1, of a matrix or of each of several.
 func (e *engine) inverse(b *op.Builder, m, damp *graph.Value) *graph.Value {
-	damped := b.Add(m, b.Mul(eye(b, m), damp))
+	damped := b.Add(m, b.Mul(eyes(b, m), damp))
+	if m.Type.Rank() == 3 {
+		return call(b, batchInverseFunction, damped)
+	}
 	return call(b, inverseFunction(side(m, 0)), damped)
 }
 
 // apply gives S^-1 G A^-1 in the layout of the parameters.
-func (f *kronLayer) apply(b *op.Builder, l pass.Layer, joint bool, grads []*graph.Value, invA, invS *graph.Value) []*graph.Value {
-	g := grads[0]
-	transposed := l.Node.Str("layout", "oi") == "io"
-	if g.Type.Rank() != 2 {
-		g = b.Reshape(g, side(g, 0), -1)
+func (v view) apply(b *op.Builder, grads []*graph.Value, invA, invS *graph.Value) []*graph.Value {
+	d := b.MatMul(b.MatMul(invS, v.gradient(b, grads)), invA)
+	return v.parameters(b, d, v.apart(b, grads, invS), grads)
+}
+
+// apart is S^-1 times the gradient of a bias that is no column of Ŵ, or nil.
+func (v view) apart(b *op.Builder, grads []*graph.Value, invS *graph.Value) *graph.Value {
+	if v.joint || len(grads) < 2 {
+		return nil
 	}
-	biasAxis := 1
-	if transposed {
-		biasAxis = 0
-	}
-	if joint {
-		g = b.Concat(int64(biasAxis), g, b.Unsqueeze(grads[1], int64(biasAxis)))
-	}
-	var d *graph.Value
-	if transposed {
-		d = b.MatMul(b.MatMul(invA, g), invS)
-	} else {
-		d = b.MatMul(b.MatMul(invS, g), invA)
-	}
-	var bias *graph.Value
-	switch {
-	case joint:
-		parts := b.Split(d, int64(biasAxis), side(d, biasAxis)-1, 1)
-		d, bias = parts[0], b.Squeeze(parts[1], int64(biasAxis))
-	case len(grads) > 1:
-		bias = b.Squeeze(b.MatMul(invS, b.Unsqueeze(grads[1], 1)), 1)
-	}
-	d = b.ReshapeLike(d, grads[0])
-	if bias == nil {
-		return []*graph.Value{d}
-	}
-	return []*graph.Value{d, bias}
+	return b.ReshapeLike(b.MatMul(invS, b.Reshape(grads[1], v.shape(v.out, 1)...)), grads[1])
 }

@@ -36,9 +36,12 @@ type layerBlock struct {
 var layerBlocks = []layerBlock{
 	{graph.LayerLinear, kronBlock},
 	{graph.LayerConv, kronBlock},
+	{graph.LayerConvT, kronBlock},
 	{graph.LayerEmbedding, embeddingBlock},
 	{graph.LayerBatchNorm, unitBlock},
 	{graph.LayerLayerNorm, unitBlock},
+	{graph.LayerGroupNorm, unitBlock},
+	{graph.LayerRMSNorm, unitBlock},
 }
 
 // plan assigns every parameter that follows the record to a block.
@@ -141,8 +144,8 @@ var ownFallbacks = []struct {
 	{graph.LayerEmbedding, func(f method.Fallback) string { return f.Embedding }},
 	{graph.LayerBatchNorm, func(f method.Fallback) string { return f.Norm }},
 	{graph.LayerLayerNorm, func(f method.Fallback) string { return f.Norm }},
-	{"groupnorm", func(f method.Fallback) string { return f.Norm }},
-	{"rmsnorm", func(f method.Fallback) string { return f.Norm }},
+	{graph.LayerGroupNorm, func(f method.Fallback) string { return f.Norm }},
+	{graph.LayerRMSNorm, func(f method.Fallback) string { return f.Norm }},
 }
 
 // fallbackKind is what the record gives a parameter that the representation does not cover: grad or adam.

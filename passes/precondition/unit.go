@@ -8,42 +8,63 @@ import (
 	"github.com/asdlc/asdlc/passes/pass"
 )
 
-// unitBlock preconditions scale and shift of a normalisation layer by a 2x2 Fisher block a channel:
-// F = sum over examples of [dw, db]^T [dw, db] / data size, direction (F + lambda I)^-1 [dw, db]. An example's gradient is
-// summed over the positions of a batch normalisation; every position of a layer normalisation is an example.
+// unitBlock preconditions scale and shift of a normalisation layer by a 2x2 Fisher block a channel (1x1 where it has only
+// one of them): F = sum over examples of [dw, db]^T [dw, db] / data size, direction (F + lambda I)^-1 [dw, db]. An
+// example's gradient is summed over the positions of a batch, group or instance normalisation; every position of a layer
+// or root-mean-square normalisation is an example.
 func unitBlock(e *engine, cap *captured) *block {
 	l := cap.layers[0]
-	channels := side(l.W, 0)
-	shape := []int64{channels, 2, 2}
-	bl := &block{
-		name: l.Name, params: l.Params(),
-		stats: []slot{{name: "F", shape: shape, init: "zeros", kind: "curvature"}},
-		sols:  []slot{{name: "F_inv", shape: shape, init: "eye", kind: "curvature"}},
-	}
-	bl.note = pass.LayerNote{Layer: l.Name, Kind: l.Kind, Params: names(bl.params), Treatment: fmt.Sprintf("%d units of 2x2", channels)}
+	bl := &block{name: l.Name, params: l.Params()}
+	channels, k := elements(bl.params[0].Value), int64(len(bl.params))
+	bl.stats = []slot{curvature("F", []int64{channels, k, k}, "zeros")}
+	bl.sols = []slot{curvature("F_inv", []int64{channels, k, k}, "eye")}
+	bl.note = pass.LayerNote{Layer: l.Name, Kind: l.Kind, Params: names(bl.params), Treatment: fmt.Sprintf("%d units of %dx%d", channels, k, k)}
 	bl.fresh = func(b *op.Builder) []*graph.Value {
 		units := map[*graph.Value]*graph.Value{}
 		f := e.overDraws(b, cap, func(l pass.Layer, g *graph.Value) *graph.Value {
-			if units[l.Out] == nil {
+			if l.W != nil && units[l.Out] == nil {
 				units[l.Out] = normalised(b, l)
 			}
-			w, s := unitGradients(b, l, units[l.Out], g)
-			pair := b.Concat(2, b.Unsqueeze(w, 2), b.Unsqueeze(s, 2)) // [rows, c, 2]
-			pair = b.Transpose(pair, 1, 2, 0)                         // [c, 2, rows]
+			var parts []*graph.Value // [rows, c, 1]
+			if l.W != nil {
+				parts = append(parts, b.Unsqueeze(channelRows(b, l, b.Mul(g, units[l.Out]), channels), 2))
+			}
+			if l.B != nil {
+				parts = append(parts, b.Unsqueeze(channelRows(b, l, g, channels), 2))
+			}
+			pair := b.Transpose(b.Concat(2, parts...), 1, 2, 0) // [c, 2, rows]
 			return b.MatMul(pair, b.Transpose(pair, 0, 2, 1))
 		})
 		return []*graph.Value{f}
 	}
 	bl.solve = func(b *op.Builder, stats []*graph.Value) ([]*graph.Value, []*graph.Value) {
+		if k == 1 {
+			return []*graph.Value{b.Unary("Reciprocal", b.Add(stats[0], e.damping()))}, nil
+		}
 		return []*graph.Value{e.inverse2(b, stats[0])}, nil
 	}
 	bl.apply = func(b *op.Builder, grads, _, sols []*graph.Value) []*graph.Value {
-		pair := b.Concat(1, b.Unsqueeze(grads[0], 1), b.Unsqueeze(grads[1], 1)) // [c, 2]
-		d := b.Squeeze(b.MatMul(sols[0], b.Unsqueeze(pair, 2)), 2)
-		parts := b.Split(d, 1, 1, 1)
-		return []*graph.Value{b.Squeeze(parts[0], 1), b.Squeeze(parts[1], 1)}
+		parts := make([]*graph.Value, k)
+		for i, g := range grads {
+			parts[i] = b.Reshape(g, channels, 1)
+		}
+		d := b.Squeeze(b.MatMul(sols[0], b.Unsqueeze(b.Concat(1, parts...), 2)), 2)
+		if k == 1 {
+			return []*graph.Value{b.ReshapeLike(d, grads[0])}
+		}
+		dirs := b.Split(d, 1, 1, 1)
+		return []*graph.Value{b.ReshapeLike(dirs[0], grads[0]), b.ReshapeLike(dirs[1], grads[1])}
 	}
 	return bl
+}
+
+// elements is the number of elements of a parameter.
+func elements(v *graph.Value) int64 {
+	n := int64(1)
+	for i := range v.Type.Rank() {
+		n *= side(v, i)
+	}
+	return n
 }
 
 // inverse2 is (f + lambda I)^-1 for 2x2 blocks [c, 2, 2], in closed form. A lambda below the rounding of a block's
@@ -59,42 +80,6 @@ func (e *engine) inverse2(b *op.Builder, f *graph.Value) *graph.Value {
 	det := b.Sub(b.Mul(ww, bb), b.Square(wb))
 	inv := b.Concat(1, b.Div(bb, det), b.Neg(b.Div(wb, det)), b.Neg(b.Div(wb, det)), b.Div(ww, det))
 	return b.Reshape(inv, -1, 2, 2)
-}
-
-// normalised is the layer's input normalised, before scale and shift.
-func normalised(b *op.Builder, l pass.Layer) *graph.Value {
-	epsilon := l.Node.Float("epsilon", 1e-5)
-	if l.Kind == graph.LayerLayerNorm {
-		ones, zeros := b.OnesLike(l.W), b.ZerosLike(l.W)
-		return b.Op("LayerNormalization", []*graph.Value{l.X, ones, zeros}, graph.F("epsilon", epsilon), graph.I("axis", l.Node.Int("axis", -1)))
-	}
-	if mean, variance := l.Node.In(4), l.Node.In(5); mean != nil {
-		ones, zeros := b.OnesLike(l.W), b.ZerosLike(l.W)
-		return b.Op("BatchNormalization", []*graph.Value{l.X, ones, zeros, mean, variance}, graph.F("epsilon", epsilon))
-	}
-	// Batch statistics in primitives: the gradient of the layer has computed them already, in this form. (onnxruntime's
-	// BatchNormalization in training mode is wrong where its running statistics are not used.)
-	axes := append([]int64{0}, spatial(l.X)...)
-	centred := b.Sub(l.X, b.Reduce("ReduceMean", l.X, true, axes...))
-	variance := b.Reduce("ReduceMean", b.Square(centred), true, axes...)
-	inv := b.Unary("Reciprocal", b.Sqrt(b.Add(variance, b.FloatLike(l.X, float64(epsilon)))))
-	return b.Mul(centred, inv)
-}
-
-// unitGradients are the gradients of each example in scale and shift, [rows, c].
-func unitGradients(b *op.Builder, l pass.Layer, x, g *graph.Value) (scale, shift *graph.Value) {
-	scale, shift = b.Mul(g, x), g
-	if l.Kind == graph.LayerLayerNorm {
-		if g.Type.Rank() != 2 {
-			c := side(l.W, 0)
-			scale, shift = b.Reshape(scale, -1, c), b.Reshape(shift, -1, c)
-		}
-		return scale, shift
-	}
-	if axes := spatial(g); len(axes) > 0 {
-		scale, shift = b.Sum(scale, axes...), b.Sum(shift, axes...)
-	}
-	return scale, shift
 }
 
 // embeddingBlock preconditions an embedding table [V, d]: A is diagonal, the frequency of each token, S as for a linear

@@ -42,18 +42,39 @@ func makeCholeskyInverse[T amd64.Float](c *Call) (Run, error) {
 	if err != nil {
 		return nil, err
 	}
+	return inverses[T](c, n), nil
+}
+
+// makeBatchInverse is asdl.BatchInverse(A[m,n,n]) -> X[m,n,n]: choleskyInverse of each of m matrices. One that fails is NaN,
+// the others are not affected.
+func makeBatchInverse[T amd64.Float](c *Call) (Run, error) {
+	if err := c.needs(1); err != nil {
+		return nil, err
+	}
+	s := c.In[0].Shape
+	if len(s) != 3 || s[1] != s[2] {
+		return nil, c.Errorf(graph.ErrInvalid, "input of shape %v, want square matrices [m, n, n]", s)
+	}
+	return inverses[T](c, s[1]), nil
+}
+
+// inverses inverts the matrices of side n that the input holds one after the other.
+func inverses[T amd64.Float](c *Call, n int) Run {
 	v := &choleskyInverse[T]{pool: c.Pool, n: n}
 	inv, ws := c.Scratch(sizeOf[T]()*n*n), c.Scratch(v.workspace(n))
 	return func(in, out []*Tensor) error {
-		a, x := Data[T](in[0]), Data[T](out[0])
-		v.a, v.inv, v.ws = x, ScratchOf[T](inv), ws.Raw
-		if !v.load(a) || !v.factor(0, n) {
-			setAll(x, T(math.NaN()))
-			return nil
+		as, xs := Data[T](in[0]), Data[T](out[0])
+		for i := 0; i+n*n <= len(as) && n > 0; i += n * n {
+			x := xs[i : i+n*n]
+			v.a, v.inv, v.ws = x, ScratchOf[T](inv), ws.Raw
+			if !v.load(as[i:i+n*n]) || !v.factor(0, n) {
+				setAll(x, T(math.NaN()))
+				continue
+			}
+			v.normal(0, n)
 		}
-		v.normal(0, n)
 		return nil
-	}, nil
+	}
 }
 
 // workspace is the scratch memory of the products for a matrix of size n.

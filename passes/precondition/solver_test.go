@@ -201,3 +201,47 @@ func TestInverseOfIndefinite(t *testing.T) {
 		}
 	}
 }
+
+// TestBatchInverse: the body and the kernel invert each of several matrices; one that is not positive definite is not finite and
+// leaves the others alone.
+func TestBatchInverse(t *testing.T) {
+	for _, n := range []int{1, 2, 5, 33} {
+		rng := rand.New(rand.NewPCG(uint64(n), 43))
+		const count = 3
+		var stack []float64
+		var each []*mat.Dense
+		for i := range count {
+			a := spd(rng, spectrum(n, 100))
+			if i == 1 {
+				a.Scale(-1, a)
+			}
+			each, stack = append(each, a), append(stack, a.RawMatrix().Data...)
+		}
+		m := functionModel(t, graph.Float64, section("batch inverse"), batchInverseFunction, []int64{count, int64(n), int64(n)})
+		for _, native := range []bool{false, true} {
+			s, err := runtime.NewSession(m, runtime.Options{Registry: solvers(t, native)})
+			if err != nil {
+				t.Fatal(err)
+			}
+			out, err := s.Run(map[string]*kernel.Tensor{"A": kernel.Of(stack, count, n, n)}, nil)
+			if err != nil {
+				t.Fatal(err)
+			}
+			for _, x := range out {
+				for i, a := range each {
+					got := mat.NewDense(n, n, append([]float64{}, kernel.Data[float64](x)[i*n*n:(i+1)*n*n]...))
+					if i == 1 {
+						if sum := mat.Sum(got); !math.IsNaN(sum) && !math.IsInf(sum, 0) {
+							t.Errorf("n=%d, native %v: the inverse of a negative matrix is finite", n, native)
+						}
+						continue
+					}
+					if e := relative(got, power(a, -1)); !(e < 1e-11) {
+						t.Errorf("n=%d, native %v: matrix %d is off by %g", n, native, i, e)
+					}
+				}
+			}
+			_ = s.Close()
+		}
+	}
+}

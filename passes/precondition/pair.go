@@ -64,8 +64,8 @@ func (e *engine) pairViews(g *graph.Graph) []*pairView {
 
 // weightAndBias is [W | b], o x i+, with the weight of a convolution flattened.
 func weightAndBias(l pass.Layer, bias bool) *pairView {
-	f := kronForm(l)
-	o, i := f.outputs(l), f.inputs(l)
+	groups, i, o := viewSides(l)
+	o *= groups
 	swapped := l.Kind == graph.LayerLinear && strings.EqualFold(l.Node.Str("layout", "oi"), "io")
 	v := &pairView{name: l.Name, kind: l.Kind, params: l.Params()[:1], shape: []int64{o, i}, diagonal: []bool{false, false}}
 	if bias {

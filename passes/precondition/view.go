@@ -39,20 +39,26 @@ var viewKinds = []viewKind{
 	{graph.LayerConvT, convTSides, convInputs, convOutputs, convTMatrix, convTWeight, true},
 }
 
+func viewKindOf(kind string) *viewKind {
+	for i := range viewKinds {
+		if viewKinds[i].Kind == kind {
+			return &viewKinds[i]
+		}
+	}
+	panic("BUG: no view of layers of kind " + kind)
+}
+
+// viewSides are the number of groups of a layer, and of inputs and outputs of each.
+func viewSides(l pass.Layer) (groups, in, out int64) { return viewKindOf(l.Kind).sides(l) }
+
 // viewOf is the view of a layer of one of the kinds of the table.
 func (e *engine) viewOf(l pass.Layer) view {
-	for i := range viewKinds {
-		if viewKinds[i].Kind != l.Kind {
-			continue
-		}
-		v := view{viewKind: &viewKinds[i], l: l, joint: l.B != nil && e.rec.Representation.Bias != "output"}
-		v.groups, v.in, v.out = v.sides(l)
-		if v.joint {
-			v.in++
-		}
-		return v
+	v := view{viewKind: viewKindOf(l.Kind), l: l, joint: l.B != nil && e.rec.Representation.Bias != "output"}
+	v.groups, v.in, v.out = v.sides(l)
+	if v.joint {
+		v.in++
 	}
-	panic("BUG: no view of layers of kind " + l.Kind)
+	return v
 }
 
 // shape is that of a tensor with one matrix of these sides for each group.
@@ -222,11 +228,11 @@ func convInputs(b *op.Builder, l pass.Layer, pool bool) *graph.Value {
 	if pool {
 		return b.Reduce("ReduceMean", p, false, spatial(p)...)
 	}
-	groups, in, _ := sidesOf(l)
+	groups, in, _ := convolutionSides(l)
 	return channelsLast(b, p, groups*in)
 }
 
-func sidesOf(l pass.Layer) (groups, in, out int64) {
+func convolutionSides(l pass.Layer) (groups, in, out int64) {
 	if l.Kind == graph.LayerConvT {
 		return convTSides(l)
 	}
@@ -237,7 +243,7 @@ func convOutputs(b *op.Builder, l pass.Layer, g *graph.Value, pool bool) *graph.
 	if pool {
 		return b.Sum(g, spatial(g)...)
 	}
-	groups, _, out := sidesOf(l)
+	groups, _, out := convolutionSides(l)
 	return channelsLast(b, g, groups*out)
 }
 

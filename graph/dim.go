@@ -337,3 +337,23 @@ func splitTop(s string, sep byte) []string {
 	}
 	return append(parts, s[start:])
 }
+
+// At is the size of d where the symbols have the given sizes; false if d is unknown or depends on others, or on a
+// quotient of symbols.
+func (d Dim) At(sizes map[string]int64) (int64, bool) {
+	if n, ok := d.Int(); ok || d.IsUnknown() {
+		return n, ok
+	}
+	total := int64(0)
+	for monomial, c := range d.poly() {
+		for _, symbol := range splitTop(monomial, '*') {
+			n, ok := sizes[symbol]
+			if !ok {
+				return 0, false
+			}
+			c *= n
+		}
+		total += c
+	}
+	return total, true
+}

@@ -250,12 +250,26 @@ func (r *Inspection) plan(m *graph.Model, rec method.Record) Plan {
 		}
 		return p
 	}
-	factors, err := stateFactors(res.Step)
+	blocks, err := StateBlocks(res)
 	if err != nil {
 		p.Error = err.Error()
 		return p
 	}
-	for _, note := range res.Report.Layers {
+	for _, b := range blocks {
+		p.Bytes += b.Bytes
+		p.Blocks = append(p.Blocks, b)
+	}
+	return p
+}
+
+// StateBlocks lists the layers and parameters of a compiled step with the state that is kept for each.
+func StateBlocks(r *Result) ([]PlanBlock, error) {
+	factors, err := stateFactors(r.Step)
+	if err != nil {
+		return nil, err
+	}
+	var blocks []PlanBlock
+	for _, note := range r.Report.Layers {
 		b := PlanBlock{LayerNote: note, Factors: []Factor{}}
 		for _, name := range append([]string{note.Layer}, note.Params...) {
 			b.Factors = append(b.Factors, factors[name]...)
@@ -264,13 +278,12 @@ func (r *Inspection) plan(m *graph.Model, rec method.Record) Plan {
 		for _, f := range b.Factors {
 			b.Bytes += f.Bytes
 		}
-		p.Bytes += b.Bytes
-		p.Blocks = append(p.Blocks, b)
+		blocks = append(blocks, b)
 	}
 	if len(factors) > 0 {
 		panic(fmt.Sprintf("BUG: state of what the report does not list: %v", slices.Sorted(maps.Keys(factors))))
 	}
-	return p
+	return blocks, nil
 }
 
 // stateFactors lists the optimiser and curvature state of a step graph by the layer or parameter that it belongs to.

@@ -10,6 +10,7 @@ import (
 	"github.com/asdlc/asdlc/passes/legalize"
 	"github.com/asdlc/asdlc/passes/method"
 	"github.com/asdlc/asdlc/passes/pass"
+	"github.com/asdlc/asdlc/passes/precondition"
 )
 
 // Version is written into the metadata of step graphs.
@@ -75,6 +76,9 @@ func InstrumentMix(m *graph.Model, mix method.Mix, o pass.Options, source string
 		}
 	}
 	r := &Result{Report: c.Report}
+	if sizes := pass.Sizes(t.Graph, o); sizes != nil {
+		c.Report.Work = precondition.Counter(sizes).Graph(t.Graph)
+	}
 	if r.Init, err = legalize.Initial(c, t); err != nil {
 		return nil, err
 	}

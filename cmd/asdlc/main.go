@@ -81,7 +81,7 @@ func exitCode(err error) int {
 
 // commands is the table of subcommands.
 var commands = []func(*env) *cobra.Command{
-	newDiff, newDoctor, newInspect, newInstrument, newMethods, newNew, newOps, newOpt, newRun, newTest, newTrain, newEval, newExport, newVersion,
+	newDiff, newDoctor, newInspect, newInstrument, newMethods, newNew, newOps, newOpt, newPlan, newRun, newTest, newTrain, newEval, newExport, newVersion,
 }
 
 // env is what commands share.

@@ -1,6 +1,12 @@
 package pass
 
-import "fmt"
+import (
+	"fmt"
+	"maps"
+
+	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/graph/op"
+)
 
 // Options are the settings of one compilation that are not part of the method record.
 type Options struct {
@@ -20,6 +26,12 @@ type Options struct {
 	Inline        bool   // expand asdl functions in the exported file
 	Split         bool   // separate step graphs for refresh steps instead of If
 	Embed         bool   // initial state as overridable initializers of the step graph
+
+	// Batch is the number of examples in a batch that the step graph is meant for; 0 is unknown. It decides how
+	// preconditioners are applied, and makes the report tell costs; the graph takes any batch size nevertheless.
+	Batch int64
+	// Sizes are those of other symbolic dimensions, for the same purpose.
+	Sizes map[string]int64
 
 	Verify bool // check the invariants after each pass
 }
@@ -45,6 +57,7 @@ type Report struct {
 	Stats  []Stat
 	Notes  []string    // things done that the user should know: un-merged parameters, raised opset, ...
 	Layers []LayerNote // one per layer and per parameter outside layers
+	Work   op.Work     // of a step, by Options.Batch: what happens on some steps alone counts for its share
 
 	Origins []*Origin // parameters that are not in the file under their name
 }
@@ -67,6 +80,46 @@ type LayerNote struct {
 	Fallback  bool     `json:"fallback,omitempty"` // not preconditioned by the method itself
 	Reason    string   `json:"reason,omitempty"`
 	Method    string   `json:"method,omitempty"` // that it follows, where layers have methods of their own
+	// Cost is what the method does for the layer, by Options.Batch.
+	Cost *LayerCost `json:"cost,omitempty"`
+}
+
+// LayerCost is the work of a method for one layer, apart from the passes that gradients come from.
+type LayerCost struct {
+	Statistics      op.Work `json:"statistics"` // on each step that looks at them
+	StatisticsEvery int     `json:"statistics_every"`
+	Solve           op.Work `json:"solve"` // on each step with a solve
+	SolveEvery      int     `json:"solve_every"`
+	Apply           op.Work `json:"apply"` // on every step
+	// Ways are those of applying, the one that is taken first, where there are several.
+	Ways []Way `json:"ways,omitempty"`
+}
+
+// Way is a way to apply a preconditioner.
+type Way struct {
+	Name  string  `json:"name"`
+	Flops float64 `json:"flops"`
+}
+
+// Step is the work of a step on average.
+func (c LayerCost) Step() op.Work {
+	return c.Apply.Plus(c.Statistics.Times(1 / float64(c.StatisticsEvery))).Plus(c.Solve.Times(1 / float64(c.SolveEvery)))
+}
+
+// Sizes are those of the symbolic dimensions of a model for Options.Batch: the first dimension of each input is that of the
+// batch. It is nil where the batch size is unknown.
+func Sizes(g *graph.Graph, o Options) map[string]int64 {
+	if o.Batch == 0 {
+		return nil
+	}
+	sizes := map[string]int64{}
+	maps.Copy(sizes, o.Sizes)
+	for _, in := range g.Inputs() {
+		if in.Const() == nil && in.Type.Ranked && in.Type.Rank() > 0 && in.Type.Dims[0].IsSymbolic() {
+			sizes[in.Type.Dims[0].String()] = o.Batch
+		}
+	}
+	return sizes
 }
 
 // Note adds a line to the report.

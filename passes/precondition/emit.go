@@ -17,6 +17,7 @@ type live struct {
 	weight        *graph.Value   // sum of the weights of an EMA that is debiased, or nil
 	statIn, solIn []*graph.Value
 	weightIn      *graph.Value
+	work          works
 }
 
 // clocked are the blocks of an engine that follow its clocks.
@@ -53,7 +54,10 @@ func (s *shared) emit(engines []*engine) {
 	s.advance(groups)
 	s.advance([]clocked{{blocks: always}})
 	for _, lv := range all {
-		lv.e.direct(lv)
+		s.measured(s.b, &lv.work.apply, func() { lv.e.direct(lv) })
+		if s.sizes != nil {
+			lv.note.Cost = lv.cost()
+		}
 	}
 	s.close(all)
 }
@@ -121,10 +125,10 @@ func (s *shared) advance(groups []clocked) {
 			for _, g := range groups {
 				for _, lv := range g.blocks {
 					if g.stat == clock {
-						lv.e.accumulate(b, lv)
+						s.measured(b, &lv.work.statistics, func() { lv.e.accumulate(b, lv) })
 					}
 					if g.stat == clock && g.solve == clock {
-						lv.e.solve(b, lv)
+						s.measured(b, &lv.work.solve, func() { lv.e.solve(b, lv) })
 					}
 				}
 			}
@@ -141,7 +145,7 @@ func (s *shared) advance(groups []clocked) {
 		}
 		s.when(clock, later, func(b *op.Builder) {
 			for _, lv := range later {
-				lv.e.solve(b, lv)
+				s.measured(b, &lv.work.solve, func() { lv.e.solve(b, lv) })
 			}
 		})
 	}

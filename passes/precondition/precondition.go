@@ -89,6 +89,7 @@ type shared struct {
 	captures   map[string]*captured // by block name (first layer)
 	quantities map[quantity][][]*graph.Value
 	ticks      map[string]*graph.Value  // clocks by interval
+	sizes      map[string]int64         // of symbolic dimensions, where the batch size is known
 	starts     int                      // power iterations so far
 	biases     map[float64]*graph.Value // by beta: 1 - beta^t
 	guards     []*graph.Value           // int64 scalars: failures of this step
@@ -110,7 +111,7 @@ func Run(c *pass.Ctx, m *graph.Model) error {
 	if err != nil {
 		return err
 	}
-	s := &shared{c: c, b: op.NewBuilder(m, m.Graph), elem: pass.FloatElem(m.Graph), ticks: map[string]*graph.Value{}, biases: map[float64]*graph.Value{}}
+	s := &shared{c: c, b: op.NewBuilder(m, m.Graph), elem: pass.FloatElem(m.Graph), sizes: pass.Sizes(m.Graph, c.Options), ticks: map[string]*graph.Value{}, biases: map[float64]*graph.Value{}}
 	s.collect(m.Graph)
 	var engines []*engine
 	var blocks []*block

@@ -4,6 +4,7 @@ import (
 	"bytes"
 	"errors"
 	"fmt"
+	"runtime"
 	"slices"
 	"unsafe"
 
@@ -123,15 +124,37 @@ func (m *VM) Peak() int64 {
 	return m.peak(m.plans[0].plan)
 }
 
-func (m *VM) peak(p *plan) int64 {
-	total := int64(p.size)
+func (m *VM) peak(p *plan) int64 { return m.memory(p).Total() }
+
+// Memory is what a plan needs, in bytes.
+type Memory struct{ Arena, States, Constants int64 }
+
+// Total is all of it.
+func (m Memory) Total() int64 { return m.Arena + m.States + m.Constants }
+
+func (m *VM) memory(p *plan) Memory {
+	need := Memory{Arena: int64(p.size)}
 	for _, s := range m.opts.States {
-		total += int64(len(m.inputs[s.In].Raw))
+		need.States += int64(len(m.inputs[s.In].Raw))
 	}
 	for _, c := range m.code.inits {
-		total += int64(len(c.value.Raw))
+		need.Constants += int64(len(c.value.Raw))
 	}
-	return total
+	return need
+}
+
+// Predict plans a run on the bound inputs, without running it or taking the memory. The plan is kept until done is called.
+func (m *VM) Predict() (need Memory, done func(), err error) {
+	m.now, m.making = nil, nil
+	done = func() {}
+	if err := m.bindNodes(); err != nil {
+		return need, done, err
+	}
+	e, err := m.plan()
+	if err != nil {
+		return need, done, err
+	}
+	return m.memory(e.plan), func() { runtime.KeepAlive(e) }, nil
 }
 
 // Reset implements gorgonia.VM. There is nothing to do between runs.

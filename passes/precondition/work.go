@@ -21,6 +21,7 @@ type solverWork struct {
 var solverWorks = []solverWork{
 	{"Cholesky", func(_ *graph.Node, n, _ float64) float64 { return 2 * cube(n) / 3 }}, // and the inverse of the factor
 	{"CholeskyInverse", func(_ *graph.Node, n, _ float64) float64 { return cube(n) }},
+	{"UpperInverse", func(_ *graph.Node, n, _ float64) float64 { return cube(n) / 3 }},
 	{"PowerIteration", func(call *graph.Node, n, _ float64) float64 { return 2 * n * n * float64(call.Int("iterations", 1)) }},
 	{"Polar", polarFlops},
 	{"SymmetricEigen", func(_ *graph.Node, n, _ float64) float64 { return 9 * cube(n) }},

@@ -28,12 +28,12 @@ test: check
 
 check:
 	$(GO) vet ./...
-	$(GO) vet -tags interop ./cmd/asdlc ./models ./passes/precondition
+	$(GO) vet -tags interop ./cmd/asdlc ./models ./passes/autodiff ./passes/precondition
 	@bad=$$(gofmt -s -l cmd graph models passes runtime testdata); test -z "$$bad" || { echo "run gofmt -s -w on:"; echo "$$bad"; exit 1; }
 
 # Step graphs in stock onnxruntime against the Go runtime, step by step.
 interop: venv
-	ASDLC_PYTHON=$(CURDIR)/$(VENV)/bin/python $(GO) test -tags interop -count=1 -timeout 60m -v -run Interop ./cmd/asdlc ./models ./passes/precondition
+	ASDLC_PYTHON=$(CURDIR)/$(VENV)/bin/python $(GO) test -tags interop -count=1 -timeout 60m -v -run Interop ./cmd/asdlc ./models ./passes/autodiff ./passes/precondition
 
 # The local environment of the interop suite.
 venv:

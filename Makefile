@@ -43,9 +43,10 @@ venv:
 torch: venv
 	$(VENV)/bin/python -m pip install --disable-pip-version-check -r testdata/interop/requirements-torch.txt
 
-# ONNX backend node tests, whole models and the operator tables.
+# ONNX backend node tests, whole models and the operator tables; every model trained with every method.
 conformance:
 	$(GO) test -count=1 -v -run 'Node|Symbolic|Standard|Models' ./graph/op ./runtime ./runtime/kernel
+	ASDLC_FULL=1 $(GO) test -count=1 -v -timeout 90m -run Conformance ./cmd/asdlc
 
 bench:
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...

@@ -70,12 +70,28 @@ type Checkpoint struct {
 	State    map[string]*kernel.Tensor
 }
 
-// Weights are the parameters and buffers of the checkpoint.
+// Weights are the parameters and buffers of the checkpoint. Parameters of which the method keeps an average are that
+// average.
 func (c *Checkpoint) Weights() map[string]*kernel.Tensor {
 	weights := map[string]*kernel.Tensor{}
-	for _, s := range c.Manifest.States {
+	for name, in := range weightStates(c.Manifest.States, c.Manifest.Step) {
+		weights[name] = c.State[in]
+	}
+	return weights
+}
+
+// weightStates maps parameters and buffers to the states that hold what training has made of them after some steps: averages,
+// where the method keeps any and they have begun, else the values that training goes on from.
+func weightStates(states []StateInfo, steps int) map[string]string {
+	weights := map[string]string{}
+	for _, s := range states {
 		if s.Kind == "param" || s.Kind == "buffer" {
-			weights[s.In] = c.State[s.In]
+			weights[s.In] = s.In
+		}
+	}
+	for _, s := range states {
+		if s.Kind == "average" && steps > 0 {
+			weights[s.Of] = s.In
 		}
 	}
 	return weights

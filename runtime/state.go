@@ -14,7 +14,7 @@ import (
 type StateInfo struct {
 	In   string `json:"in"`   // the input that reads the state
 	Out  string `json:"out"`  // the output with its next value
-	Kind string `json:"kind"` // param, buffer, optimizer, curvature, counter
+	Kind string `json:"kind"` // param, buffer, optimizer, curvature, counter, average
 	Of   string `json:"of"`   // the parameter or layer that it belongs to
 }
 

@@ -279,18 +279,16 @@ func (t *Trainer) Steps() (done, total int) { return t.step, t.perEpoch * t.conf
 // Session is the running step graph: for other states and outputs than a Trainer shows.
 func (t *Trainer) Session() *Session { return t.session }
 
-// Weights copies the parameters and buffers, under the names that they have in the original file.
+// Weights copies the parameters and buffers, under the names that they have in the original file. Parameters of which the
+// method keeps an average are that average.
 func (t *Trainer) Weights() (map[string]*kernel.Tensor, error) {
 	weights := map[string]*kernel.Tensor{}
-	for _, s := range t.session.States() {
-		if s.Kind != "param" && s.Kind != "buffer" {
-			continue
-		}
-		v, err := t.session.State(s.In)
+	for name, in := range weightStates(t.session.States(), t.step) {
+		v, err := t.session.State(in)
 		if err != nil {
 			return nil, err
 		}
-		weights[s.In] = v
+		weights[name] = v
 	}
 	return weights, nil
 }

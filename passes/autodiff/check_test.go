@@ -374,9 +374,10 @@ func (s *spec) runOpen(t *testing.T) {
 // runSingle checks the float32 form of the spec against the float64 one.
 func (s *spec) runSingle(t *testing.T) {
 	double := s.problem(t)
-	narrow := double.copy()
-	narrow.model = graphtest.MustParse(t, single(s.text()))
-	if err := op.InferGraph(narrow.model); err != nil {
+	single := double.copy()
+	text := strings.NewReplacer("double", "float", "to: int = 11", "to: int = 1").Replace(s.text())
+	single.model = graphtest.MustParse(t, text)
+	if err := op.InferGraph(single.model); err != nil {
 		t.Fatal(err)
 	}
 	for what, f := range map[string]func(*problem) *problem{
@@ -390,8 +391,8 @@ func (s *spec) runSingle(t *testing.T) {
 		}
 		d := f(double)
 		want := d.along(nil, 0)
-		narrow.feeds = toSingle(double.feeds)
-		e := f(narrow)
+		single.feeds = toSingle(double.feeds)
+		e := f(single)
 		e.feeds = toSingle(d.feeds)
 		for name, v := range evaluate(t, e.model, e.feeds) {
 			if v.Elem == graph.Float32 && want[name] != nil {
@@ -400,11 +401,6 @@ func (s *spec) runSingle(t *testing.T) {
 			}
 		}
 	}
-}
-
-// single is the text of a model in single precision.
-func single(text string) string {
-	return strings.NewReplacer("double", "float", "to: int = 11", "to: int = 1").Replace(text)
 }
 
 // like is t in the type's precision.

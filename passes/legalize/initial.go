@@ -63,13 +63,11 @@ func initialState(b *op.Builder, n *graph.Node) *graph.Value {
 	case "zeros":
 		return zeros
 	case "ones":
-		return b.Full(b.Ints(shape...), e, 1)
+		return b.Full(b.Ints(shape...), e, scaleOf(n))
 	case "eye":
-		a, _ := n.Attr("scale")
-		scale := graph.Data[float64](a.T)[0]
 		rank := len(shape)
 		square := b.Op("EyeLike", []*graph.Value{b.Full(b.Ints(shape[rank-2:]...), e, 0)})
-		square = b.Scale(square, scale)
+		square = b.Scale(square, scaleOf(n))
 		if rank > 2 {
 			square = b.Expand(square, b.Ints(shape...))
 		}
@@ -77,4 +75,10 @@ func initialState(b *op.Builder, n *graph.Node) *graph.Value {
 	default:
 		panic("BUG: initial value " + init)
 	}
+}
+
+// scaleOf is the factor of a State tag on its initial value.
+func scaleOf(n *graph.Node) float64 {
+	a, _ := n.Attr("scale")
+	return graph.Data[float64](a.T)[0]
 }

@@ -103,14 +103,12 @@ func stateTensor(n *graph.Node) *graph.Tensor {
 	switch n.Str("init", "") {
 	case "ones":
 		for i := range t.Len() {
-			setFloat(t, i, 1)
+			setFloat(t, i, scaleOf(n))
 		}
 	case "eye":
-		a, _ := n.Attr("scale")
-		scale := graph.Data[float64](a.T)[0]
 		side := int(shape[len(shape)-1])
 		for i := range t.Len() / side {
-			setFloat(t, i*side+i%side, scale)
+			setFloat(t, i*side+i%side, scaleOf(n))
 		}
 	}
 	return t

@@ -75,14 +75,14 @@ var rules = []rule{
 		return r.Representation.Format == "kf_dim" && r.Solve.Kernel == "cholesky"
 	}, "a Cholesky factor gives no roots: solve.kernel must be newton, eigen or auto"},
 	{func(r Record) bool {
-		return !oneOf(r.Representation.Format, "diag", "matrix") && r.Apply.Beta != 0
-	}, "a first moment is kept for diagonals and matrices alone: apply.beta must be 0; use update.momentum"},
+		return !oneOf(r.Representation.Format, "diag", "kfe_dim", "matrix") && r.Apply.Beta != 0
+	}, "a first moment is kept for diagonals, eigenbases and matrices alone: apply.beta must be 0; use update.momentum"},
 	{func(r Record) bool {
 		return r.Representation.Format == "diag" && r.Curvature.Source == "batch" && (r.Accumulate.Every > 1 || r.Accumulate.Schedule != "")
 	}, "a diagonal of mean gradients follows every step: accumulate.every must be 1"},
 	{func(r Record) bool {
-		return r.Representation.Format != "kf_dim" && r.Accumulate.Init != 0
-	}, "a multiple of the identity to start from is for kf_dim: accumulate.init must be 0"},
+		return !oneOf(r.Representation.Format, "kf_dim", "kfe_dim") && r.Accumulate.Init != 0
+	}, "a multiple of the identity to start from is for kf_dim and kfe_dim: accumulate.init must be 0"},
 	{func(r Record) bool {
 		return r.Apply.Graft == "adam" && r.Representation.Format != "kf_dim" || r.Apply.Graft == "sgd" && !oneOf(r.Representation.Format, "kf_dim", "kf_io")
 	}, "grafting takes a norm for directions of factors: apply.graft=adam needs kf_dim, apply.graft=sgd needs kf_dim or kf_io"},
@@ -105,20 +105,21 @@ var choices = []struct {
 	{"curvature.estimate", func(r Record) string { return r.Curvature.Estimate }, []string{"", "diag", "diag_squared", "row_squared"}},
 	{"representation.spatial", func(r Record) string { return r.Representation.Spatial }, []string{"", "mean", "mean_abs"}},
 	{"representation.granularity", func(r Record) string { return r.Representation.Granularity }, []string{"none", "layer", "element"}},
-	{"representation.format", func(r Record) string { return r.Representation.Format }, []string{"none", "kf_io", "kf_dim", "matrix", "diag"}},
+	{"representation.format", func(r Record) string { return r.Representation.Format }, []string{"none", "kf_io", "kf_dim", "kfe_dim", "matrix", "diag"}},
 	{"representation.bias", func(r Record) string { return r.Representation.Bias }, []string{"", "joint", "output"}},
 	{"representation.sides", func(r Record) string { return r.Representation.Sides }, []string{"", "matrix", "modes"}},
-	{"representation.vectors", func(r Record) string { return r.Representation.Vectors }, []string{"", "diag", "grad"}},
+	{"representation.vectors", func(r Record) string { return r.Representation.Vectors }, []string{"", "diag", "grad", "element"}},
+	{"representation.fit", func(r Record) string { return r.Representation.Fit }, []string{"", "kl"}},
 	{"representation.on_exceed", func(r Record) string { return r.Representation.OnExceed }, []string{"", "split", "identity", "diagonal"}},
 	{"accumulate.kind", func(r Record) string { return r.Accumulate.Kind }, []string{"none", "ema", "sum"}},
-	{"solve.kind", func(r Record) string { return r.Solve.Kind }, []string{"none", "inverse", "root", "divide", "polar", "lie_sgd"}},
-	{"solve.kernel", func(r Record) string { return r.Solve.Kernel }, []string{"", "auto", "cholesky", "newton", "eigen", "keller", "polar_express", "cubic", "exact"}},
+	{"solve.kind", func(r Record) string { return r.Solve.Kind }, []string{"none", "inverse", "root", "divide", "sign", "polar", "lie_sgd"}},
+	{"solve.kernel", func(r Record) string { return r.Solve.Kernel }, []string{"", "auto", "cholesky", "newton", "eigen", "track", "keller", "polar_express", "cubic", "exact", "triangular", "inverse_free"}},
 	{"solve.damping.kind", func(r Record) string { return r.Solve.Damping.Kind }, []string{"none", "factor_pi", "rel", "iso", "eps", "clip", "noise"}},
 	{"apply.graft", func(r Record) string { return r.Apply.Graft }, []string{"", "none", "sgd", "adam"}},
 	{"fallback.norm", func(r Record) string { return r.Fallback.Norm }, []string{"", "unit", "grad", "adam"}},
-	{"fallback.embedding", func(r Record) string { return r.Fallback.Embedding }, []string{"", "kron", "grad", "adam"}},
+	{"fallback.embedding", func(r Record) string { return r.Fallback.Embedding }, []string{"", "kron", "grad", "adam", "sign"}},
 	{"fallback.head", func(r Record) string { return r.Fallback.Head }, []string{"", "grad", "adam"}},
-	{"apply.lr_scale", func(r Record) string { return r.Apply.LRScale }, []string{"", "none", "keller", "moonlight"}},
+	{"apply.lr_scale", func(r Record) string { return r.Apply.LRScale }, []string{"", "none", "keller", "moonlight", "sides"}},
 	{"fallback.other", func(r Record) string { return r.Fallback.Other }, []string{"grad", "adam"}},
 	{"update.decay", func(r Record) string { return r.Update.Decay }, []string{"", "coupled", "decoupled"}},
 }
@@ -147,10 +148,14 @@ var ranges = []struct {
 	{"solve.damping.value", func(r Record) float64 { return r.Solve.Damping.Value }, 0, 1e12},
 	{"solve.damping.floor", func(r Record) float64 { return r.Solve.Damping.Floor }, 0, 1e12},
 	{"apply.beta", func(r Record) float64 { return r.Apply.Beta }, 0, 0.9999999},
+	{"solve.balance", func(r Record) float64 { return float64(r.Solve.Balance) }, 0, 1e9},
+	{"solve.anneal", func(r Record) float64 { return r.Solve.Anneal }, 0, 1},
+	{"apply.clip_rms", func(r Record) float64 { return r.Apply.ClipRMS }, 0, 1e12},
 	{"apply.kl_clip", func(r Record) float64 { return r.Apply.KLClip }, 0, 1e12},
 	{"update.lr", func(r Record) float64 { return r.Update.LR }, 0, 1e12},
 	{"update.momentum", func(r Record) float64 { return r.Update.Momentum }, 0, 0.9999999},
 	{"update.weight_decay", func(r Record) float64 { return r.Update.WeightDecay }, 0, 1e12},
+	{"update.average", func(r Record) float64 { return r.Update.Average }, 0, 0.9999999},
 	{"update.clip_norm", func(r Record) float64 { return r.Update.ClipNorm }, 0, 1e12},
 }
 

@@ -19,6 +19,43 @@ var tensorRules = []rule{
 		"apply.nesterov looks ahead along a moving average: apply.beta must not be 0"},
 	{func(r Record) bool { return r.Apply.Nesterov && r.Representation.Format == "diag" },
 		"apply.nesterov is for tensors; representation.format diag has none"},
-	{func(r Record) bool { return !oneOf(r.Apply.LRScale, "", "none") && r.Representation.Format != "matrix" },
-		"apply.lr_scale makes up for the norm of a polar factor: it needs representation.format matrix"},
+	{func(r Record) bool {
+		return oneOf(r.Apply.LRScale, "keller", "moonlight") && r.Representation.Format != "matrix"
+	},
+		"apply.lr_scale keller and moonlight make up for the norm of a polar factor: they need representation.format matrix"},
+	{func(r Record) bool {
+		return r.Representation.Format == "kfe_dim" && !oneOf(r.Solve.Kind, "divide", "root", "sign")
+	}, "in the eigenbases of a tensor's sides there is no matrix left: solve.kind must be divide, root or sign"},
+	{func(r Record) bool { return r.Solve.Kind == "sign" && r.Representation.Format != "kfe_dim" },
+		"a sign depends on the basis: solve.kind sign needs representation.format kfe_dim"},
+	{func(r Record) bool { return r.Representation.Format == "kfe_dim" && r.Curvature.Source != "batch" },
+		"kfe_dim follows the gradient in its basis on every step: curvature.source must be batch"},
+	{func(r Record) bool { return (r.Representation.Format == "kfe_dim") != (r.Solve.Kernel == "track") },
+		"an eigenbasis must keep the order of its vectors: representation.format kfe_dim and solve.kernel track go together"},
+	{func(r Record) bool { return r.Representation.Format == "kfe_dim" && r.Accumulate.Kind != "ema" },
+		"what a basis holds is a moving average: with kfe_dim, accumulate.kind must be ema"},
+	{func(r Record) bool {
+		return r.Representation.Format == "kfe_dim" && r.Solve.Damping.Kind != map[bool]string{true: "none", false: "eps"}[r.Solve.Kind == "sign"]
+	}, "in an eigenbasis the damping is added after the root: solve.damping.kind must be eps, and none for signs"},
+	{func(r Record) bool {
+		return r.Representation.Format == "kfe_dim" && r.Solve.Kind == "divide" && r.Solve.Power != -0.5
+	}, "Adam in a basis divides by a root: solve.power must be -0.5"},
+	{func(r Record) bool {
+		return r.Representation.Fit == "kl" && (r.Representation.Format != "kfe_dim" || r.Solve.Kind != "root")
+	},
+		"representation.fit kl needs factors to whiten by: representation.format kfe_dim with solve.kind root"},
+	{func(r Record) bool {
+		return r.Representation.Vectors == "element" && r.Representation.Format != "kfe_dim"
+	},
+		"representation.vectors element is kfe_dim without a basis"},
+	{func(r Record) bool {
+		return r.Representation.Format == "kfe_dim" && oneOf(r.Representation.Vectors, "diag", "grad")
+	},
+		"vectors follow kfe_dim's own rule or the fall-back: representation.vectors must be element or empty"},
+	{func(r Record) bool { return r.Solve.Lag && r.Representation.Format != "kfe_dim" },
+		"solve.lag is for kfe_dim"},
+	{func(r Record) bool { return r.Fallback.Embedding == "sign" && r.Solve.Kind != "sign" },
+		"fallback.embedding sign goes with solve.kind sign"},
+	{func(r Record) bool { return r.Apply.LRScale == "sides" && r.Solve.Kind != "sign" },
+		"apply.lr_scale sides makes up for the norm of signs: it needs solve.kind sign"},
 }

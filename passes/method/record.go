@@ -48,13 +48,16 @@ type Curvature struct {
 
 // Representation says what is stored of the matrix.
 type Representation struct {
-	Granularity string `json:"granularity"`         // layer, unit, element, none
-	Format      string `json:"format"`              // kf_io, kf_dim, matrix (the gradient itself, no statistic), diag, none
-	Bias        string `json:"bias,omitempty"`      // kf_io: joint (homogeneous coordinate) or output (output factor alone)
-	Sides       string `json:"sides,omitempty"`     // kf_dim: matrix (first dimension against the rest) or modes (one factor a dimension)
-	Vectors     string `json:"vectors,omitempty"`   // kf_dim, tensors of one dimension: diag or grad
-	MaxSide     int    `json:"max_side,omitempty"`  // largest side of a factor, 0: any; a kf_io layer beyond it gets the fall-back
-	OnExceed    string `json:"on_exceed,omitempty"` // kf_dim, sides above max_side: split (into blocks) or identity (no factor)
+	Granularity string `json:"granularity"`       // layer, unit, element, none
+	Format      string `json:"format"`            // kf_io, kf_dim, kfe_dim (in the eigenbases of kf_dim), matrix (the gradient itself, no statistic), diag, none
+	Bias        string `json:"bias,omitempty"`    // kf_io: joint (homogeneous coordinate) or output (output factor alone)
+	Sides       string `json:"sides,omitempty"`   // kf_dim: matrix (first dimension against the rest) or modes (one factor a dimension)
+	Vectors     string `json:"vectors,omitempty"` // tensors of one dimension: diag or grad (kf_dim), element (kfe_dim: the same rule without a basis)
+	// Fit of the factors of a tensor's sides: empty, second moments of the gradient; kl, of the gradient whitened on the other
+	// sides, so that their Kronecker product is the covariance.
+	Fit      string `json:"fit,omitempty"`
+	MaxSide  int    `json:"max_side,omitempty"`  // largest side of a factor, 0: any; a kf_io layer beyond it gets the fall-back
+	OnExceed string `json:"on_exceed,omitempty"` // kf_dim, sides above max_side: split (into blocks) or identity (no factor)
 	// Spatial averages an element-wise estimate over the kernel positions of convolutions: mean, or mean_abs (of absolute values).
 	Spatial string `json:"spatial,omitempty"`
 	// Ignore lists layers and parameters that get the fall-back: globs of their names, separated by commas.
@@ -76,7 +79,7 @@ type Accumulate struct {
 	Kind   string  `json:"kind"`             // none (the newest), ema, sum
 	Beta   float64 `json:"beta,omitempty"`   // ema: weight of the old value
 	Debias bool    `json:"debias,omitempty"` // divide by the sum of the weights: of an ema, or (sum) the number of statistics
-	Init   float64 `json:"init,omitempty"`   // initial value: this times the identity (sum, ema)
+	Init   float64 `json:"init,omitempty"`   // initial value: this times the identity (sum, ema); 0 under fit kl: the size of the first gradient
 	Every  int     `json:"every,omitempty"`  // steps between statistics
 	Warmup int     `json:"warmup,omitempty"` // leading steps that all update
 	// Schedule, if given, lists step by step whether statistics (and solves) are due; it overrides the intervals.
@@ -85,22 +88,29 @@ type Accumulate struct {
 
 // Solve says how the statistic becomes a preconditioner.
 type Solve struct {
-	Kind       string  `json:"kind"`                 // inverse, root, divide, polar (U V^T of a matrix), lie_sgd (learned by steps on a Lie group), none
+	Kind       string  `json:"kind"`                 // inverse, root, divide, sign, polar (U V^T of a matrix), lie_sgd (learned by steps on a Lie group), none
 	Power      float64 `json:"power,omitempty"`      // of the whole matrix: -1, -0.5
-	Kernel     string  `json:"kernel,omitempty"`     // auto, cholesky, newton (coupled Newton root), eigen; polar: keller, polar_express, cubic, exact
+	Kernel     string  `json:"kernel,omitempty"`     // auto, cholesky, newton (coupled Newton root), eigen; polar: keller, polar_express, cubic, exact; lie_sgd: triangular, inverse_free
 	Iterations int     `json:"iterations,omitempty"` // bound of an iterative kernel
 	Tolerance  float64 `json:"tolerance,omitempty"`
 	Rate       float64 `json:"rate,omitempty"` // lie_sgd: size of a step, default of the input precond_lr
 	Every      int     `json:"every,omitempty"`
 	Warmup     int     `json:"warmup,omitempty"`
 	Damping    Damping `json:"damping"`
+	// Balance is the number of steps after which fitted factors are given equal size again; 0 is never.
+	Balance int `json:"balance,omitempty"`
+	// Anneal spaces solves out, from every step up to warmup to one in every: t steps after the warm-up, one in exp(anneal t).
+	Anneal float64 `json:"anneal,omitempty"`
+	// Lag makes a direction use the basis of the step before, which excludes the present gradient. The first step then makes
+	// no change; solve.kind sign takes the identity for its basis.
+	Lag bool `json:"lag,omitempty"`
 }
 
 // Damping says what is added before the solve. Its value is the input "damping" of the step graph.
 type Damping struct {
-	Kind  string  `json:"kind"`            // factor_pi, rel (times the largest eigenvalue), iso, eps (after the root), clip (entries of the direction to 1), noise (random, on a Hessian-vector product), none
+	Kind  string  `json:"kind"`            // factor_pi, rel (times the largest eigenvalue), iso, eps (after the root), clip (entries of the direction to 1), noise (random, on what lie_sgd fits), none
 	Value float64 `json:"value"`           // default of the input
-	Floor float64 `json:"floor,omitempty"` // factor_pi: least damping of a factor
+	Floor float64 `json:"floor,omitempty"` // least damping of a factor (factor_pi), least eigenvalue over their mean (kfe_dim)
 	// Keep writes the damped matrix back into the statistic (rel).
 	Keep bool `json:"keep,omitempty"`
 }
@@ -110,10 +120,11 @@ type Apply struct {
 	Beta     float64 `json:"beta,omitempty"`     // first-moment EMA of the gradient before preconditioning: debiased (diag), as it is (matrix)
 	Nesterov bool    `json:"nesterov,omitempty"` // precondition (1-beta) gradient + beta EMA instead of the EMA
 	Graft    string  `json:"graft,omitempty"`    // none, sgd, adam: take the norm of that method's direction
+	ClipRMS  float64 `json:"clip_rms,omitempty"` // bound on the root-mean-square entry of a direction (lie_sgd); 0 is off
 	KLClip   float64 `json:"kl_clip,omitempty"`  // bound on lr^2 * sum(direction . gradient); 0 is off
 	Scale    float64 `json:"scale,omitempty"`    // factor on the gradient of preconditioned layers
 	// LRScale is a factor on the direction of a matrix of o outputs and i inputs: keller sqrt(max(1, o/i)), moonlight
-	// 0.2 sqrt(max(o, i)), or none.
+	// 0.2 sqrt(max(o, i)), sides 2/(o+i) (and 1e-3 on vectors), or none.
 	LRScale string `json:"lr_scale,omitempty"`
 }
 
@@ -125,7 +136,7 @@ type Guards struct {
 // Fallback says what parameters get that the representation does not cover: grad (the plain gradient) or adam.
 type Fallback struct {
 	Norm      string `json:"norm,omitempty"`      // unit, grad, adam: scale and shift of normalisation layers
-	Embedding string `json:"embedding,omitempty"` // kron (diagonal x dense), grad, adam
+	Embedding string `json:"embedding,omitempty"` // kron (diagonal x dense), grad, adam, sign (of the momentum, times 1e-3); empty: as other layers
 	Head      string `json:"head,omitempty"`      // grad, adam: the layers that make the logits; empty: as other layers
 	Other     string `json:"other"`               // grad, adam: everything else
 }
@@ -138,4 +149,6 @@ type Update struct {
 	WeightDecay float64 `json:"weight_decay,omitempty"`
 	Decay       string  `json:"decay,omitempty"` // coupled (added to the gradient) or decoupled (of the parameter)
 	ClipNorm    float64 `json:"clip_norm,omitempty"`
+	// Average is the decay of a debiased moving average of the parameters, which evaluation and export use; 0 keeps none.
+	Average float64 `json:"average,omitempty"`
 }

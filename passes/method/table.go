@@ -3,7 +3,7 @@ package method
 import "slices"
 
 // table lists the methods.
-var table = slices.Concat(gradientMethods, hessianMethods)
+var table = slices.Concat(gradientMethods, tensorMethods, hessianMethods)
 
 // gradientMethods are built on gradients and inputs of layers.
 var gradientMethods = []Record{
@@ -71,20 +71,6 @@ var gradientMethods = []Record{
 		Update:         Update{LR: 0.001, Momentum: 0.9, Decay: "coupled"},
 		Equations:      "Gupta et al. 2018, algorithms 1 and 2",
 		Oracles:        "TestShampooFirstStep TestShampooTwin TestShampooRotation TestShampooBlocks TestShampooGrafting TestShampooBound TestGoldenASDL",
-	},
-	{
-		Name: "muon", Doc: "Muon: momentum made orthogonal by Newton-Schulz; embeddings, head and vectors by AdamW",
-		Cite:           "Jordan et al., 2024 (kellerjordan.github.io/posts/muon); Liu et al., arXiv:2502.16982 (moonlight scale, weight decay)",
-		Curvature:      Curvature{Matrix: "none", Source: "none"},
-		Representation: Representation{Granularity: "layer", Format: "matrix", Sides: "matrix"},
-		Accumulate:     Accumulate{Kind: "none"},
-		Solve:          Solve{Kind: "polar", Kernel: "keller", Iterations: 5, Damping: Damping{Kind: "none"}},
-		Apply:          Apply{Beta: 0.95, Nesterov: true, LRScale: "keller"},
-		Guards:         Guards{Finite: true},
-		Fallback:       Fallback{Norm: "adam", Embedding: "adam", Head: "adam", Other: "adam"},
-		Update:         Update{LR: 0.02, Decay: "decoupled"},
-		Equations:      "Jordan et al. 2024, the algorithm and its Newton-Schulz coefficients; Liu et al. 2025, section 2.2 (scale)",
-		Oracles:        "TestMuonTwin TestMuonSingularValues TestMuonIsShampoo TestMuonRotation TestMuonScale",
 	},
 }
 

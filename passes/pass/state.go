@@ -13,7 +13,7 @@ type StateSpec struct {
 	Elem  graph.Elem
 	Shape []int64 // nil is a scalar
 	Init  string  // zeros, ones, or eye (identity matrix; on higher ranks of the last two dimensions)
-	Scale float64 // factor on the identity; 0 means 1
+	Scale float64 // factor on ones or the identity; 0 means 1
 }
 
 // State declares a state tensor and returns its current value. Its next value is given by Next.

@@ -84,14 +84,27 @@ func (e *engine) elementBlock(p pass.Param, rule elementRule) *block {
 	return bl
 }
 
+// biasOf is a moving average: its decay, and the leading steps that it leaves out.
+type biasOf struct {
+	beta    float64
+	skipped int64
+}
+
 // bias is 1 - beta^(step+1), computed in float64 because a float32 one loses half its digits on the first steps.
-func (e *engine) bias(beta float64) *graph.Value {
-	if v, ok := e.biases[beta]; ok {
+func (e *engine) bias(beta float64) *graph.Value { return e.biasAfter(beta, 0) }
+
+// biasAfter is 1 - beta^t for t gradients, one a step from the one of number skipped on; at least one.
+func (e *engine) biasAfter(beta float64, skipped int64) *graph.Value {
+	if v, ok := e.biases[biasOf{beta, skipped}]; ok {
 		return v
 	}
 	b := e.b
-	t := b.Cast(b.Add(e.stepValue(), b.Int(1)), graph.Float64)
+	count := b.Add(e.stepValue(), b.Int(1-skipped))
+	if skipped > 0 {
+		count = b.Op("Max", []*graph.Value{count, b.Int(1)})
+	}
+	t := b.Cast(count, graph.Float64)
 	v := b.Cast(b.Sub(b.Float(graph.Float64, 1), b.Op("Pow", []*graph.Value{b.Float(graph.Float64, beta), t})), e.elem)
-	e.biases[beta] = v
+	e.biases[biasOf{beta, skipped}] = v
 	return v
 }

@@ -18,6 +18,7 @@ type live struct {
 	statIn, solIn []*graph.Value
 	weightIn      *graph.Value
 	work          works
+	dirs          []*graph.Value // directions, if they come first
 }
 
 // clocked are the blocks of an engine that follow its clocks.
@@ -50,6 +51,14 @@ func (s *shared) emit(engines []*engine) {
 			}
 		}
 		e.dataSizeIfNeeded(c.blocks)
+	}
+	for _, lv := range all {
+		if lv.prepare != nil {
+			lv.prepare()
+		}
+		if lv.lag {
+			s.measured(s.b, &lv.work.apply, func() { lv.dirs = lv.e.directions(lv) })
+		}
 	}
 	s.advance(groups)
 	s.advance([]clocked{{blocks: always}})
@@ -247,11 +256,16 @@ func (e *engine) accumulate(b *op.Builder, lv *live) {
 		lv.stats = next
 		return
 	}
-	if lv.fresh == nil {
+	if len(lv.block.stats) == 0 {
 		return
 	}
 	acc := e.rec.Accumulate
-	fresh := e.scaled(b, lv.fresh(b))
+	var fresh []*graph.Value
+	if lv.observe != nil {
+		fresh = e.scaled(b, lv.observe(b, lv))
+	} else {
+		fresh = e.scaled(b, lv.fresh(b))
+	}
 	if lv.statIn == nil {
 		lv.stats = fresh
 		return
@@ -310,9 +324,11 @@ func (e *engine) solve(b *op.Builder, lv *live) {
 		lv.stats = damped
 	}
 	if e.rec.Guards.Finite && !lv.always {
-		ok := e.finite(b, sols...)
+		ok := e.finite(b, moved(sols, lv.sols)...)
 		for i := range sols {
-			sols[i] = b.Where(ok, sols[i], lv.sols[i])
+			if sols[i] != lv.sols[i] {
+				sols[i] = b.Where(ok, sols[i], lv.sols[i])
+			}
 		}
 	}
 	lv.sols = sols
@@ -327,6 +343,17 @@ func debiased(b *op.Builder, lv *live) []*graph.Value {
 		}
 	}
 	return stats
+}
+
+// moved lists the values that differ from the old ones.
+func moved(next, old []*graph.Value) []*graph.Value {
+	var list []*graph.Value
+	for i, v := range next {
+		if v != old[i] {
+			list = append(list, v)
+		}
+	}
+	return list
 }
 
 // finite is a bool scalar: all entries of all values are finite. Each failure is counted.
@@ -354,8 +381,8 @@ func sumInts(b *op.Builder, vs []*graph.Value) *graph.Value {
 	return s
 }
 
-// direct emits the directions of a block's parameters and tags them.
-func (e *engine) direct(lv *live) {
+// directions are those of a block's parameters.
+func (e *engine) directions(lv *live) []*graph.Value {
 	grads := make([]*graph.Value, len(lv.params))
 	for i, p := range lv.params {
 		grads[i] = e.grads[p.Value]
@@ -366,7 +393,12 @@ func (e *engine) direct(lv *live) {
 			grads[i] = e.firstMoment(p, grads[i], lv.moment)
 		}
 	}
-	dirs := lv.apply(e.b, grads, e.applied(lv), lv.sols)
+	var dirs []*graph.Value
+	if lv.play != nil {
+		dirs = lv.play(e.b, lv, grads)
+	} else {
+		dirs = lv.apply(e.b, grads, e.applied(lv), lv.sols)
+	}
 	switch {
 	case lv.graft != nil:
 		dirs[0] = e.grafted(e.b, dirs[0], lv.graft.apply(e.b, grads, lv.graft.stats, nil)[0])
@@ -379,6 +411,15 @@ func (e *engine) direct(lv *live) {
 		for i, d := range dirs {
 			dirs[i] = e.b.Where(e.finite(e.b, d), d, e.b.Float(e.elem, 0))
 		}
+	}
+	return dirs
+}
+
+// direct tags the directions of a block's parameters.
+func (e *engine) direct(lv *live) {
+	dirs := lv.dirs
+	if dirs == nil {
+		dirs = e.directions(lv)
 	}
 	for i, p := range lv.params {
 		attrs := []graph.Attr{graph.S("of", p.Name())}

@@ -78,13 +78,16 @@ func (e *engine) moving(b *op.Builder, old, x *graph.Value, beta float64) *graph
 }
 
 // lrScale is the factor on a direction with singular values of 1, for a layer of o outputs and i inputs: keller keeps the
-// root-mean-square change of the outputs, moonlight gives the direction the root-mean-square entry 0.2 of AdamW's.
+// root-mean-square change of the outputs, moonlight gives the direction the root-mean-square entry 0.2 of AdamW's; sides is for
+// directions of signs (Frans et al. 2025).
 func lrScale(kind string, o, i int64) float64 {
 	switch kind {
 	case "keller":
 		return math.Sqrt(math.Max(1, float64(o)/float64(i)))
 	case "moonlight":
 		return 0.2 * math.Sqrt(float64(max(o, i)))
+	case "sides":
+		return 2 / float64(o+i)
 	}
 	return 1
 }

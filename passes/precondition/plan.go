@@ -23,6 +23,7 @@ var representations = []representation{
 	{"kf_io", "lie_sgd", lieBlocks},
 	{"kf_io", "", kronBlocks},
 	{"kf_dim", "", tensorBlocks},
+	{"kfe_dim", "", basisBlocks},
 	{"matrix", "", matrixBlocks},
 	{"diag", "", elementBlocks},
 }

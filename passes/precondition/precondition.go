@@ -35,6 +35,7 @@ type block struct {
 	roots  []int    // orders p of the inverse roots A^(-1/p) that solve takes
 	graft  *block   // the block whose direction gives the norm, or nil
 	guard  bool     // a direction that is not finite makes no step
+	lag    bool     // directions come before this step's statistics and solutions
 	texts  []string // further functions that it calls
 
 	debiased bool    // apply takes statistics divided by their weight
@@ -50,6 +51,13 @@ type block struct {
 	renew func(b *op.Builder, stats, sols []*graph.Value) []*graph.Value
 	// apply gives a direction per parameter from its gradients and this step's statistics and solutions.
 	apply func(b *op.Builder, grads, stats, sols []*graph.Value) []*graph.Value
+
+	// prepare, if set, makes what renew and play share, before any of them.
+	prepare func()
+	// observe and play, if set, are fresh and apply for blocks whose statistics depend on their solutions, or whose directions
+	// change what is kept (play writes to lv.sols).
+	observe func(b *op.Builder, lv *live) []*graph.Value
+	play    func(b *op.Builder, lv *live, grads []*graph.Value) []*graph.Value
 }
 
 // names lists the names of the block's parameters.
@@ -88,11 +96,11 @@ type shared struct {
 	step       *graph.Value
 	captures   map[string]*captured // by block name (first layer)
 	quantities map[quantity][][]*graph.Value
-	ticks      map[string]*graph.Value  // clocks by interval
-	sizes      map[string]int64         // of symbolic dimensions, where the batch size is known
-	starts     int                      // power iterations so far
-	biases     map[float64]*graph.Value // by beta: 1 - beta^t
-	guards     []*graph.Value           // int64 scalars: failures of this step
+	ticks      map[string]*graph.Value // clocks by interval
+	sizes      map[string]int64        // of symbolic dimensions, where the batch size is known
+	starts     int                     // power iterations so far
+	biases     map[biasOf]*graph.Value // 1 - beta^t
+	guards     []*graph.Value          // int64 scalars: failures of this step
 }
 
 // quantity names what Capture tags hold of a parameter; its values are listed by draw.
@@ -111,7 +119,7 @@ func Run(c *pass.Ctx, m *graph.Model) error {
 	if err != nil {
 		return err
 	}
-	s := &shared{c: c, b: op.NewBuilder(m, m.Graph), elem: pass.FloatElem(m.Graph), sizes: pass.Sizes(m.Graph, c.Options), ticks: map[string]*graph.Value{}, biases: map[float64]*graph.Value{}}
+	s := &shared{c: c, b: op.NewBuilder(m, m.Graph), elem: pass.FloatElem(m.Graph), sizes: pass.Sizes(m.Graph, c.Options), ticks: map[string]*graph.Value{}, biases: map[biasOf]*graph.Value{}}
 	s.collect(m.Graph)
 	var engines []*engine
 	var blocks []*block

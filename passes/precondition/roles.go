@@ -7,8 +7,9 @@ import (
 
 // role is what the layers that use a weight say about it.
 type role struct {
-	exempt  string // why it is no hidden matrix: it is an embedding's or the head's; else ""
-	swapped bool   // its first dimension runs over inputs
+	embedding, head bool
+	exempt          string // why it is no hidden matrix: it is an embedding's or the head's; else ""
+	swapped         bool   // its first dimension runs over inputs
 }
 
 // rolesOf finds the roles of weights.
@@ -21,9 +22,9 @@ func rolesOf(g *graph.Graph) map[*graph.Value]role {
 		r := roles[l.W]
 		switch {
 		case l.Kind == graph.LayerEmbedding:
-			r.exempt = "an embedding"
+			r.embedding, r.exempt = true, "an embedding"
 		case head[l.W] && r.exempt == "":
-			r.exempt = "the head: " + l.Name + " makes the logits"
+			r.head, r.exempt = true, "the head: "+l.Name+" makes the logits"
 		}
 		r.swapped = l.Kind == graph.LayerConvT || l.Kind == graph.LayerLinear && l.Node.Str("layout", "oi") == "io"
 		roles[l.W] = r

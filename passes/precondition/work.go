@@ -22,6 +22,8 @@ var solverWorks = []solverWork{
 	{"Cholesky", func(_ *graph.Node, n, _ float64) float64 { return 2 * cube(n) / 3 }}, // and the inverse of the factor
 	{"CholeskyInverse", func(_ *graph.Node, n, _ float64) float64 { return cube(n) }},
 	{"UpperInverse", func(_ *graph.Node, n, _ float64) float64 { return cube(n) / 3 }},
+	{"LieStep", func(_ *graph.Node, n, _ float64) float64 { return 2 * cube(n) }},
+	{"InverseFreeStep", func(_ *graph.Node, n, _ float64) float64 { return 6 * cube(n) }},
 	{"PowerIteration", func(call *graph.Node, n, _ float64) float64 { return 2 * n * n * float64(call.Int("iterations", 1)) }},
 	{"Polar", polarFlops},
 	{"SymmetricEigen", func(_ *graph.Node, n, _ float64) float64 { return 9 * cube(n) }},

@@ -82,6 +82,7 @@ type updater struct {
 	label  string // of the record
 	elem   graph.Elem
 	klClip float64
+	weight *graph.Value // of the newest parameters in their average
 }
 
 // hyper is the scalar input of that name; records other than the default have inputs of their own.
@@ -121,8 +122,26 @@ func (u *updater) run(dirs []direction) {
 		if u.rec.WeightDecay != 0 && u.rec.Decay == "decoupled" {
 			w = b.Mul(w, b.Sub(b.Float(u.elem, 1), b.Mul(rate, u.decay())))
 		}
-		pass.Next(b, d.param, b.Sub(w, b.Mul(v, rate)))
+		next := b.Sub(w, b.Mul(v, rate))
+		if u.rec.Average != 0 {
+			u.average(d, next)
+		}
+		pass.Next(b, d.param, next)
 	}
+}
+
+// average follows the parameter by A <- A + w (W - A) with w = (1-rho)/(1-rho^t) for the t-th step: that is its moving
+// average with decay rho, debiased. Evaluation and export take it for the parameter.
+func (u *updater) average(d direction, next *graph.Value) {
+	b := u.b
+	if u.weight == nil {
+		one, rho := b.Float(graph.Float64, 1), b.Float(graph.Float64, u.rec.Average)
+		t := b.Cast(b.Add(pass.Step(b), b.Int(1)), graph.Float64)
+		u.weight = b.Cast(b.Div(b.Sub(one, rho), b.Sub(one, b.Op("Pow", []*graph.Value{rho, t}))), u.elem)
+	}
+	shape, _ := d.param.Type.Static()
+	old := pass.State(b, pass.StateSpec{Name: "asdl/" + d.name + "/average", Kind: "average", Of: d.name, Elem: u.elem, Shape: shape, Init: "zeros"})
+	pass.Next(b, old, b.Add(old, b.Mul(b.Sub(next, old), u.weight)))
 }
 
 func (u *updater) decay() *graph.Value {

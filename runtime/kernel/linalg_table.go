@@ -11,5 +11,7 @@ var linalgTable = []Row{
 	{Domain: graph.Asdl, Op: "Polar", Elems: floats, Note: "portable", Make: byFloat(makePolar[float32], makePolar[float64])},
 	{Domain: graph.Asdl, Op: "EigenBasis", Elems: floats, Note: "portable", Make: byFloat(makeEigenBasis[float32], makeEigenBasis[float64])},
 	{Domain: graph.Asdl, Op: "UpperInverse", Elems: floats, Note: "portable", Make: byFloat(makeUpperInverse[float32], makeUpperInverse[float64])},
+	{Domain: graph.Asdl, Op: "LieStep", Elems: floats, Note: "portable", Make: byFloat(makeLieStep[float32], makeLieStep[float64])},
+	{Domain: graph.Asdl, Op: "InverseFreeStep", Elems: floats, Note: "portable", Make: byFloat(makeInverseFree[float32], makeInverseFree[float64])},
 	{Domain: graph.Asdl, Op: "PowerIteration", Elems: floats, Note: "portable", Make: byFloat(makePowerIteration[float32], makePowerIteration[float64])},
 }

@@ -28,12 +28,12 @@ test: check
 
 check:
 	$(GO) vet ./...
-	$(GO) vet -tags interop ./cmd/asdlc ./models ./passes/precondition
+	$(GO) vet -tags interop ./cmd/asdlc ./models ./passes/autodiff ./passes/precondition
 	@bad=$$(gofmt -s -l cmd graph models passes runtime testdata); test -z "$$bad" || { echo "run gofmt -s -w on:"; echo "$$bad"; exit 1; }
 
 # Step graphs in stock onnxruntime against the Go runtime, step by step.
 interop: venv
-	ASDLC_PYTHON=$(CURDIR)/$(VENV)/bin/python $(GO) test -tags interop -count=1 -timeout 60m -v -run Interop ./cmd/asdlc ./models ./passes/precondition
+	ASDLC_PYTHON=$(CURDIR)/$(VENV)/bin/python $(GO) test -tags interop -count=1 -timeout 60m -v -run Interop ./cmd/asdlc ./models ./passes/autodiff ./passes/precondition
 
 # The local environment of the interop suite.
 venv:
@@ -43,9 +43,10 @@ venv:
 torch: venv
 	$(VENV)/bin/python -m pip install --disable-pip-version-check -r testdata/interop/requirements-torch.txt
 
-# ONNX backend node tests, whole models and the operator tables.
+# ONNX backend node tests, whole models and the operator tables; every model trained with every method.
 conformance:
 	$(GO) test -count=1 -v -run 'Node|Symbolic|Standard|Models' ./graph/op ./runtime ./runtime/kernel
+	ASDLC_FULL=1 $(GO) test -count=1 -v -timeout 90m -run Conformance ./cmd/asdlc
 
 bench:
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...

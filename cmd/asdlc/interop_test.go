@@ -3,10 +3,8 @@
 package main
 
 import (
-	"encoding/json"
 	"fmt"
 	"maps"
-	"math"
 	"math/rand/v2"
 	"os"
 	"os/exec"
@@ -16,9 +14,9 @@ import (
 	"sync"
 	"testing"
 
-	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/graph/graphtest"
 	"github.com/asdlc/asdlc/graph/onnx"
+	"github.com/asdlc/asdlc/passes/method"
 	"github.com/asdlc/asdlc/runtime/data"
 )
 
@@ -37,12 +35,11 @@ import (
 // network without kinks, at most a tenth of the numbers may need that. Free runs of a network with kinks have parted on
 // the first step on which more than a quarter of the numbers need it, and are compared no further.
 //
-// Left out are the states of parameters whose gradient is zero in exact arithmetic, such as a bias right before a
-// normalisation: it is rounding noise, and methods that divide by its size turn noise into steps of full length. Such
-// parameters are found by a float64 run; the loss does not depend on them.
+// Left out are the entries of parameters, and of their state, whose gradient is zero in exact arithmetic, such as a bias
+// right before a normalisation or of attention's keys: it is rounding noise, and methods that divide by its size turn noise
+// into steps of full length. They are found by a float64 run; the loss does not depend on them.
 const (
 	interopSteps = 50
-	interopBatch = 16
 	lossTol      = 1e-5 // relative
 	stateTol     = 1e-4 // relative to the largest entry of the tensor
 	// rootTol is for inverse roots. Their ridge is 1e-6 of the statistic's norm, and float32 rounds the statistic by 6e-8 of
@@ -112,6 +109,26 @@ func TestInteropNew(t *testing.T) {
 	}
 }
 
+// TestInteropConformance follows the pairs of the conformance suite that are not refused: by default a diagonal of the
+// networks and the files, with ASDLC_FULL=1 all of them.
+func TestInteropConformance(t *testing.T) {
+	list := append(networks(t), files(t)...)
+	for _, p := range pairs(list, method.Names()) {
+		if refusal(p) != "" {
+			continue
+		}
+		t.Run(p.name+"/"+p.method, func(t *testing.T) {
+			t.Parallel()
+			path := filepath.Join(t.TempDir(), "model.onnx")
+			if err := onnx.Write(path, p.load(t), onnx.WriteOptions{}); err != nil {
+				t.Fatal(err)
+			}
+			rec, _ := method.Lookup(p.method)
+			follow(t, interopCase{model: path, args: []string{"-m", p.method}, lr: conformanceLR * float32(rec.Update.LR), steps: conformanceSteps, short: true})
+		})
+	}
+}
+
 // TestInteropOptions follows the forms of a step graph that options select.
 func TestInteropOptions(t *testing.T) {
 	kfac, shampoo := []string{"-m", "kfac"}, []string{"-m", "shampoo"}
@@ -164,11 +181,16 @@ type interopCase struct {
 	model string
 	args  []string // of asdlc instrument
 	lr    float32
+	steps int  // interopSteps if 0
+	short bool // only the synchronised run, and small batches
 }
 
 // follow compiles the case and compares the runtimes.
 func follow(t *testing.T, c interopCase) {
 	t.Helper()
+	if c.steps == 0 {
+		c.steps = interopSteps
+	}
 	python := os.Getenv("ASDLC_PYTHON")
 	if python == "" {
 		t.Fatal("ASDLC_PYTHON is not set: use make interop")
@@ -177,9 +199,12 @@ func follow(t *testing.T, c interopCase) {
 	file := func(name string) string { return filepath.Join(dir, name) }
 	instrument := append([]string{"instrument", c.model, "--outputs", "grad", "-o"}, file("step.onnx"))
 	asdlc(t, exitOK, append(instrument, c.args...)...)
-	step := readStepFile(t, file("step.onnx"))
+	step := readStepFile(t, file("step.onnx"), c.steps)
+	if c.short {
+		step.batch = conformanceBatch
+	}
 
-	feeds := interopFeeds(step, c.lr)
+	feeds := step.feeds(c.lr)
 	writeArrays(t, file("feeds.npz"), feeds)
 	// Go runs the graph without --split, onnxruntime the set of them
 	whole := file("step.onnx")
@@ -188,7 +213,7 @@ func follow(t *testing.T, c interopCase) {
 		instrument[len(instrument)-1] = whole
 		asdlc(t, exitOK, append(instrument, slices.DeleteFunc(slices.Clone(c.args), func(a string) bool { return a == "--split" })...)...)
 	}
-	asdlc(t, exitOK, "run", whole, "--feeds", file("feeds.npz"), "--steps", fmt.Sprint(interopSteps), "--every", "-o", file("go.npz"))
+	asdlc(t, exitOK, "run", whole, "--feeds", file("feeds.npz"), "--steps", fmt.Sprint(c.steps), "--every", "-o", file("go.npz"))
 	got := readArrays(t, file("go.npz"))
 	asdlc(t, exitOK, "run", whole, "--feeds", file("feeds.npz"), "--steps", "5", "--every", "--dtype", "float64", "-o", file("go64.npz"))
 	still := noGradient(t, readArrays(t, file("go64.npz")))
@@ -199,8 +224,12 @@ func follow(t *testing.T, c interopCase) {
 	if !slices.Contains(c.args, "--embed") {
 		args = append(args, file("step.init.onnx"))
 	}
-	args = append(args, "--steps", fmt.Sprint(interopSteps), "--check",
-		"--feeds", file("feeds.npz"), file("sync.npz"), "--out", file("ort_free.npz"), file("ort_sync.npz"))
+	args = append(args, "--steps", fmt.Sprint(c.steps), "--check")
+	if c.short {
+		args = append(args, "--feeds", file("sync.npz"), "--out", file("ort_sync.npz"))
+	} else {
+		args = append(args, "--feeds", file("feeds.npz"), file("sync.npz"), "--out", file("ort_free.npz"), file("ort_sync.npz"))
+	}
 	if out, err := exec.Command(python, args...).CombinedOutput(); err != nil {
 		t.Fatalf("onnxruntime: %v\n%s", err, tail(out, 2000))
 	}
@@ -213,24 +242,17 @@ func follow(t *testing.T, c interopCase) {
 			var runs []map[string]*data.Array
 			for range perturbedRuns {
 				writeArrays(t, file("near.npz"), step.perturb(rng, start, feeds))
-				asdlc(t, exitOK, "run", whole, "--feeds", file("near.npz"), "--steps", fmt.Sprint(interopSteps), "--every", "-f", "-o", file("go_near.npz"))
+				asdlc(t, exitOK, "run", whole, "--feeds", file("near.npz"), "--steps", fmt.Sprint(c.steps), "--every", "-f", "-o", file("go_near.npz"))
 				runs = append(runs, readArrays(t, file("go_near.npz")))
 			}
 			return runs
 		})
 	}
-	reference{step, got, still, near(synced), false}.compare(t, "synchronised", readArrays(t, file("ort_sync.npz")))
-	reference{step, got, still, near(feeds), hasKinks(step.model)}.compare(t, "free", readArrays(t, file("ort_free.npz")))
-}
-
-// hasKinks reports whether a step graph has operators with a jump in their derivative.
-func hasKinks(m *graph.Model) bool {
-	for n := range m.Graph.All() {
-		if slices.Contains([]string{"Relu", "MaxPool", "LeakyRelu", "PRelu", "ThresholdedRelu", "Clip", "HardSigmoid"}, n.Op) {
-			return true
-		}
+	kinks := hasKinks(step.model)
+	reference{step, got, still, near(synced), false, c.short && kinks}.compare(t, "synchronised", readArrays(t, file("ort_sync.npz")))
+	if !c.short {
+		reference{step, got, still, near(feeds), kinks, false}.compare(t, "free", readArrays(t, file("ort_free.npz")))
 	}
-	return false
 }
 
 // initialArrays is the initial state of a step graph.
@@ -241,172 +263,6 @@ func initialArrays(t *testing.T, step string) map[string]*data.Array {
 	return readArrays(t, out)
 }
 
-// reference is what the Go runtime computed, and how well it is determined.
-type reference struct {
-	step   *stepFile
-	arrays map[string]*data.Array
-	still  map[string]bool                 // parameters without a gradient
-	near   func() []map[string]*data.Array // what Go computes from perturbed parameters and inputs
-	parts  bool                            // runs may part
-}
-
-// compare checks every output of every step of a run in onnxruntime, and reports the first step on which some are off.
-func (r reference) compare(t *testing.T, run string, ort map[string]*data.Array) {
-	t.Helper()
-	of := map[string]string{}
-	for _, s := range r.step.state {
-		of[s.Out] = s.Of
-	}
-	compared, sensitive, first, reported := 0, 0, -1, 0
-	for k := 0; k < interopSteps && reported == 0; k++ {
-		comparedBefore, sensitiveBefore := compared, sensitive
-		var misfits []string
-		for _, o := range r.step.outputs {
-			_, param, _ := strings.Cut(o.Name, "/") // of grad/PARAM and precond/PARAM
-			if r.still[of[o.Name]] || r.still[param] {
-				continue
-			}
-			key := fmt.Sprintf("%s@%d", o.Name, k)
-			got, want := ort[key], r.arrays[key]
-			if got == nil && want != nil && o.Role == "next" { // a step graph of --split returns what it changed
-				continue
-			}
-			if got == nil || want == nil || got.Elem() != want.Elem() {
-				t.Fatalf("%s run: %s is %v in onnxruntime and %v in Go", run, key, got, want)
-			}
-			tol := stateTol
-			switch {
-			case o.Role == "loss":
-				tol = lossTol
-			case strings.Contains(o.Name, "/root"):
-				tol = rootTol
-			}
-			compared++
-			e := arrayError(got, want)
-			if e <= tol {
-				continue
-			}
-			sensitive++
-			if first < 0 {
-				first = k
-			}
-			if tol = max(tol, sensitivitySlack*r.sensitivity(key)); !(e <= tol) {
-				misfits = append(misfits, fmt.Sprintf("%s differs by %.2g of its largest entry, want at most %.2g", o.Name, e, tol))
-			}
-		}
-		if here := sensitive - sensitiveBefore; r.parts && here > (compared-comparedBefore)/4 {
-			t.Logf("%s run: parts at step %d", run, k)
-			sensitive = sensitiveBefore
-			break
-		}
-		for _, m := range misfits {
-			if reported++; reported <= 8 {
-				t.Errorf("%s run, step %d: %s", run, k, m)
-			}
-		}
-	}
-	if sensitive > 0 {
-		t.Logf("%s run: from step %d on, %d of %d numbers are off by more than the plain tolerance, within their sensitivity", run, first, sensitive, compared)
-	}
-	if compared == 0 || sensitive > compared/10 && !r.parts {
-		t.Errorf("%s run: %d of %d numbers needed their sensitivity to agree", run, sensitive, compared)
-	}
-}
-
-// sensitivity is by how much an output of Go changes under perturbed inputs, relative to its largest entry.
-func (r reference) sensitivity(key string) float64 {
-	s := 0.0
-	for _, near := range r.near() {
-		s = max(s, arrayError(near[key], r.arrays[key]))
-	}
-	return s
-}
-
-// arrayError is the largest difference over the largest entry of want; +Inf where shapes differ or a number is not finite.
-func arrayError(got, want *data.Array) float64 {
-	if !slices.Equal(got.Shape, want.Shape) {
-		return math.Inf(1)
-	}
-	a, b := arrayFloats(got), arrayFloats(want)
-	worst, largest := 0.0, 0.0
-	for i := range b {
-		d := math.Abs(a[i] - b[i])
-		if math.IsNaN(d) || math.IsInf(b[i], 0) {
-			return math.Inf(1)
-		}
-		worst, largest = max(worst, d), max(largest, math.Abs(b[i]))
-	}
-	if worst == 0 {
-		return 0
-	}
-	return worst / largest
-}
-
-// noGradient finds the parameters whose gradient is zero in exact arithmetic: in float64 it is below 1e-12 of the largest
-// gradient on every step.
-func noGradient(t *testing.T, wide map[string]*data.Array) map[string]bool {
-	t.Helper()
-	largest, all := map[string]float64{}, 0.0
-	for name, a := range wide {
-		base, _, _ := stepName(name)
-		if p, ok := strings.CutPrefix(base, "grad/"); ok {
-			for _, x := range arrayFloats(a) {
-				largest[p] = max(largest[p], math.Abs(x))
-			}
-			all = max(all, largest[p])
-		}
-	}
-	still := map[string]bool{}
-	for p, g := range largest {
-		if g < 1e-12*all {
-			still[p] = true
-		}
-	}
-	if len(largest) == 0 || len(still) > len(largest)/2 {
-		t.Fatalf("%d of %d gradients are zero", len(still), len(largest))
-	}
-	return still
-}
-
-// stepFile is what the metadata of a step graph says.
-type stepFile struct {
-	inputs []struct {
-		Name, Role, Type string
-		Classes          int64
-	}
-	outputs []struct{ Name, Role string }
-	state   []struct{ In, Out, Kind, Of string }
-	model   *graph.Model
-}
-
-func readStepFile(t *testing.T, path string) *stepFile {
-	t.Helper()
-	m, err := onnx.Read(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	s := &stepFile{model: m}
-	for key, into := range map[string]any{"asdl.inputs": &s.inputs, "asdl.outputs": &s.outputs, "asdl.state": &s.state} {
-		if err := json.Unmarshal([]byte(m.Metadata[key]), into); err != nil {
-			t.Fatalf("%s of %s: %v", key, path, err)
-		}
-	}
-	return s
-}
-
-// withStates is feeds with the state that a run had before each step but the first.
-func (s *stepFile) withStates(feeds, run map[string]*data.Array) map[string]*data.Array {
-	out := maps.Clone(feeds)
-	for _, e := range s.state {
-		for k := 1; k < interopSteps; k++ {
-			if a := run[fmt.Sprintf("%s@%d", e.Out, k-1)]; a != nil {
-				out[fmt.Sprintf("%s@%d", e.In, k)] = a
-			}
-		}
-	}
-	return out
-}
-
 // perturb multiplies the floating-point model inputs, and the parameters in start and in feeds, by 1 + perturbation times
 // standard normals.
 func (s *stepFile) perturb(rng *rand.Rand, start, feeds map[string]*data.Array) map[string]*data.Array {
@@ -415,8 +271,8 @@ func (s *stepFile) perturb(rng *rand.Rand, start, feeds map[string]*data.Array) 
 		if in.Role != "model" && in.Role != "param" {
 			continue
 		}
-		for k := range interopSteps {
-			key := fmt.Sprintf("%s@%d", in.Name, k)
+		for k := range s.steps {
+			key := at(in.Name, k)
 			a := feeds[key]
 			if k == 0 && in.Role == "param" {
 				a = start[in.Name]
@@ -432,81 +288,6 @@ func (s *stepFile) perturb(rng *rand.Rand, start, feeds map[string]*data.Array) 
 				out[key] = &data.Array{Shape: a.Shape, Data: near}
 			}
 		}
-	}
-	return out
-}
-
-// interopFeeds makes a batch and noise for every step, the learning rate and a seed.
-func interopFeeds(s *stepFile, lr float32) map[string]*data.Array {
-	rng := rand.New(rand.NewPCG(1, 2))
-	feeds := map[string]*data.Array{}
-	classes := int64(10)
-	for _, in := range s.inputs {
-		if in.Classes > 0 {
-			classes = in.Classes
-		}
-	}
-	for _, in := range s.inputs {
-		v := s.model.Graph.Find(in.Name)
-		switch in.Role {
-		case "model", "target", "noise":
-			for k := range interopSteps {
-				feeds[fmt.Sprintf("%s@%d", in.Name, k)] = randomArray(rng, v.Type, classes)
-			}
-		case "seed":
-			feeds[in.Name] = &data.Array{Data: []int64{7}}
-		case "hyper":
-			if in.Name == "lr" {
-				feeds[in.Name] = &data.Array{Data: []float32{lr}}
-			}
-		}
-	}
-	return feeds
-}
-
-// randomArray draws standard normals, or labels; sizes that are not known are the batch.
-func randomArray(rng *rand.Rand, typ graph.Type, classes int64) *data.Array {
-	a := &data.Array{}
-	n := 1
-	for _, d := range typ.Dims {
-		size, ok := d.Size()
-		if !ok {
-			size = interopBatch
-		}
-		a.Shape = append(a.Shape, int(size))
-		n *= int(size)
-	}
-	if typ.Elem == graph.Int64 {
-		labels := make([]int64, n)
-		for i := range labels {
-			labels[i] = rng.Int64N(classes)
-		}
-		a.Data = labels
-		return a
-	}
-	normals := make([]float32, n)
-	for i := range normals {
-		normals[i] = float32(rng.NormFloat64())
-	}
-	a.Data = normals
-	return a
-}
-
-func arrayFloats(a *data.Array) []float64 {
-	var out []float64
-	switch d := a.Data.(type) {
-	case []float32:
-		for _, x := range d {
-			out = append(out, float64(x))
-		}
-	case []float64:
-		out = d
-	case []int64:
-		for _, x := range d {
-			out = append(out, float64(x))
-		}
-	default:
-		panic(fmt.Sprintf("BUG: output of type %T", d))
 	}
 	return out
 }

@@ -374,10 +374,9 @@ func (s *spec) runOpen(t *testing.T) {
 // runSingle checks the float32 form of the spec against the float64 one.
 func (s *spec) runSingle(t *testing.T) {
 	double := s.problem(t)
-	single := double.copy()
-	text := strings.NewReplacer("double", "float", "to: int = 11", "to: int = 1").Replace(s.text())
-	single.model = graphtest.MustParse(t, text)
-	if err := op.InferGraph(single.model); err != nil {
+	narrow := double.copy()
+	narrow.model = graphtest.MustParse(t, single(s.text()))
+	if err := op.InferGraph(narrow.model); err != nil {
 		t.Fatal(err)
 	}
 	for what, f := range map[string]func(*problem) *problem{
@@ -391,8 +390,8 @@ func (s *spec) runSingle(t *testing.T) {
 		}
 		d := f(double)
 		want := d.along(nil, 0)
-		single.feeds = toSingle(double.feeds)
-		e := f(single)
+		narrow.feeds = toSingle(double.feeds)
+		e := f(narrow)
 		e.feeds = toSingle(d.feeds)
 		for name, v := range evaluate(t, e.model, e.feeds) {
 			if v.Elem == graph.Float32 && want[name] != nil {
@@ -401,6 +400,11 @@ func (s *spec) runSingle(t *testing.T) {
 			}
 		}
 	}
+}
+
+// single is the text of a model in single precision.
+func single(text string) string {
+	return strings.NewReplacer("double", "float", "to: int = 11", "to: int = 1").Replace(text)
 }
 
 // like is t in the type's precision.

@@ -10,8 +10,8 @@ func gatherRules() []Rule {
 		{Op: "Gather", Kind: Linear, Diff: only0, VJP: vjpGather},
 		{Op: "GatherElements", Kind: Linear, Diff: only0, VJP: vjpGatherElements},
 		{Op: "GatherND", Kind: Linear, Diff: only0, VJP: vjpGatherND},
-		{Op: "ScatterElements", Kind: Linear, Diff: only0 | 1<<2, VJP: vjpScatterElements, JVP: jvpScatter},
-		{Op: "ScatterND", Kind: Linear, Diff: only0 | 1<<2, VJP: vjpScatterND, JVP: jvpScatter},
+		{Op: "ScatterElements", Kind: Smooth, Diff: only0 | 1<<2, VJP: vjpScatter, JVP: jvpScatter},
+		{Op: "ScatterND", Kind: Smooth, Diff: only0 | 1<<2, VJP: vjpScatter, JVP: jvpScatter},
 		{Op: "TensorScatter", Kind: Linear, Diff: first2, VJP: vjpTensorScatter},
 		{Op: "TopK", Kind: Smooth, Diff: only0, VJP: vjpTopK, JVP: jvpTopK},
 		{Op: "OneHot", Kind: Linear, Diff: 1 << 2, VJP: pullOf(oneHot), JVP: pushOf(oneHot)},
@@ -117,55 +117,6 @@ func (c *Call) batchIndices(batch int) *graph.Value {
 		parts = append(parts, c.Expand(c.Reshape(c.positions(indices, i), line...), c.shape(shape...)))
 	}
 	return c.Concat(int64(rank-1), append(parts, indices)...)
-}
-
-// reduction is the reduction of a Scatter node; ok is false if it has no rule (the node was reported).
-func (c *Call) reduction() (kind string, ok bool) {
-	kind = c.N.Str("reduction", "none")
-	if kind != "none" && kind != "add" {
-		c.unsupported("reduction %q has no derivative rule; use add or none", kind)
-		return kind, false
-	}
-	return kind, true
-}
-
-func vjpScatterElements(c *Call) []*graph.Value {
-	kind, ok := c.reduction()
-	if !ok {
-		return nil
-	}
-	g, indices, at := c.d(0), c.In(1), graph.I("axis", c.N.Int("axis", 0))
-	ct := []*graph.Value{g, nil, nil}
-	if kind == "none" && c.wants(0) {
-		ct[0] = c.Op("ScatterElements", []*graph.Value{g, indices, c.ZerosLike(c.In(2))}, at)
-	}
-	if c.wants(2) {
-		ct[2] = c.Op("GatherElements", []*graph.Value{g, indices}, at)
-	}
-	return ct
-}
-
-func vjpScatterND(c *Call) []*graph.Value {
-	kind, ok := c.reduction()
-	if !ok {
-		return nil
-	}
-	g, indices := c.d(0), c.In(1)
-	ct := []*graph.Value{g, nil, nil}
-	if kind == "none" && c.wants(0) {
-		ct[0] = c.Op("ScatterND", []*graph.Value{g, indices, c.ZerosLike(c.In(2))})
-	}
-	if c.wants(2) {
-		ct[2] = c.Op("GatherND", []*graph.Value{g, indices})
-	}
-	return ct
-}
-
-func jvpScatter(c *Call) []*graph.Value {
-	if _, ok := c.reduction(); !ok {
-		return nil
-	}
-	return c.jvpLinear()
 }
 
 // vjpTensorScatter clears g where it was overwritten, and picks for the update what was written there.

@@ -8,7 +8,7 @@ import (
 func lossRules() []Rule {
 	return []Rule{
 		{Op: "SoftmaxCrossEntropyLoss", Kind: Smooth, Diff: only0 | 1<<2, VJP: vjpCrossEntropy, JVP: jvpCrossEntropy},
-		{Op: "NegativeLogLikelihoodLoss", Kind: Linear, Diff: only0 | 1<<2, VJP: vjpNLL, JVP: jvpNLL},
+		{Op: "NegativeLogLikelihoodLoss", Kind: Smooth, Diff: only0 | 1<<2, VJP: vjpNLL, JVP: jvpNLL},
 	}
 }
 
@@ -25,10 +25,6 @@ func (c *Call) labels() (labelled, bool) {
 	var l labelled
 	if x.Type.Rank() < 2 {
 		c.unsupported("the rank of %s is not known; fix the input shapes of the model", x)
-		return l, false
-	}
-	if c.wants(2) {
-		c.unsupported("the class weights %s are a constant to this derivative; take them off the path from the parameters", c.In(2))
 		return l, false
 	}
 	elem := x.Type.Elem
@@ -111,8 +107,30 @@ func (c *Call) reduceRows(l labelled, t *graph.Value) *graph.Value {
 	return t
 }
 
+// weightedLoss writes a loss whose class weights are to be differentiated: -weight of the label times its log-probability,
+// summed, and for the mean over the sum of these weights.
+func weightedLoss(c *Call) []*graph.Value {
+	outs := make([]*graph.Value, len(c.N.Outputs()))
+	l, ok := c.labels()
+	if !ok {
+		return outs
+	}
+	logp := c.In(0)
+	if c.N.Op == "SoftmaxCrossEntropyLoss" {
+		logp = c.Op("LogSoftmax", []*graph.Value{logp}, graph.I("axis", 1))
+		if c.Out(1) != nil {
+			outs[1] = logp
+		}
+	}
+	outs[0] = c.Neg(c.reduceRows(l, c.Mul(l.onehot, logp)))
+	return outs
+}
+
 // vjpCrossEntropy is (softmax - onehot) g, and that of the log-probabilities.
 func vjpCrossEntropy(c *Call) []*graph.Value {
+	if c.wants(2) {
+		return pullOf(weightedLoss)(c)
+	}
 	l, ok := c.labels()
 	if !ok {
 		return nil
@@ -132,6 +150,9 @@ func vjpCrossEntropy(c *Call) []*graph.Value {
 func (c *Call) logProb() *graph.Value { return c.extraOutput(1, "log_prob", c.In(0).Type) }
 
 func jvpCrossEntropy(c *Call) []*graph.Value {
+	if c.d(2) != nil {
+		return pushOf(weightedLoss)(c)
+	}
 	l, ok := c.labels()
 	if !ok {
 		return nil
@@ -146,6 +167,9 @@ func jvpCrossEntropy(c *Call) []*graph.Value {
 
 // vjpNLL is -onehot g.
 func vjpNLL(c *Call) []*graph.Value {
+	if c.wants(2) {
+		return pullOf(weightedLoss)(c)
+	}
 	l, ok := c.labels()
 	if !ok {
 		return nil
@@ -154,6 +178,9 @@ func vjpNLL(c *Call) []*graph.Value {
 }
 
 func jvpNLL(c *Call) []*graph.Value {
+	if c.d(2) != nil {
+		return pushOf(weightedLoss)(c)
+	}
 	l, ok := c.labels()
 	if !ok {
 		return nil

@@ -76,6 +76,10 @@ var nnSpecs = []spec{
 	{op: "SoftmaxCrossEntropyLoss", name: "weights", sig: "(double[4,3] x) => (z, p) <int64[4] t = {0, 2, 1, 2}, double[3] w = {0.5, 1, 2}>", body: "z, p = SoftmaxCrossEntropyLoss<ignore_index: int = 1>(x, t, w)"},
 	{op: "SoftmaxCrossEntropyLoss", name: "sum", sig: "(double[2,3,2] x) => (z) <int64[2,2] t = {0, 2, -1, 2}>", body: `z = SoftmaxCrossEntropyLoss<reduction: string = "sum", ignore_index: int = -1>(x, t)`},
 	{op: "SoftmaxCrossEntropyLoss", name: "rows", sig: "(double[2,3,2] x) => (z) <int64[2,2] t = {0, 2, 1, 2}>", body: `z = SoftmaxCrossEntropyLoss<reduction: string = "none">(x, t)`},
+	{op: "SoftmaxCrossEntropyLoss", name: "class weights", sig: "(double[4,3] x, double[3] w) => (z, p) <int64[4] t = {0, 2, 1, 2}>", body: "z, p = SoftmaxCrossEntropyLoss<ignore_index: int = 1>(x, t, w)", draw: map[string]string{"w": "positive"}},
+	{op: "SoftmaxCrossEntropyLoss", name: "class weights, rows", sig: "(double[2,3,2] x, double[3] w) => (z) <int64[2,2] t = {0, 2, 1, 2}>", body: `z = SoftmaxCrossEntropyLoss<reduction: string = "none">(x, t, w)`, draw: map[string]string{"w": "positive"}},
+	{op: "NegativeLogLikelihoodLoss", name: "class weights", sig: "(double[4,3] x, double[3] w) => (z) <int64[4] t = {0, 2, 1, 2}>", body: "z = NegativeLogLikelihoodLoss(x, t, w)", draw: map[string]string{"w": "positive"}},
+	{op: "NegativeLogLikelihoodLoss", name: "class weights, sum", sig: "(double[2,3,2] x, double[3] w) => (z) <int64[2,2] t = {0, 2, -1, 2}>", body: `z = NegativeLogLikelihoodLoss<reduction: string = "sum", ignore_index: int = -1>(x, t, w)`, draw: map[string]string{"w": "positive"}},
 	{op: "NegativeLogLikelihoodLoss", sig: "(double[4,3] x) => (z) <int64[4] t = {0, 2, 1, 2}, double[3] w = {0.5, 1, 2}>", body: "z = NegativeLogLikelihoodLoss(x, t, w)"},
 	{op: "NegativeLogLikelihoodLoss", name: "rows", sig: "(double[2,3,2] x) => (z) <int64[2,2] t = {0, 2, 1, 2}>", body: `z = NegativeLogLikelihoodLoss<reduction: string = "none", ignore_index: int = 2>(x, t)`},
 }

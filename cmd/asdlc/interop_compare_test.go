@@ -1,0 +1,202 @@
+//go:build interop
+
+package main
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	"slices"
+	"strings"
+	"testing"
+
+	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/runtime/data"
+)
+
+// reference is what the Go runtime computed, and how well it is determined.
+type reference struct {
+	step   *stepFile
+	arrays map[string]*data.Array
+	still  map[string][]bool               // entries of parameters that have no gradient
+	near   func() []map[string]*data.Array // what Go computes from perturbed parameters and inputs
+	parts  bool                            // runs may part
+	// crosses says that on one step of twenty the runtimes may be on two sides of a kink that no perturbed run crosses.
+	crosses bool
+}
+
+// compare checks every output of every step of a run in onnxruntime, and reports the first step on which some are off.
+func (r reference) compare(t *testing.T, run string, ort map[string]*data.Array) {
+	t.Helper()
+	of := map[string]string{}
+	for _, s := range r.step.state {
+		of[s.Out] = s.Of
+	}
+	compared, sensitive, first, reported := 0, 0, -1, 0
+	crossings := 0
+	if r.crosses {
+		crossings = r.step.steps / 20
+	}
+	for k := 0; k < r.step.steps && reported == 0; k++ {
+		comparedBefore, sensitiveBefore := compared, sensitive
+		var misfits []string
+		for _, o := range r.step.outputs {
+			_, param, _ := strings.Cut(o.Name, "/") // of grad/PARAM and precond/PARAM
+			still := r.still[cmp.Or(of[o.Name], param)]
+			if still != nil && !slices.Contains(still, false) {
+				continue
+			}
+			key := at(o.Name, k)
+			got, want := ort[key], r.arrays[key]
+			if got == nil && want != nil && o.Role == "next" { // a step graph of --split returns what it changed
+				continue
+			}
+			if got == nil || want == nil || got.Elem() != want.Elem() {
+				t.Fatalf("%s run: %s is %v in onnxruntime and %v in Go", run, key, got, want)
+			}
+			tol := stateTol
+			switch {
+			case o.Role == "loss":
+				tol = lossTol
+			case strings.Contains(o.Name, "/root"):
+				tol = rootTol
+			}
+			compared++
+			e := arrayError(got, want, still)
+			if e <= tol {
+				continue
+			}
+			sensitive++
+			if first < 0 {
+				first = k
+			}
+			if tol = max(tol, sensitivitySlack*r.sensitivity(key, still)); !(e <= tol) {
+				misfits = append(misfits, fmt.Sprintf("%s differs by %.2g of its largest entry, want at most %.2g", o.Name, e, tol))
+			}
+		}
+		if here := sensitive - sensitiveBefore; r.parts && here > (compared-comparedBefore)/4 {
+			t.Logf("%s run: parts at step %d", run, k)
+			sensitive = sensitiveBefore
+			break
+		}
+		if len(misfits) > 0 && crossings > 0 {
+			crossings--
+			t.Logf("%s run: a kink is crossed at step %d: %s", run, k, misfits[0])
+			sensitive = sensitiveBefore
+			continue
+		}
+		for _, m := range misfits {
+			if reported++; reported <= 8 {
+				t.Errorf("%s run, step %d: %s", run, k, m)
+			}
+		}
+	}
+	if sensitive > 0 {
+		t.Logf("%s run: from step %d on, %d of %d numbers are off by more than the plain tolerance, within their sensitivity", run, first, sensitive, compared)
+	}
+	if compared == 0 || sensitive > compared/10 && !r.parts {
+		t.Errorf("%s run: %d of %d numbers needed their sensitivity to agree", run, sensitive, compared)
+	}
+}
+
+// sensitivity is by how much an output of Go changes under perturbed inputs, relative to its largest entry.
+func (r reference) sensitivity(key string, still []bool) float64 {
+	s := 0.0
+	for _, near := range r.near() {
+		s = max(s, arrayError(near[key], r.arrays[key], still))
+	}
+	return s
+}
+
+// arrayError is the largest difference over the largest entry of want; +Inf where shapes differ or a number is not finite.
+// Entries that are still, of an array of the parameter's size, do not count.
+func arrayError(got, want *data.Array, still []bool) float64 {
+	if !slices.Equal(got.Shape, want.Shape) {
+		return math.Inf(1)
+	}
+	a, b := arrayFloats(got), arrayFloats(want)
+	worst, largest := 0.0, 0.0
+	for i := range b {
+		if len(still) == len(b) && still[i] {
+			continue
+		}
+		d := math.Abs(a[i] - b[i])
+		if math.IsNaN(d) || math.IsInf(b[i], 0) {
+			return math.Inf(1)
+		}
+		worst, largest = max(worst, d), max(largest, math.Abs(b[i]))
+	}
+	if worst == 0 {
+		return 0
+	}
+	return worst / largest
+}
+
+// noGradient finds the parameters whose gradient is zero in exact arithmetic, and the entries of vectors, such as those for
+// the keys in the bias of an attention: in float64 it is below 1e-12 of the largest gradient on every step.
+func noGradient(t *testing.T, wide map[string]*data.Array) map[string][]bool {
+	t.Helper()
+	largest, all, vector := map[string][]float64{}, 0.0, map[string]bool{}
+	for name, a := range wide {
+		base, _, _ := stepName(name)
+		p, ok := strings.CutPrefix(base, "grad/")
+		if !ok {
+			continue
+		}
+		g := arrayFloats(a)
+		if largest[p] == nil {
+			largest[p], vector[p] = make([]float64, len(g)), len(a.Shape) == 1
+		}
+		for i, x := range g {
+			largest[p][i] = max(largest[p][i], math.Abs(x))
+			all = max(all, largest[p][i])
+		}
+	}
+	still, whole := map[string][]bool{}, 0
+	for p, g := range largest {
+		none := make([]bool, len(g))
+		for i, x := range g {
+			none[i] = x < 1e-12*all
+		}
+		entire := !slices.Contains(none, false)
+		if entire || vector[p] {
+			still[p] = none
+		}
+		if entire {
+			whole++
+		}
+	}
+	if len(largest) == 0 || whole > len(largest)/2 {
+		t.Fatalf("%d of %d gradients are zero", whole, len(largest))
+	}
+	return still
+}
+
+// hasKinks reports whether a step graph has operators with a jump in their derivative.
+func hasKinks(m *graph.Model) bool {
+	for n := range m.Graph.All() {
+		if slices.Contains([]string{"Relu", "MaxPool", "LeakyRelu", "PRelu", "ThresholdedRelu", "Clip", "HardSigmoid"}, n.Op) {
+			return true
+		}
+	}
+	return false
+}
+
+func arrayFloats(a *data.Array) []float64 {
+	var out []float64
+	switch d := a.Data.(type) {
+	case []float32:
+		for _, x := range d {
+			out = append(out, float64(x))
+		}
+	case []float64:
+		out = d
+	case []int64:
+		for _, x := range d {
+			out = append(out, float64(x))
+		}
+	default:
+		panic(fmt.Sprintf("BUG: output of type %T", d))
+	}
+	return out
+}

@@ -41,21 +41,7 @@ func (g *geometry) attrs() []graph.Attr {
 
 // geometry reads the node's attributes; x is the large side, y the small one. nil means that the node was reported.
 func (c *Call) geometry(x, y *graph.Value, kernel []int64) *geometry {
-	n := len(kernel)
-	list := func(name string) []int64 {
-		if v := c.N.IntList(name); len(v) == n {
-			return v
-		}
-		ones := make([]int64, n)
-		for i := range ones {
-			ones[i] = 1
-		}
-		return ones
-	}
-	g := &geometry{
-		kernel: kernel, strides: list("strides"), dilations: list("dilations"), group: c.N.Int("group", 1),
-		begin: make([]int64, n), end: make([]int64, n),
-	}
+	n, g := len(kernel), c.window(kernel)
 	auto := c.N.Str("auto_pad", "NOTSET")
 	if auto == "VALID" {
 		return g
@@ -110,6 +96,9 @@ func vjpConv(c *Call) []*graph.Value {
 	if kernel == nil {
 		return nil
 	}
+	if c.padsAtRun(x, len(kernel)) {
+		return pullOf(func(c *Call) []*graph.Value { return c.padFirst(kernel) })(c)
+	}
 	geo := c.geometry(x, c.Out(0), kernel)
 	if geo == nil {
 		return nil
@@ -133,6 +122,9 @@ func vjpConvTranspose(c *Call) []*graph.Value {
 	kernel := c.kernelSize(w)
 	if kernel == nil {
 		return nil
+	}
+	if c.cropsAtRun(x) {
+		return pullOf(func(c *Call) []*graph.Value { return c.cropLast(kernel) })(c)
 	}
 	geo := c.transposedGeometry(x, kernel)
 	if geo == nil {
@@ -165,12 +157,8 @@ func (c *Call) transposedGeometry(x *graph.Value, kernel []int64) *geometry {
 	}
 	extra := c.N.IntList("output_padding")
 	for i := range kernel {
-		in, ok1 := x.Type.Dims[i+2].Size()
-		out, ok2 := y.Type.Dims[i+2].Size()
-		if !ok1 || !ok2 {
-			c.unsupported("output_shape or auto_pad needs a known image size; fix the input shapes of the model")
-			return nil
-		}
+		in, _ := x.Type.Dims[i+2].Size()
+		out, _ := y.Type.Dims[i+2].Size()
 		total := geo.strides[i]*(in-1) + geo.extent(i) - out
 		if len(extra) == len(kernel) {
 			total += extra[i]

@@ -9,13 +9,7 @@ func (c *Call) maxIndices() *graph.Value {
 	if c.N.Int("storage_order", 0) == 0 {
 		return c.extraOutput(1, "indices", c.Out(0).Type.WithElem(graph.Int64))
 	}
-	var attrs []graph.Attr
-	for _, a := range c.N.Attrs() {
-		if a.Name != "storage_order" {
-			attrs = append(attrs, a)
-		}
-	}
-	return c.Node("", "MaxPool", []*graph.Value{c.In(0)}, 2, attrs...).Out(1)
+	return c.Node("", "MaxPool", []*graph.Value{c.In(0)}, 2, c.attrsBut("storage_order")...).Out(1)
 }
 
 // vjpMaxPool adds g at the positions of the maxima.
@@ -65,6 +59,9 @@ func vjpAveragePool(c *Call) []*graph.Value {
 	kernel := c.N.IntList("kernel_shape")
 	if x.Type.Rank() != len(kernel)+2 {
 		return c.unsupported("the rank of %s is not known; fix the input shapes of the model", x)
+	}
+	if c.padsAtRun(x, len(kernel)) {
+		return pullOf(func(c *Call) []*graph.Value { return c.padFirst(kernel) })(c)
 	}
 	geo := c.geometry(x, c.Out(0), kernel)
 	if geo == nil {
@@ -134,6 +131,9 @@ func lpPool(c *Call) []*graph.Value {
 	kernel := c.N.IntList("kernel_shape")
 	if x.Type.Rank() != len(kernel)+2 {
 		return c.unsupported("the rank of %s is not known; fix the input shapes of the model", x)
+	}
+	if c.padsAtRun(x, len(kernel)) {
+		return c.padFirst(kernel)
 	}
 	geo := c.geometry(x, c.Out(0), kernel)
 	if geo == nil {

@@ -1,6 +1,8 @@
 package autodiff
 
 import (
+	"strings"
+
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/graph/op"
 )
@@ -12,18 +14,7 @@ func resizeRules() []Rule {
 
 // jvpResize resizes the tangent; beyond the input it is zero.
 func jvpResize(c *Call) []*graph.Value {
-	return []*graph.Value{c.Op("Resize", append([]*graph.Value{c.d(0)}, c.N.Inputs()[1:]...), c.resizeAttrs("")...)}
-}
-
-// resizeAttrs are the node's attributes with extrapolation to zero, but for those in drop.
-func (c *Call) resizeAttrs(drop string) []graph.Attr {
-	var attrs []graph.Attr
-	for _, a := range c.N.Attrs() {
-		if a.Name != "extrapolation_value" && a.Name != drop {
-			attrs = append(attrs, a)
-		}
-	}
-	return attrs
+	return []*graph.Value{c.Op("Resize", append([]*graph.Value{c.d(0)}, c.N.Inputs()[1:]...), c.attrsBut("extrapolation_value")...)}
 }
 
 // vjpResize applies, axis by axis, the transposed matrix of the interpolation.
@@ -32,8 +23,8 @@ func vjpResize(c *Call) []*graph.Value {
 	if !x.Type.Ranked {
 		return c.unsupported("the rank of %s is not known; fix the input shapes of the model", x)
 	}
-	if p := c.N.Str("keep_aspect_ratio_policy", "stretch"); p != "stretch" && c.In(3) != nil {
-		return c.unsupported("keep_aspect_ratio_policy is %q; give scales instead", p)
+	if c.shiftsAxes() && c.Opset() < 18 || c.keepsAspect() && c.transform() == "tf_crop_and_resize" {
+		return c.unsupported("the derivative of coordinate_transformation_mode=%s in this form is not known; use opset 18 and no keep_aspect_ratio_policy", c.transform())
 	}
 	axes := axesFrom(0, x.Type.Rank())
 	if a, ok := c.N.Attr("axes"); ok {
@@ -47,6 +38,8 @@ func vjpResize(c *Call) []*graph.Value {
 		case c.keepsAxis(i, int(a)):
 		case c.repeats(i) > 0:
 			g = c.sumRepeats(g, int(a), c.repeats(i))
+		case c.keepsAspect():
+			g = c.alongAxis(g, c.commonScaleMatrix(i, axes), int(a))
 		default:
 			g = c.alongAxis(g, c.resizeMatrix(i, len(axes), int(a)), int(a))
 		}
@@ -54,9 +47,25 @@ func vjpResize(c *Call) []*graph.Value {
 	return []*graph.Value{g}
 }
 
+func (c *Call) transform() string {
+	return c.N.Str("coordinate_transformation_mode", "half_pixel")
+}
+
+// shiftsAxes reports whether an axis of scale 1 is moved by half an element, as tf_half_pixel_for_nn does unless the
+// nearest element is found by rounding down.
+func (c *Call) shiftsAxes() bool {
+	down := strings.HasSuffix(c.N.Str("nearest_mode", "round_prefer_floor"), "floor")
+	return c.transform() == "tf_half_pixel_for_nn" && (c.N.Str("mode", "nearest") != "nearest" || !down)
+}
+
+// keepsAspect reports whether all axes have the scale that one of the sizes gives.
+func (c *Call) keepsAspect() bool {
+	return c.In(3) != nil && c.N.Str("keep_aspect_ratio_policy", "stretch") != "stretch"
+}
+
 // keepsAxis reports whether axis a, which is entry i of the axes that are resized, stays as it is.
 func (c *Call) keepsAxis(i, a int) bool {
-	if c.N.Str("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize" {
+	if c.transform() == "tf_crop_and_resize" || c.shiftsAxes() || c.keepsAspect() {
 		return false
 	}
 	if c.In(3) != nil {
@@ -87,7 +96,7 @@ func (c *Call) repeats(i int) int64 {
 	if !ok || c.In(3) != nil || float64(n) != s || n < 1 || c.N.Str("mode", "nearest") != "nearest" {
 		return 0
 	}
-	switch c.N.Str("coordinate_transformation_mode", "half_pixel") {
+	switch c.transform() {
 	case "asymmetric":
 		if c.N.Str("nearest_mode", "round_prefer_floor") == "floor" {
 			return n
@@ -118,27 +127,72 @@ func (c *Call) sumRepeats(g *graph.Value, a int, n int64) *graph.Value {
 
 // resizeMatrix is the interpolation along axis a as a matrix [in, out]: what the operator makes of the unit vectors.
 func (c *Call) resizeMatrix(i, count, a int) *graph.Value {
-	x := c.In(0)
-	size := c.dimPiece(x, a)
-	square := c.Full(c.shape(size, size), x.Type.Elem, 0)
-	in := []*graph.Value{c.Op("EyeLike", []*graph.Value{square}), c.In(1), nil, nil}
-	if c.N.Str("coordinate_transformation_mode", "half_pixel") == "tf_crop_and_resize" {
-		at, one := int64(i), c.Const("roi", op.FloatScalar(c.In(1).Type.Elem, 1, 1))
-		from := c.Slice(c.In(1), []int64{at}, []int64{at + 1}, []int64{0})
-		to := c.Slice(c.In(1), []int64{at + int64(count)}, []int64{at + int64(count) + 1}, []int64{0})
-		in[1] = c.Concat(0, c.Const("roi", op.FloatScalar(c.In(1).Type.Elem, 0, 1)), from, one, to)
+	size := c.dimPiece(c.In(0), a)
+	in := []*graph.Value{c.unitVectors(size), c.In(1), nil, nil}
+	entry := func(v *graph.Value, at int) *graph.Value {
+		return c.Slice(v, []int64{int64(at)}, []int64{int64(at) + 1}, []int64{0})
+	}
+	if c.transform() == "tf_crop_and_resize" {
+		in[1] = c.Concat(0, entry(c.In(1), i), entry(c.In(1), i+count))
 	}
 	if c.In(3) != nil {
-		in[3] = c.shape(size, c.dimPiece(c.Out(0), a))
+		in[3] = c.tensor(c.dimPiece(c.Out(0), a))
+	} else {
+		in = []*graph.Value{in[0], in[1], entry(c.In(2), i)}
+	}
+	if c.Opset() >= 18 {
+		return c.Op("Resize", in, append(c.attrsBut("extrapolation_value", "axes"), graph.Is("axes", 1))...)
+	}
+	return c.Op("Resize", c.bothAxes(in, size), c.attrsBut("extrapolation_value")...)
+}
+
+// unitVectors is the identity matrix of that size.
+func (c *Call) unitVectors(size piece) *graph.Value {
+	return c.Op("EyeLike", []*graph.Value{c.Full(c.shape(size, size), c.In(0).Type.Elem, 0)})
+}
+
+// bothAxes writes the inputs of a Resize of the second axis of a matrix as those of both, as Resize before opset 18 wants.
+func (c *Call) bothAxes(in []*graph.Value, size piece) []*graph.Value {
+	number := func(like *graph.Value, v float64) *graph.Value {
+		return c.Const("whole", op.FloatScalar(like.Type.Elem, v, 1))
+	}
+	if c.transform() == "tf_crop_and_resize" {
+		from, to := c.Slice(in[1], []int64{0}, []int64{1}, []int64{0}), c.Slice(in[1], []int64{1}, []int64{2}, []int64{0})
+		in[1] = c.Concat(0, number(in[1], 0), from, number(in[1], 1), to)
+	}
+	if len(in) > 3 {
+		in[3] = c.Concat(0, c.tensor(size), in[3])
 		if c.Opset() < 13 { // scales are not optional yet
 			in[2] = c.In(2)
 		}
 	} else {
-		own := c.Slice(c.In(2), []int64{int64(i)}, []int64{int64(i) + 1}, []int64{0})
-		in[2] = c.Concat(0, c.Const("scale", op.FloatScalar(c.In(2).Type.Elem, 1, 1)), own)
-		in = in[:3]
+		in[2] = c.Concat(0, number(in[2], 1), in[2])
 	}
-	return c.Op("Resize", in, c.resizeAttrs("axes")...)
+	return in
+}
+
+// commonScaleMatrix is the matrix of entry i of the axes if all have one scale, for which the operator must see all of
+// them: it resizes images that are unit vectors along one axis and constant along the others.
+func (c *Call) commonScaleMatrix(i int, axes []int64) *graph.Value {
+	size := c.dimPiece(c.In(0), int(axes[i]))
+	shape, wide := []piece{size}, []piece{size}
+	var others []int64
+	for k, a := range axes {
+		d := c.dimPiece(c.In(0), int(a))
+		if wide = append(wide, d); k == i {
+			shape = append(shape, d)
+			continue
+		}
+		shape, others = append(shape, num(1)), append(others, int64(k)+1)
+	}
+	images := c.Expand(c.ReshapeTo(c.unitVectors(size), c.shape(shape...)), c.shape(wide...))
+	in := append([]*graph.Value{images}, c.N.Inputs()[1:]...)
+	attrs := append(c.attrsBut("extrapolation_value", "axes"), graph.Is("axes", axesFrom(1, len(axes)+1)...))
+	m := c.Op("Resize", in, attrs...)
+	for k := len(others) - 1; k >= 0; k-- {
+		m = c.Gather(m, c.Int(0), others[k])
+	}
+	return m
 }
 
 // alongAxis multiplies matrix m [in, out] with the vectors of g along an axis.

@@ -1,0 +1,18 @@
+package autodiff_test
+
+import (
+	"slices"
+	"testing"
+)
+
+// TestSweeps checks derivatives at first and second order over combinations of attributes.
+func TestSweeps(t *testing.T) {
+	for _, s := range slices.Concat(convSweep(), poolSweep(), resizeSweep(), rnnSweep(), reduceSweep(), padSweep(), indexSweep(), einsumSweep()) {
+		t.Run(s.title(), func(t *testing.T) {
+			s.run(t)
+			if s.open != "static" {
+				s.runOpen(t)
+			}
+		})
+	}
+}

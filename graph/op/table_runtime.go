@@ -13,6 +13,11 @@ var runtimeTable = []Schema{
 		},
 		Infer: inferConvWeightGrad, Doc: "gradient of Conv in its weight",
 	},
+	{
+		Domain: graph.Asdl, Name: "ReluGrad", Since: 1,
+		Inputs:  []Param{one("G", "T", floatElem), one("Y", "T", floatElem)},
+		Outputs: []Param{one("X", "T", floatElem)}, Infer: sameShape, Doc: "gradient of Relu: G where Y is positive, else 0",
+	},
 }
 
 func inferConvWeightGrad(c *Context) error {

@@ -243,3 +243,40 @@ func TestSoftmaxExtremes(t *testing.T) {
 	got = opCase{op: "LogSoftmax", in: []*Tensor{Of([]float32{3e38, -3e38, -inf}, 1, 3)}, out: []Spec{outLike[float32](1, 3)}}.run(t)[0]
 	wantClose[float32](t, "LogSoftmax", got, []float64{0, math.Inf(-1), math.Inf(-1)}, 1e-6)
 }
+
+// The vector kernel of Softmax agrees with the portable one, whatever the length of rows.
+func TestSoftmaxVector(t *testing.T) {
+	forPools(t, func(t *testing.T, p *Pool) {
+		rng := rand.New(rand.NewPCG(5, 5))
+		for _, n := range []int{1, 2, 10, 65, 1000, 3000} {
+			x := randomTensor[float32](rng, 3, n)
+			for i := range Data[float32](x) {
+				Data[float32](x)[i] *= 20
+			}
+			c := &Call{Node: graph.NewGraph("g").AddNode("", "Softmax", nil, []string{"y"}), Opset: 13, Pool: p,
+				In: []Spec{{Present: true, Elem: graph.Float32, Shape: x.Shape}}, Out: []Spec{outLike[float32](3, n)}}
+			run, err := vectorSoftmax(c)
+			if err != nil {
+				t.Fatal(err)
+			}
+			got, want := New(graph.Float32, 3, n), make([]float64, 3*n)
+			if err := run([]*Tensor{x}, []*Tensor{got}); err != nil {
+				t.Fatal(err)
+			}
+			for r := range 3 {
+				row, sum := Data[float32](x)[r*n:(r+1)*n], 0.0
+				for _, v := range row {
+					sum += math.Exp(float64(v))
+				}
+				for i, v := range row {
+					want[r*n+i] = math.Exp(float64(v)) / sum
+				}
+			}
+			for i, v := range Data[float32](got) {
+				if math.Abs(float64(v)-want[i]) > 4e-6*want[i]+1e-38 { // rounding of the exponent
+					t.Fatalf("n=%d: element %d is %v, want %v", n, i, v, want[i])
+				}
+			}
+		}
+	})
+}

@@ -14,52 +14,63 @@ type softmax[T amd64.Float] struct {
 	log             bool
 
 	x, y []T
-	body func(lo, hi int)
+	row  func(y, x []T) // along contiguous elements
 }
 
 func makeSoftmax[T amd64.Float](log bool) func(*Call) (Run, error) {
 	return func(c *Call) (Run, error) {
-		def := int64(-1)
+		s, err := newSoftmax[T](c, log)
+		if err != nil {
+			return nil, err
+		}
+		s.row = softmaxRow[T]
+		if log {
+			s.row = logSoftmaxRow[T]
+		}
+		return s.run(c.Pool), nil
+	}
+}
+
+// newSoftmax settles the axis.
+func newSoftmax[T amd64.Float](c *Call, log bool) (*softmax[T], error) {
+	def := int64(-1)
+	if c.Opset < 13 {
+		def = 1
+	}
+	x := c.In[0].Shape
+	s := &softmax[T]{outer: 1, n: 1, inner: 1, log: log}
+	if len(x) > 0 && (c.Opset >= 13 || len(x) != int(c.Node.Int("axis", def))) {
+		axis, err := c.axis("axis", def, len(x))
+		if err != nil {
+			return nil, err
+		}
+		s.outer, s.n, s.inner = Count(x[:axis]), x[axis], Count(x[axis+1:])
 		if c.Opset < 13 {
-			def = 1
+			s.n, s.inner = s.n*s.inner, 1
 		}
-		x := c.In[0].Shape
-		s := &softmax[T]{outer: 1, n: 1, inner: 1, log: log}
-		if len(x) > 0 && (c.Opset >= 13 || len(x) != int(c.Node.Int("axis", def))) {
-			axis, err := c.axis("axis", def, len(x))
-			if err != nil {
-				return nil, err
-			}
-			s.outer, s.n, s.inner = Count(x[:axis]), x[axis], Count(x[axis+1:])
-			if c.Opset < 13 {
-				s.n, s.inner = s.n*s.inner, 1
-			}
-		} else {
-			s.outer = Count(x)
+	} else {
+		s.outer = Count(x)
+	}
+	return s, nil
+}
+
+func (s *softmax[T]) run(pool *Pool) Run {
+	body := s.rows
+	if s.inner > 1 {
+		body = s.columns
+	}
+	return func(in, out []*Tensor) error {
+		s.x, s.y = Data[T](in[0]), Data[T](out[0])
+		if len(s.x) > 0 {
+			pool.For(s.outer, grainFor(8*s.n*s.inner), body)
 		}
-		s.body = s.rows
-		if s.inner > 1 {
-			s.body = s.columns
-		}
-		pool := c.Pool
-		return func(in, out []*Tensor) error {
-			s.x, s.y = Data[T](in[0]), Data[T](out[0])
-			if len(s.x) > 0 {
-				pool.For(s.outer, grainFor(8*s.n*s.inner), s.body)
-			}
-			return nil
-		}, nil
+		return nil
 	}
 }
 
 func (s *softmax[T]) rows(lo, hi int) {
 	for r := lo; r < hi; r++ {
-		x, y := s.x[r*s.n:(r+1)*s.n], s.y[r*s.n:(r+1)*s.n]
-		if s.log {
-			logSoftmaxRow(y, x)
-		} else {
-			softmaxRow(y, x)
-		}
+		s.row(s.y[r*s.n:(r+1)*s.n], s.x[r*s.n:(r+1)*s.n])
 	}
 }
 

@@ -9,7 +9,6 @@ var nnTable = []Row{
 	{Op: "Gemm", Elems: floats, Rank: 5, Note: "one triangle of A^T A", Make: byFloat(makeSyrk[float32], makeSyrk[float64])},
 
 	{Op: "Conv", Elems: floats, Note: "portable", Make: byFloat(makeConv[float32], makeConv[float64])},
-	{Domain: graph.Asdl, Op: "ConvWeightGrad", Elems: floats, Note: "portable", Make: byFloat(makeConvWeightGrad[float32], makeConvWeightGrad[float64])},
 	{Op: "ConvTranspose", Elems: floats, Note: "portable", Make: byFloat(makeConvTranspose[float32], makeConvTranspose[float64])},
 	{Op: "MaxPool", Elems: floats, Note: "portable", Make: byFloat(makeMaxPool[float32], makeMaxPool[float64])},
 	{Op: "MaxPool", Elems: []graph.Elem{graph.Uint8}, Note: "portable", Make: makeMaxPool[uint8]},

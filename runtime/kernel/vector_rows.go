@@ -22,6 +22,8 @@ func vectorTable() []Row {
 		row[float32]("Exp", vectorUnary(vectors.Exp, grainCostly)),
 		row[float32]("Tanh", vectorUnary(vectors.Tanh, grainCostly)),
 		row[float32]("Sigmoid", vectorUnary(vectors.Sigmoid, grainCostly)),
+		row[float32]("Erf", vectorUnary(vectors.Erf, grainCostly)),
+		runtimeRow(row[float32]("ReluGrad", vectorReluGrad)),
 	)...)
 	rows = append(rows,
 		row[float32]("ReduceSum", vectorSum(as[float32, float64])),
@@ -29,6 +31,7 @@ func vectorTable() []Row {
 		row[float32]("ReduceSumSquare", vectorSquares(as[float32, float64])),
 		row[float32]("ReduceL2", vectorSquares(func(s float64, _ int) float32 { return float32(math.Sqrt(s)) })),
 		row[float32]("ReduceMax", vectorMax),
+		row[float32]("Softmax", vectorSoftmax),
 	)
 	for i := range rows {
 		rows[i].Rank, rows[i].Note = vectorRank, "vector"
@@ -104,4 +107,28 @@ func byRuns(sum func(x []float32) float32) func(acc float64, x []float32) float6
 		}
 		return acc + float64(sum(x))
 	}
+}
+
+// vectorReluGrad is asdl.ReluGrad.
+func vectorReluGrad(c *Call) (Run, error) {
+	k := c.Pool.Kernels()
+	return reluGrad(c, k.ReluGrad)
+}
+
+// vectorSoftmax is Softmax along the last dimension.
+func vectorSoftmax(c *Call) (Run, error) {
+	s, err := newSoftmax[float32](c, false)
+	if err != nil {
+		return nil, err
+	}
+	if s.inner > 1 {
+		return nil, ErrDecline
+	}
+	k := c.Pool.Kernels()
+	sum := byRuns(k.Sum)
+	s.row = func(y, x []float32) {
+		k.ExpSub(y, x, k.Max(x))
+		k.Scale(y, y, float32(1/sum(0, y)))
+	}
+	return s.run(c.Pool), nil
 }

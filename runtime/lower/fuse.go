@@ -4,35 +4,40 @@ import (
 	"slices"
 
 	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/runtime/kernel"
 )
 
-// fusion is a row of the table of patterns that one kernel computes faster than its parts. Make returns a node, put before
-// n, of which the first output has the value of n's; nil if the pattern does not end in n.
+// fusion is a row of the table of patterns that one kernel computes faster than its parts.
 type fusion struct {
-	Name string
 	Root string // operator in which the pattern ends
-	Make func(n *graph.Node) *graph.Node
+	Op   string // what takes its place, of domain asdl
+	// Match gives the inputs and attributes of that node; no inputs if the pattern does not end in n.
+	Match func(n *graph.Node) ([]*graph.Value, []graph.Attr)
 }
 
 var fusions = []fusion{
-	{"gradient of a convolution in its weight", "Transpose", fuseConvWeightGrad},
+	{"Transpose", "ConvWeightGrad", matchConvWeightGrad},
+	{"Where", "ReluGrad", matchReluGrad},
 }
 
-// fuse replaces patterns in the graph of a program and in nested ones. What nothing uses any more is removed.
-func fuse(g *graph.Graph) {
+// fuse replaces patterns in a graph and in nested ones, where reg has a kernel. What nothing uses any more is removed.
+func fuse(g *graph.Graph, reg *kernel.Registry) {
 	byRoot := map[string][]fusion{}
 	for _, f := range fusions {
-		byRoot[f.Root] = append(byRoot[f.Root], f)
+		if reg.Has(graph.Asdl, f.Op) {
+			byRoot[f.Root] = append(byRoot[f.Root], f)
+		}
 	}
 	for n := range g.All() {
 		if n.Domain != "" {
 			continue
 		}
 		for _, f := range byRoot[n.Op] {
-			fused := f.Make(n)
-			if fused == nil {
+			in, attrs := f.Match(n)
+			if in == nil {
 				continue
 			}
+			fused := n.Graph().InsertNode(n, graph.Asdl, f.Op, in, []string{n.Out(0).Name + "/fused"}, attrs...)
 			fused.Scope, fused.Out(0).Type = n.Scope, n.Out(0).Type
 			n.Out(0).ReplaceUses(fused.Out(0))
 			dropUnused(n)

@@ -6,13 +6,13 @@ import (
 	"github.com/asdlc/asdlc/graph"
 )
 
-// fuseConvWeightGrad recognises the gradient of Conv in its weight as the rule of package autodiff writes it: the input
+// matchConvWeightGrad recognises the gradient of Conv in its weight as the rule of package autodiff writes it: the input
 // convolved with the output gradient, batch and channels exchanged in both and in the result, strides and dilations too,
 // and cut to the size of the kernel.
-func fuseConvWeightGrad(n *graph.Node) *graph.Node {
+func matchConvWeightGrad(n *graph.Node) ([]*graph.Value, []graph.Attr) {
 	rank := n.Out(0).Type.Rank()
 	if rank < 3 {
-		return nil
+		return nil, nil
 	}
 	swap := []int64{1, 0}
 	for i := 2; i < rank; i++ {
@@ -25,7 +25,7 @@ func fuseConvWeightGrad(n *graph.Node) *graph.Node {
 	conv := made(result, "Conv")
 	shape, ok := n.Out(0).Type.Static()
 	if conv == nil || !ok || len(shape) != rank || conv.In(2) != nil || conv.Str("auto_pad", "NOTSET") != "NOTSET" {
-		return nil
+		return nil, nil
 	}
 	group := conv.Int("group", 1)
 	g := transposed(conv.In(1), swap...)
@@ -34,21 +34,15 @@ func fuseConvWeightGrad(n *graph.Node) *graph.Node {
 		x = ungrouped(conv.In(0), group, shape[1])
 	}
 	if g == nil || x == nil || x.Type.Rank() != rank {
-		return nil
+		return nil, nil
 	}
 	attrs := []graph.Attr{graph.I("group", group), graph.Is("kernel_shape", shape[2:]...)}
-	for to, from := range map[string]string{"strides": "dilations", "dilations": "strides", "pads": "pads"} {
-		if list := conv.IntList(from); len(list) > 0 {
-			attrs = append(attrs, graph.Is(to, list...))
+	for _, swapped := range [][2]string{{"strides", "dilations"}, {"dilations", "strides"}, {"pads", "pads"}} {
+		if list := conv.IntList(swapped[1]); len(list) > 0 {
+			attrs = append(attrs, graph.Is(swapped[0], list...))
 		}
 	}
-	slices.SortFunc(attrs, func(a, b graph.Attr) int {
-		if a.Name < b.Name {
-			return -1
-		}
-		return 1
-	})
-	return n.Graph().InsertNode(n, graph.Asdl, "ConvWeightGrad", []*graph.Value{x, g}, []string{n.Out(0).Name + "/fused"}, attrs...)
+	return []*graph.Value{x, g}, attrs
 }
 
 // fromStart reports whether a Slice takes leading parts of its axes, every element of them.

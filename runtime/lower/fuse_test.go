@@ -9,28 +9,30 @@ import (
 	"github.com/asdlc/asdlc/runtime/vm"
 )
 
-// The gradient of a convolution in its weight becomes one node, and its value stays; an Identity in the pattern prevents
-// that, so that both can be compared.
-func TestFuseConvWeightGrad(t *testing.T) {
-	for name, src := range map[string]string{
-		"one group, cut": `g (float[2,3,6,7] x, float[2,4,3,4] dy) => (float[4,3,3,3] a, float[4,3,3,3] b) <int64[2] zero = {0, 0}, int64[2] three = {3, 3}, int64[2] axes = {2, 3}> {
+// Each pattern becomes one node, and its value stays; an Identity in the pattern prevents that, so that both can be compared.
+func TestFuse(t *testing.T) {
+	for _, tc := range []struct{ op, src string }{
+		{"ConvWeightGrad", `g (float[2,3,6,7] x, float[2,4,3,4] dy) => (float[4,3,3,3] a, float[4,3,3,3] b) <int64[2] zero = {0, 0}, int64[2] three = {3, 3}, int64[2] axes = {2, 3}> {
 			xt = Transpose <perm: ints = [1, 0, 2, 3]> (x) gt = Transpose <perm: ints = [1, 0, 2, 3]> (dy)
 			c = Conv <dilations: ints = [2, 2], strides: ints = [1, 1], pads: ints = [1, 1, 1, 1]> (xt, gt)
 			s = Slice (c, zero, three, axes)
 			a = Transpose <perm: ints = [1, 0, 2, 3]> (s)
-			i = Identity(s) b = Transpose <perm: ints = [1, 0, 2, 3]> (i) }`,
-		"groups": `g (float[2,6,5,5] x, float[2,4,5,5] dy) => (float[4,3,3,3] a, float[4,3,3,3] b) <int64[4] split = {0, 2, 3, -1}, int64[4] joined = {3, -1, 5, 5}> {
+			i = Identity(s) b = Transpose <perm: ints = [1, 0, 2, 3]> (i) }`},
+		{"ConvWeightGrad", `g (float[2,6,5,5] x, float[2,4,5,5] dy) => (float[4,3,3,3] a, float[4,3,3,3] b) <int64[4] split = {0, 2, 3, -1}, int64[4] joined = {3, -1, 5, 5}> {
 			xs = Reshape(x, split) xp = Transpose <perm: ints = [2, 1, 0, 3]> (xs) xt = Reshape(xp, joined)
 			gt = Transpose <perm: ints = [1, 0, 2, 3]> (dy)
 			c = Conv <group: int = 2, pads: ints = [1, 1, 1, 1]> (xt, gt)
 			a = Transpose <perm: ints = [1, 0, 2, 3]> (c)
-			i = Identity(c) b = Transpose <perm: ints = [1, 0, 2, 3]> (i) }`,
+			i = Identity(c) b = Transpose <perm: ints = [1, 0, 2, 3]> (i) }`},
+		{"ReluGrad", `g (float[2,3] x, float[2,3] dy) => (float[2,3] a, float[2,3] b) <float zero = {0}, float[3] shift = {3, 3, 3}> {
+			y = Sub(x, shift) p = Greater(y, zero) a = Where(p, dy, zero)
+			i = Identity(zero) b = Where(p, dy, i) }`},
 	} {
-		t.Run(name, func(t *testing.T) {
-			p := lowered(t, src)
+		t.Run(tc.op, func(t *testing.T) {
+			p := lowered(t, tc.src)
 			fused := 0
 			for n := range p.Model.Graph.Nodes() {
-				if n.Is(graph.Asdl, "ConvWeightGrad") {
+				if n.Is(graph.Asdl, tc.op) {
 					fused++
 				}
 			}

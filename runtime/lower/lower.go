@@ -64,7 +64,7 @@ func Lower(m *graph.Model, reg *kernel.Registry, pool *kernel.Pool) (*Program, e
 	if err := op.InferGraph(m); err != nil {
 		return nil, err
 	}
-	fuse(m.Graph)
+	fuse(m.Graph, reg)
 	p := &Program{Model: m, Registry: reg, Pool: pool}
 	main, err := p.body(m.Graph, nil)
 	if err != nil {

@@ -14,6 +14,8 @@ type vectorFuncs struct {
 	relu               func(dst, x []float32)
 	reluGrad           func(dst, dy, x []float32)
 	exp, tanh, sigmoid func(dst, x []float32)
+	erf                func(dst, x []float32)
+	expSub             func(dst, x []float32, a float32)
 	sum, max           func(x []float32) float32
 	dot                func(x, y []float32) float32
 }
@@ -101,6 +103,18 @@ func (k *Kernels) Sigmoid(dst, x []float32) {
 	k.vec.sigmoid(dst, x)
 }
 
+// Erf writes the error function of x within 2 units in the last place.
+func (k *Kernels) Erf(dst, x []float32) {
+	sameLength("Erf", len(dst), len(x))
+	k.vec.erf(dst, x)
+}
+
+// ExpSub writes dst = e^(x-a), where the difference is rounded before Exp.
+func (k *Kernels) ExpSub(dst, x []float32, a float32) {
+	sameLength("ExpSub", len(dst), len(x))
+	k.vec.expSub(dst, x, a)
+}
+
 // Sum is the sum of x, 0 if it is empty. The order of the additions depends on len(x) and the set of kernels only; so
 // in Dot.
 func (k *Kernels) Sum(x []float32) float32 { return k.vec.sum(x) }
@@ -172,6 +186,12 @@ var portableVector = vectorFuncs{
 	exp:     elementwise(math.Exp),
 	tanh:    elementwise(math.Tanh),
 	sigmoid: elementwise(func(x float64) float64 { return 1 / (1 + math.Exp(-x)) }),
+	erf:     elementwise(math.Erf),
+	expSub: func(dst, x []float32, a float32) {
+		for i, v := range x {
+			dst[i] = float32(math.Exp(float64(v - a)))
+		}
+	},
 	sum: func(x []float32) float32 {
 		var s [4]float32
 		for i, v := range x {

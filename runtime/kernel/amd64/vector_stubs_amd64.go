@@ -64,6 +64,16 @@ func tanhAVX512(dst []float32, x []float32)
 //go:noescape
 func sigmoidAVX512(dst []float32, x []float32)
 
+// erfAVX512 computes dst = the error function of x, for every element of dst.
+//
+//go:noescape
+func erfAVX512(dst []float32, x []float32)
+
+// expSubAVX512 computes dst = e^(x - a), for every element of dst.
+//
+//go:noescape
+func expSubAVX512(dst []float32, x []float32, a float32)
+
 // sumAVX512 returns the sum of x.
 //
 //go:noescape
@@ -138,6 +148,16 @@ func tanhAVX2(dst []float32, x []float32)
 //
 //go:noescape
 func sigmoidAVX2(dst []float32, x []float32)
+
+// erfAVX2 computes dst = the error function of x, for every element of dst.
+//
+//go:noescape
+func erfAVX2(dst []float32, x []float32)
+
+// expSubAVX2 computes dst = e^(x - a), for every element of dst.
+//
+//go:noescape
+func expSubAVX2(dst []float32, x []float32, a float32)
 
 // sumAVX2 returns the sum of x.
 //

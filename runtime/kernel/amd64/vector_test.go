@@ -71,6 +71,8 @@ func TestElementwise(t *testing.T) {
 		}, 0},
 		{"Exp", func(k *Kernels, dst, x, y []float32) { k.Exp(dst, x) }, func(x, y float64) float64 { return math.Exp(x) }, 2},
 		{"Tanh", func(k *Kernels, dst, x, y []float32) { k.Tanh(dst, x) }, func(x, y float64) float64 { return math.Tanh(x) }, 2},
+		{"Erf", func(k *Kernels, dst, x, y []float32) { k.Erf(dst, x) }, func(x, y float64) float64 { return math.Erf(x) }, 2},
+		{"ExpSub", func(k *Kernels, dst, x, y []float32) { k.ExpSub(dst, x, 0.5) }, func(x, y float64) float64 { return math.Exp(float64(float32(x) - 0.5)) }, 2},
 		{"Sigmoid", func(k *Kernels, dst, x, y []float32) { k.Sigmoid(dst, x) }, func(x, y float64) float64 {
 			if x < 0 {
 				return math.Exp(x) / (1 + math.Exp(x))
@@ -126,6 +128,7 @@ func TestTranscendentalAccuracy(t *testing.T) {
 		}{
 			{"Exp", k.Exp, math.Exp, 2},
 			{"Tanh", k.Tanh, math.Tanh, 2},
+			{"Erf", k.Erf, math.Erf, 2},
 			{"Sigmoid", k.Sigmoid, func(x float64) float64 { return 1 / (1 + math.Exp(-x)) }, 2},
 		} {
 			c.run(dst, x)
@@ -147,7 +150,7 @@ func TestTranscendentalAccuracy(t *testing.T) {
 func TestSignedZero(t *testing.T) {
 	forEachSet(t, func(t *testing.T, k *Kernels) {
 		minus := float32(math.Copysign(0, -1))
-		for name, f := range map[string]func(dst, x []float32){"Relu": k.Relu, "Tanh": k.Tanh} {
+		for name, f := range map[string]func(dst, x []float32){"Relu": k.Relu, "Tanh": k.Tanh, "Erf": k.Erf} {
 			dst := []float32{1}
 			f(dst, []float32{minus})
 			if math.Float32bits(dst[0]) != math.Float32bits(minus) {

@@ -152,3 +152,29 @@ func sigmoid(e emit, x reg.VecVirtual) reg.VecVirtual {
 	numerator := e.choose(less, x, zero, z, unit)
 	return e.op(VDIVPS, numerator, e.op(VADDPS, z, unit))
 }
+
+// erf is x + x P(x^2) for |x| < 1, else 1 - e^-a^2 Q(1/(1 + a/2)) with a = min(|x|, 4) and the sign of x: erf(4) rounds to 1.
+// Both polynomials are minimax fits (by iteratively reweighted least squares) of erf(x)/x - 1 and of e^a^2 erfc(a).
+func erf(e emit, x reg.VecVirtual) reg.VecVirtual {
+	square := e.op(VMULPS, x, x)
+	small := e.horner(square, 7.889119545e-05, -0.0008020841283, 0.00518953534, -0.02685444459, 0.1128360018, -0.3761262714, 0.128379166)
+	VFMADD213PS(x, x, small)
+
+	bound, unit, half := e.reg(), e.reg(), e.reg()
+	e.mov(e.constant(4), bound)
+	e.mov(e.constant(1), unit)
+	e.mov(e.constant(0.5), half)
+	abs := e.abs(x)
+	a := e.op(VMINPS, bound, abs) // of NaN and 4, MINPS gives its second source
+	t := e.reg()
+	e.mov(unit, t)
+	VFMADD231PS(half, a, t)
+	t = e.op(VDIVPS, unit, t)
+	q := e.horner(t, 0.1166291602, -0.4597050436, 0.5426665261, -0.08330341391, 0.335906937, 0.2638298803, 0.28411841, -8.950544128e-05)
+	minus := e.op(VORPS, e.op(VMULPS, a, a), e.bits(signBit))
+	large := e.reg()
+	e.mov(unit, large)
+	VFNMADD231PS(q, exp(e, minus), large)
+	sign := e.op(VANDPS, x, e.bits(signBit))
+	return e.op(VORPS, e.choose(less, abs, e.constant(1), e.abs(small), large), sign)
+}

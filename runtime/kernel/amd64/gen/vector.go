@@ -65,6 +65,13 @@ var elementwises = []elementwise{
 	unary("exp", "e^x", exp),
 	unary("tanh", "the hyperbolic tangent of x", tanh),
 	unary("sigmoid", "1 / (1 + e^-x)", sigmoid),
+	unary("erf", "the error function of x", erf),
+	{
+		name: "expSub", doc: "dst = e^(x - a)", slices: []string{"dst", "x"}, scalars: []string{"a"}, results: []string{"dst"},
+		body: func(e emit, x map[string]reg.VecVirtual) []reg.VecVirtual {
+			return one(exp(e, e.op(VSUBPS, x["x"], x["a"])))
+		},
+	},
 }
 
 func one(r reg.VecVirtual) []reg.VecVirtual { return []reg.VecVirtual{r} }

@@ -1,0 +1,54 @@
+package kernel
+
+import (
+	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/runtime/kernel/amd64"
+)
+
+// runtimeTable holds, in portable Go, the operators that the runtime puts in the place of patterns.
+func runtimeTable() []Row {
+	rows := inPlace([]int{0, 1},
+		runtimeRow(row[float32]("ReluGrad", makeReluGrad[float32])),
+		runtimeRow(row[float64]("ReluGrad", makeReluGrad[float64])),
+	)
+	return append(rows, runtimeRow(Row{
+		Op: "ConvWeightGrad", Elems: floats, Note: "portable", Make: byFloat(makeConvWeightGrad[float32], makeConvWeightGrad[float64]),
+	}))
+}
+
+func runtimeRow(r Row) Row {
+	r.Domain = graph.Asdl
+	return r
+}
+
+// makeReluGrad is asdl.ReluGrad: G where Y > 0, else 0.
+func makeReluGrad[T amd64.Float](c *Call) (Run, error) {
+	return reluGrad(c, func(dst, g, y []T) {
+		for i, v := range y {
+			d := T(0)
+			if v > 0 {
+				d = g[i]
+			}
+			dst[i] = d
+		}
+	})
+}
+
+func reluGrad[T amd64.Float](c *Call, f func(dst, g, y []T)) (Run, error) {
+	if err := c.needs(2); err != nil {
+		return nil, err
+	}
+	if err := c.sameElem(0); err != nil {
+		return nil, err
+	}
+	if c.In[0].Len() != c.In[1].Len() {
+		return nil, c.Errorf(graph.ErrInvalid, "gradient of shape %v and activation of shape %v", c.In[0].Shape, c.In[1].Shape)
+	}
+	var g, y, dst []T
+	body := func(lo, hi int) { f(dst[lo:hi], g[lo:hi], y[lo:hi]) }
+	return func(in, out []*Tensor) error {
+		g, y, dst = Data[T](in[0]), Data[T](in[1]), Data[T](out[0])
+		c.Pool.For(len(dst), grainCheap, body)
+		return nil
+	}, nil
+}

@@ -61,7 +61,7 @@ func (o opCase) prepare(t testing.TB) (Run, []*Tensor, error) {
 	if c.Opset == 0 {
 		c.Opset = 22
 	}
-	r, err := NewRegistry(nnTable, integerTable(), randomTable, linalgTable)
+	r, err := NewRegistry(nnTable, integerTable(), randomTable, linalgTable, runtimeTable())
 	if err != nil {
 		t.Fatal(err)
 	}

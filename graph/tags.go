@@ -22,7 +22,9 @@ const Asdl = "asdl"
 //	LossRows(logits, target)   row, ...                  request: number of rows of the loss that count, a float scalar
 //	Grad(dW, W)                of                        the training gradient of parameter of
 //	Capture(v)                 layer|of, what, draw      a quantity of a layer or parameter that a statistic needs
-//	Precond(d, W)              of                        the preconditioned gradient of parameter of
+//	Precond(d, W, dg?)         of                        the preconditioned gradient of parameter of; dg, if known, is the
+//	                                                     inner product with the gradient, for all parameters of the layer;
+//	                                                     those that it is for but that have none are counted=1
 //	State()                    name, kind, of, dtype, shape, init...   a state input; its next value is the graph output NAME/next
 //	Hyper()                    name, default, dtype      a scalar hyper-parameter
 //	Step()                                               the step counter, an int64 scalar
@@ -51,6 +53,7 @@ const (
 // What a Capture tag holds, its attribute what.
 const (
 	CaptureOut     = "g"       // of a layer: the gradient in its output
+	CaptureTrain   = "train"   // of a layer: the gradient of the training loss in its output
 	CaptureProduct = "hv"      // of a parameter: Hv with the Hessian H of the training loss; v is the second input
 	CaptureSampled = "sampled" // of a parameter: its gradient of the summed loss under sampled labels
 )

@@ -12,10 +12,13 @@ import (
 	"github.com/asdlc/asdlc/runtime/kernel"
 )
 
+// DefaultBatch is the number of samples a step where neither the model nor its user says.
+const DefaultBatch = 128
+
 // TrainerConfig says how a Trainer trains.
 type TrainerConfig struct {
 	Data   *data.Split // samples are fitted to the model's input; normalise them before
-	Batch  int         // samples a step; 0 is 128, or what the model fixes
+	Batch  int         // samples a step; 0 is what the model fixes, or DefaultBatch
 	Epochs int         // 0 is 1
 	Seed   uint64      // of the order of the samples and of the step graph's random numbers
 
@@ -173,7 +176,7 @@ func (t *Trainer) bindBatch() error {
 		return err
 	}
 	if t.config.Batch == 0 {
-		t.config.Batch = 128
+		t.config.Batch = DefaultBatch
 		if n, ok := x.Type.Dims[0].Size(); ok {
 			t.config.Batch = int(n)
 		}

@@ -75,6 +75,7 @@ or inverses are refreshed have graphs of their own, STEP.refresh.onnx and so on.
 	fs.StringSliceVar(&outputs, "outputs", nil, "also output: grad, precond")
 	fs.StringVar(&o.Emit, "emit", "update", "update (parameters change), or gradient (preconditioned gradients only)")
 	fs.StringVar(&o.Noise, "noise", "hash", "random numbers: hash (from asdl/seed and asdl/step), or input")
+	fs.Int64Var(&o.Batch, "batch", 0, "batch size that the step graph is meant for: decides how preconditioners are applied; it runs on any")
 	fs.BoolVar(&o.Inline, "inline", false, "expand asdl functions, for tools that know no functions")
 	fs.BoolVar(&o.Split, "split", false, "separate step graphs for refresh steps instead of If")
 	fs.BoolVar(&o.Embed, "embed", false, "initial state as overridable initializers of the step graph")

@@ -59,7 +59,7 @@ by a simple machine (--gflops, --bandwidth): compare them with each other.`,
 	}
 	fs := c.Flags()
 	f.register(fs)
-	fs.Int64VarP(&f.options.Batch, "batch", "b", 128, "batch size")
+	fs.Int64VarP(&f.options.Batch, "batch", "b", runtime.DefaultBatch, "batch size")
 	fs.StringToInt64Var(&f.options.Sizes, "size", nil, "of other symbolic dimensions, as in T=128")
 	fs.StringVar(&f.limit, "memory-limit", "", "fail if the step needs more memory: bytes, or as in 512MiB, 8GiB")
 	fs.IntVar(&f.threads, "threads", 0, "number of threads (default: one a CPU)")

@@ -1,6 +1,7 @@
 package main
 
 import (
+	"cmp"
 	"context"
 	"errors"
 	"fmt"
@@ -15,6 +16,7 @@ import (
 	"github.com/asdlc/asdlc/graph/onnx"
 	"github.com/asdlc/asdlc/passes"
 	"github.com/asdlc/asdlc/passes/method"
+	"github.com/asdlc/asdlc/passes/pass"
 	"github.com/asdlc/asdlc/runtime"
 	"github.com/asdlc/asdlc/runtime/data"
 )
@@ -63,7 +65,7 @@ and gives, bit for bit, what the training without interruption gives.`,
 	fs.StringVarP(&f.source, "data", "d", "", "data set: a folder of idx files, FILE.npz, digits, or digits:train=N,test=N,seed=N")
 	fs.StringVar(&f.normalize, "normalize", "auto", "of the samples: auto (mean 0, deviation 1 on the training set), scale (bytes to 0..1), none, or MEAN,STD")
 	fs.IntVarP(&f.config.Epochs, "epochs", "e", 5, "epochs")
-	fs.IntVarP(&f.config.Batch, "batch", "b", 0, "batch size (default 128, or what the model fixes)")
+	fs.IntVarP(&f.config.Batch, "batch", "b", 0, fmt.Sprintf("batch size (default %d, or what the model fixes)", runtime.DefaultBatch))
 	fs.Uint64Var(&f.config.Seed, "seed", 0, "of the order of the samples and of the method's random numbers")
 	fs.StringVar(&f.schedule, "schedule", "cosine", "of the learning rate: constant, cosine, cosine:FLOOR, step:EPOCHS,FACTOR")
 	fs.Float64Var(&f.warmup, "warmup", 0, "epochs in which the learning rate first rises linearly")
@@ -231,12 +233,19 @@ func (f *trainFlags) compile(path string) (*program, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := passes.InstrumentMix(m, mix, f.resolved(), digest)
+	r, err := passes.InstrumentMix(m, mix, f.forBatch(), digest)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	f.config.Logits = f.options.Logits
 	return &program{r.Step, r.Init, m}, nil
+}
+
+// forBatch are the options of a compilation for the batch size of the training.
+func (f *trainFlags) forBatch() pass.Options {
+	o := f.resolved()
+	o.Batch = int64(cmp.Or(f.config.Batch, runtime.DefaultBatch))
+	return o
 }
 
 // openStep reads what goes with a step graph; numbers of the method are set at its inputs.

@@ -38,7 +38,7 @@ func Run(c *pass.Ctx, m *graph.Model) error {
 	if len(losses) != 1 {
 		return fmt.Errorf("BUG: %d Loss tags, want 1", len(losses))
 	}
-	w := &writer{b: op.NewBuilder(m, m.Graph), loss: losses[0], records: mix.Records(), difference: c.Options.HVP == "difference"}
+	w := &writer{b: op.NewBuilder(m, m.Graph), loss: losses[0], records: mix.Records(), difference: c.Options.HVP == "difference", factors: c.Options.Batch > 0}
 	w.logits, w.target = w.loss.In(1), w.loss.In(2)
 	blocks := cover(m.Graph, w.records)
 	if err := w.training(m.Graph, blocks); err != nil {
@@ -57,6 +57,7 @@ type writer struct {
 	logits, target *graph.Value
 	records        []method.Record
 	difference     bool // Hessian-vector products by finite differences
+	factors        bool // also the training gradients in layer outputs, of which weight gradients are products
 	draws          int  // of labels, so far
 
 	grads map[*graph.Value]*graph.Value // training gradients of the parameters
@@ -115,7 +116,11 @@ func (w *writer) training(g *graph.Graph, blocks []block) error {
 		xs = append(xs, p.Value)
 	}
 	emp := w.from(blocks, "emp")
-	xs = append(xs, outputs(emp)...)
+	seen := emp
+	if w.factors {
+		seen = slices.Concat(emp, slices.DeleteFunc(slices.Clone(blocks), func(bl block) bool { return w.source(bl) == "emp" }))
+	}
+	xs = append(xs, outputs(seen)...)
 	seed, rows := w.seed(w.logits)
 	grads := w.request(w.logits, seed, xs)
 	w.grads = map[*graph.Value]*graph.Value{}
@@ -123,7 +128,11 @@ func (w *writer) training(g *graph.Graph, blocks []block) error {
 		w.grads[p.Value] = grads[i]
 		b.Named(graph.Asdl, graph.TagGrad, []*graph.Value{grads[i], p.Value}, []string{"grad/" + p.Name()}, graph.S("of", p.Name()))
 	}
-	w.tag(emp, grads[len(params):], rows, 0)
+	inOutputs := grads[len(params):]
+	w.tag(emp, graph.CaptureOut, inOutputs, rows, 0)
+	if w.factors {
+		w.tag(seen, graph.CaptureTrain, inOutputs, nil, 0)
+	}
 	return nil
 }
 
@@ -154,7 +163,7 @@ func (w *writer) sampled(blocks []block) {
 			labels := w.about(graph.TagSample, w.target, append(by(record), graph.I("draw", int64(w.draws)))...)
 			seed := w.about(graph.TagLossGrad, labels, by(record)...)
 			seed.Def().RemoveAttr("label_smoothing") // the Fisher matrix takes labels as drawn
-			w.tag(more, w.request(w.logits, seed, outputs(more)), nil, i)
+			w.tag(more, graph.CaptureOut, w.request(w.logits, seed, outputs(more)), nil, i)
 			w.draws++
 			more = slices.DeleteFunc(slices.Clone(more), func(bl block) bool { return w.records[bl.Record].Curvature.Samples <= i+1 })
 		}
@@ -194,7 +203,7 @@ func (w *writer) exact(blocks []block) error {
 		for j := range columns {
 			w.b.Prefix = "exact/"
 			seed := w.about(graph.TagLossRoot, w.target, append(by(group[0].Record), graph.I("column", j))...)
-			w.tag(group, w.request(w.logits, seed, outputs(group)), nil, int(j))
+			w.tag(group, graph.CaptureOut, w.request(w.logits, seed, outputs(group)), nil, int(j))
 		}
 	}
 	return nil
@@ -211,7 +220,7 @@ func outputs(blocks []block) []*graph.Value {
 }
 
 // tag marks the gradients in layer outputs. With a factor, the true (un-averaged) gradient is that times the value.
-func (w *writer) tag(blocks []block, grads []*graph.Value, factor *graph.Value, draw int) {
+func (w *writer) tag(blocks []block, what string, grads []*graph.Value, factor *graph.Value, draw int) {
 	i := 0
 	for _, bl := range blocks {
 		for use, l := range bl.Layers {
@@ -220,7 +229,7 @@ func (w *writer) tag(blocks []block, grads []*graph.Value, factor *graph.Value, 
 				in = append(in, factor)
 			}
 			w.b.Named(graph.Asdl, graph.TagCapture, in, []string{"capture/" + l.Name},
-				graph.S("layer", l.Name), graph.S("what", graph.CaptureOut), graph.I("draw", int64(draw)), graph.S("block", bl.Layers[0].Name), graph.I("use", int64(use)))
+				graph.S("layer", l.Name), graph.S("what", what), graph.I("draw", int64(draw)), graph.S("block", bl.Layers[0].Name), graph.I("use", int64(use)))
 			i++
 		}
 	}

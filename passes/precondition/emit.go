@@ -429,7 +429,13 @@ func (e *engine) direct(lv *live) {
 		if lv.note.Fallback || e.rec.Representation.Format == "none" {
 			attrs = append(attrs, graph.I("plain", 1))
 		}
-		e.b.Named(graph.Asdl, graph.TagPrecond, []*graph.Value{dirs[i], p.Value}, []string{"precond/" + p.Name()}, attrs...)
+		in := []*graph.Value{dirs[i], p.Value}
+		if lv.inner != nil && i == 0 {
+			in = append(in, lv.inner)
+		} else if lv.inner != nil {
+			attrs = append(attrs, graph.I("counted", 1))
+		}
+		e.b.Named(graph.Asdl, graph.TagPrecond, in, []string{"precond/" + p.Name()}, attrs...)
 	}
 }
 

@@ -29,9 +29,7 @@ func kronBlock(e *engine, cap *captured) *block {
 		dampA, dampS := e.factorDamping(b, traces(b, stats[0]), float64(v.in), traces(b, stats[1]), float64(v.out))
 		return []*graph.Value{e.inverse(b, stats[0], dampA), e.inverse(b, stats[1], dampS)}, nil
 	}
-	bl.apply = func(b *op.Builder, grads, _, sols []*graph.Value) []*graph.Value {
-		return v.apply(b, grads, sols[0], sols[1])
-	}
+	e.applyKron(bl, cap, v)
 	return bl
 }
 

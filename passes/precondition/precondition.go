@@ -37,6 +37,8 @@ type block struct {
 	guard  bool     // a direction that is not finite makes no step
 	lag    bool     // directions come before this step's statistics and solutions
 	texts  []string // further functions that it calls
+	ways   []pass.Way
+	inner  *graph.Value // of the directions and gradients, where apply has it cheaper than by the gradients
 
 	debiased bool    // apply takes statistics divided by their weight
 	moment   float64 // beta of an EMA of the gradients that apply takes in their place, or 0
@@ -111,6 +113,7 @@ type captured struct {
 	g      map[int]map[int]*graph.Value
 	factor *graph.Value
 	layers []pass.Layer
+	train  map[int]*graph.Value // by use: of the training loss
 }
 
 // Run emits directions for all parameters, by one engine a record.
@@ -156,7 +159,7 @@ func (e *shared) collect(g *graph.Graph) {
 	}
 	e.captures, e.quantities = map[string]*captured{}, map[quantity][][]*graph.Value{}
 	for _, n := range pass.Tags(g, graph.TagCapture) {
-		if what := n.Str("what", ""); what != graph.CaptureOut { // draws come in order
+		if what := n.Str("what", ""); what != graph.CaptureOut && what != graph.CaptureTrain { // draws come in order
 			q := quantity{n.Str("of", ""), what}
 			e.quantities[q] = append(e.quantities[q], []*graph.Value{n.Out(0), n.In(1)})
 			continue
@@ -164,10 +167,15 @@ func (e *shared) collect(g *graph.Graph) {
 		name := n.Str("block", "")
 		cap := e.captures[name]
 		if cap == nil {
-			cap = &captured{g: map[int]map[int]*graph.Value{}, factor: n.In(1)}
+			cap = &captured{g: map[int]map[int]*graph.Value{}, train: map[int]*graph.Value{}}
 			e.captures[name] = cap
 		}
 		draw, use := int(n.Int("draw", 0)), int(n.Int("use", 0))
+		if n.Str("what", "") == graph.CaptureTrain {
+			cap.train[use] = n.Out(0)
+			continue
+		}
+		cap.factor = n.In(1)
 		if cap.g[draw] == nil {
 			cap.g[draw] = map[int]*graph.Value{}
 		}

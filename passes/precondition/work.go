@@ -111,7 +111,7 @@ func (s *shared) measured(b *op.Builder, w *op.Work, emit func()) {
 // cost is what a block costs, for the report.
 func (lv *live) cost() *pass.LayerCost {
 	e := lv.e
-	c := &pass.LayerCost{Statistics: lv.work.statistics, Solve: lv.work.solve, Apply: lv.work.apply, StatisticsEvery: 1, SolveEvery: 1}
+	c := &pass.LayerCost{Statistics: lv.work.statistics, Solve: lv.work.solve, Apply: lv.work.apply, StatisticsEvery: 1, SolveEvery: 1, Ways: lv.ways}
 	if lv.graft != nil {
 		c.Apply = c.Apply.Plus(lv.graft.work.statistics)
 	}

@@ -18,13 +18,15 @@ var Pass = pass.Pass{
 
 // direction is one parameter with its gradients.
 type direction struct {
-	param  *graph.Value
-	name   string
-	grad   *graph.Value // training gradient
-	precon *graph.Value // preconditioned
-	plain  bool         // the method itself did not act on it
-	adam   bool         // follows fallback_lr instead of lr
-	record int          // index of the record that it follows
+	param   *graph.Value
+	name    string
+	grad    *graph.Value // training gradient
+	precon  *graph.Value // preconditioned
+	plain   bool         // the method itself did not act on it
+	adam    bool         // follows fallback_lr instead of lr
+	inner   *graph.Value // of precon and grad, with those of other parameters of its layer; nil: not known
+	counted bool         // the inner product of another parameter has this one's
+	record  int          // index of the record that it follows
 }
 
 // Run emits next values of the parameters, the step counter, and the gradient outputs asked for.
@@ -67,6 +69,7 @@ func collect(g *graph.Graph) []direction {
 			param: n.In(1), name: n.Str("of", ""), grad: grads[n.In(1)], precon: n.Out(0),
 			plain: n.Int("plain", 0) == 1, adam: n.Str("rule", "") == "adam",
 		}
+		d.inner, d.counted = n.In(2), n.Int("counted", 0) == 1
 		if p, ok := pass.ParamOf(d.param); ok {
 			d.record = p.Record()
 		}
@@ -173,10 +176,13 @@ func (u *updater) clipKL(dirs []direction, lr *graph.Value) *graph.Value {
 	b := u.b
 	var sum *graph.Value
 	for _, d := range dirs {
-		if d.plain || d.adam {
+		if d.plain || d.adam || d.counted {
 			continue
 		}
-		s := b.Sum(b.Mul(d.precon, d.grad))
+		s := d.inner
+		if s == nil {
+			s = b.Sum(b.Mul(d.precon, d.grad))
+		}
 		if sum == nil {
 			sum = s
 		} else {

@@ -1,6 +1,7 @@
 package op
 
 import (
+	"math"
 	"strings"
 
 	"github.com/asdlc/asdlc/graph"
@@ -142,6 +143,12 @@ func boundExpr(d graph.Dim) graph.Dim {
 	return d
 }
 
+// exactUpTo are the element types of which content is known, which symbolic sizes have in practice, and the integers that they
+// hold without wrapping around or rounding.
+var exactUpTo = map[graph.Elem]int64{
+	graph.Bool: 1, graph.Int32: math.MaxInt32, graph.Int64: math.MaxInt64, graph.Float32: 1 << 24, graph.Float64: 1 << 53,
+}
+
 // boundContent drops content that says nothing, is too long, or is of a tensor of rank above 1.
 func boundContent(content []graph.Dim, t graph.Type) []graph.Dim {
 	if content == nil || len(content) > maxContent || !t.Ranked || len(t.Dims) > 1 {
@@ -150,9 +157,16 @@ func boundContent(content []graph.Dim, t graph.Type) []graph.Dim {
 	if len(t.Dims) == 0 && len(content) != 1 || len(t.Dims) == 1 && t.Dims[0] != graph.Known(int64(len(content))) {
 		return nil
 	}
+	limit, ok := exactUpTo[t.Elem]
+	if !ok {
+		return nil
+	}
 	out := make([]graph.Dim, len(content))
 	says := len(content) == 0
 	for i, d := range content {
+		if n, ok := d.Int(); ok && (n > limit || n < -limit) {
+			return nil // it wraps around or is rounded
+		}
 		out[i] = boundExpr(d)
 		says = says || !out[i].IsUnknown()
 	}

@@ -119,6 +119,14 @@ func (c *Context) wantRank(i, want int) error {
 	return nil
 }
 
+// wantOne fails if input i is known not to have one element.
+func (c *Context) wantOne(i int) error {
+	if shape, ok := c.Type(i).Static(); ok && c.Has(i) && (len(shape) > 1 || len(shape) == 1 && shape[0] != 1) {
+		return c.fail("%s has type %s, want one element", c.inputName(i), c.Type(i))
+	}
+	return nil
+}
+
 // Set gives output i a shape. Outputs that the node does not have are ignored.
 func (c *Context) Set(i int, dims ...graph.Dim) {
 	if i < len(c.Out) {

@@ -230,6 +230,12 @@ func inferOneHot(c *Context) error {
 	if err := c.wantRank(2, 1); err != nil {
 		return err
 	}
+	if n, ok := c.length(2); ok && n != 2 {
+		return c.fail("%s has type %s, want two elements", c.inputName(2), c.Type(2))
+	}
+	if err := c.wantOne(1); err != nil {
+		return err
+	}
 	index, ok := c.Dims(0)
 	if !ok {
 		return nil

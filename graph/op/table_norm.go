@@ -111,6 +111,9 @@ func inferBatchNorm(c *Context) error {
 		c.Set(0, out...)
 	}
 	for i := 1; i < len(c.Out); i++ {
+		if c.Out[i].Present && c.Opset >= 14 && c.Int("training_mode") == 0 {
+			return c.fail("output %d is given in training mode alone; set training_mode to 1 or leave it out", i)
+		}
 		c.Set(i, channels)
 	}
 	return nil

@@ -169,10 +169,10 @@ func inferArg(c *Context) error {
 }
 
 func inferCumSum(c *Context) error {
+	if err := c.wantOne(1); err != nil {
+		return err
+	}
 	if axis, ok := c.ints(1); ok {
-		if len(axis) != 1 {
-			return c.fail("%s has %d elements, want 1", c.inputName(1), len(axis))
-		}
 		if dims, ok := c.Dims(0); ok {
 			if _, err := c.normAxis("axis", axis[0], len(dims)); err != nil {
 				return err
@@ -194,6 +194,8 @@ func inferTopK(c *Context) error {
 	k := graph.UnknownDim
 	if a, ok := c.Attr("k"); ok {
 		k = graph.Known(a.I)
+	} else if err := c.wantOne(1); err != nil {
+		return err
 	} else if content := c.Content(1); len(content) == 1 {
 		k = content[0]
 	}

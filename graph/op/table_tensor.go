@@ -237,5 +237,8 @@ func inferTrilu(c *Context) error {
 	if dims, ok := c.Dims(0); ok && len(dims) < 2 {
 		return c.fail("input has type %s, want rank 2 at least", c.Type(0))
 	}
+	if err := c.wantOne(1); err != nil {
+		return err
+	}
 	return sameShape(c)
 }

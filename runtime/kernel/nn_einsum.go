@@ -103,6 +103,10 @@ func newEinsumMove[T amd64.Float](pool *Pool, e *equation, from layout, to, sum 
 }
 
 func (m *einsumMove[T]) run(dst, src []T) {
+	if len(src) == 0 {
+		clear(dst)
+		return
+	}
 	m.dst, m.src = dst, src
 	m.pool.For(len(m.outer), grainFor(m.inner*len(m.sum)), m.body)
 	m.dst, m.src = nil, nil

@@ -164,7 +164,7 @@ func (r *Registry) Rows(domain, op string) []*Row {
 // row is graph.ErrUnsupported.
 func (r *Registry) Make(c *Call) (*Row, Run, error) {
 	row, run, err := r.direct(c)
-	if errors.Is(err, graph.ErrUnsupported) {
+	if err != nil && (errors.Is(err, graph.ErrUnsupported) || c.mixed()) {
 		return r.through(c, err)
 	}
 	return row, run, err

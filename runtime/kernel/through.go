@@ -1,49 +1,46 @@
 package kernel
 
 import (
+	"errors"
 	"slices"
 
 	"github.com/asdlc/asdlc/graph"
 )
 
-// overFloat64 are the operators that interpolate, and may be asked to do so between integers or in positions of another
-// floating-point type.
-var overFloat64 = []string{"Resize", "Upsample", "GridSample"}
+// overFloat64 are the operators of real numbers that may be asked for integers.
+var overFloat64 = []string{"Resize", "Upsample", "GridSample", "Erf"}
 
-// wider is the element type on which op computes what it is given as e; e itself if there is none.
-func wider(op string, e graph.Elem) graph.Elem {
-	switch {
-	case slices.Contains(overFloat64, op) && e.Valid() && e != graph.Bool:
-		return graph.Float64
-	case e == graph.Float16, e == graph.BFloat16:
-		return graph.Float32
-	}
-	return e
-}
-
-// through prepares a call, whose element types no row serves, on wider ones: 16-bit floats over float32, for every operator; the
-// operators of overFloat64 over float64. The results are rounded once, as Cast does it. Without wider types, or rows that
-// serve them, the error is direct, that of the call itself.
+// through prepares a call, whose element types no row serves, on a wider one: floating-point types over the widest among
+// them, float32 at least, for every operator; the numbers of overFloat64 over float64. The results are rounded once, as Cast
+// does it. Without anything to widen the error is direct, that of the call itself.
 func (r *Registry) through(c *Call, direct error) (*Row, Run, error) {
-	t := &conversion{}
+	t := &conversion{over: graph.Float32}
+	reals := slices.Contains(overFloat64, c.Node.Op)
+	for _, s := range c.In {
+		if s.Present && (s.Elem == graph.Float64 || reals && s.Elem.IsInt()) {
+			t.over = graph.Float64
+		}
+	}
 	inner := &Call{Node: c.Node, Opset: c.Opset, Pool: c.Pool, In: slices.Clone(c.In), Out: slices.Clone(c.Out)}
 	for i := range inner.In {
-		if exempt(c.Node.Op, i) {
-			continue
-		}
-		if err := t.input(c, &inner.In[i], i); err != nil {
-			return nil, nil, err
+		if s := &inner.In[i]; s.Elem.IsFloat() || reals && s.Elem.IsInt() && !exempt(c.Node.Op, i) {
+			t.input(s, i)
 		}
 	}
 	for i := range inner.Out {
-		t.output(c.Node.Op, &inner.Out[i], i)
+		if s := &inner.Out[i]; s.Elem.IsFloat() || reals && s.Elem.IsInt() {
+			t.output(s, i)
+		}
 	}
 	if len(t.in)+len(t.out) == 0 {
 		return nil, nil, direct
 	}
 	row, run, err := r.direct(inner)
+	if errors.Is(err, graph.ErrUnsupported) {
+		err = direct
+	}
 	if err != nil {
-		return nil, nil, direct
+		return nil, nil, err
 	}
 	c.Scratches = inner.Scratches
 	for _, list := range [][]converted{t.in, t.out} {
@@ -56,6 +53,26 @@ func (r *Registry) through(c *Call, direct error) (*Row, Run, error) {
 	return &Row{Domain: row.Domain, Op: row.Op, Rank: row.Rank, Note: row.Note + ", converted", Make: row.Make}, t.exec, nil
 }
 
+// manyTypes are the operators whose inputs may be of several floating-point types.
+var manyTypes = []string{"Attention", "BatchNormalization", "GridSample", "LinearAttention", "RMSNormalization"}
+
+// mixed reports whether inputs are of several floating-point types, rightly.
+func (c *Call) mixed() bool {
+	if c.Node.Domain != "" || !slices.Contains(manyTypes, c.Node.Op) {
+		return false
+	}
+	first := graph.Undefined
+	for _, s := range c.In {
+		if s.Present && s.Elem.IsFloat() {
+			if first != graph.Undefined && s.Elem != first {
+				return true
+			}
+			first = s.Elem
+		}
+	}
+	return false
+}
+
 // exempt inputs hold sizes and positions, not data.
 func exempt(op string, i int) bool {
 	return i == 3 && op == "Resize" // sizes
@@ -63,6 +80,7 @@ func exempt(op string, i int) bool {
 
 // conversion runs a kernel on converted tensors.
 type conversion struct {
+	over      graph.Elem
 	in, out   []converted
 	ins, outs []*Tensor
 	run       Run
@@ -80,34 +98,28 @@ type converted struct {
 	body          func(lo, hi int)
 }
 
-// input makes spec i of a call wide.
-func (t *conversion) input(c *Call, s *Spec, i int) error {
-	e := wider(c.Node.Op, s.Elem)
-	if !s.Present || e == s.Elem {
-		return nil
+// input makes the spec of input i wide.
+func (t *conversion) input(s *Spec, i int) {
+	if !s.Present || s.Elem == t.over {
+		return
 	}
-	cast := casterOf(s.Elem, e)
-	if cast == nil {
-		return c.Errorf(graph.ErrUnsupported, "no conversion from %s to %s", s.Elem, e)
-	}
+	cast := casterOf(s.Elem, t.over)
 	if s.Const != nil {
-		k := New(e, s.Shape...)
+		k := New(t.over, s.Shape...)
 		cast(k.Raw, s.Const.Raw)
 		s.Const = k
 	}
-	t.in = append(t.in, converted{at: i, wide: &Tensor{Elem: e, Shape: s.Shape}, cast: cast, srcSize: s.Elem.Size(), size: e.Size()})
-	s.Elem = e
-	return nil
+	t.in = append(t.in, converted{at: i, wide: &Tensor{Elem: t.over, Shape: s.Shape}, cast: cast, srcSize: s.Elem.Size(), size: t.over.Size()})
+	s.Elem = t.over
 }
 
-// output makes the spec of output i of a call of op wide.
-func (t *conversion) output(op string, s *Spec, i int) {
-	e := wider(op, s.Elem)
-	if !s.Present || e == s.Elem {
+// output makes the spec of output i wide.
+func (t *conversion) output(s *Spec, i int) {
+	if !s.Present || s.Elem == t.over {
 		return
 	}
-	t.out = append(t.out, converted{at: i, wide: &Tensor{Elem: e, Shape: s.Shape}, cast: casterOf(e, s.Elem), srcSize: e.Size(), size: s.Elem.Size()})
-	s.Elem = e
+	t.out = append(t.out, converted{at: i, wide: &Tensor{Elem: t.over, Shape: s.Shape}, cast: casterOf(t.over, s.Elem), srcSize: t.over.Size(), size: s.Elem.Size()})
+	s.Elem = t.over
 }
 
 func (v *converted) convert(pool *Pool, dst, src []byte) {

@@ -70,6 +70,16 @@ func TestMixedGrid(t *testing.T) {
 	}
 }
 
+// TestMixedNorm: the statistics of BatchNormalization may be of another type than the data.
+func TestMixedNorm(t *testing.T) {
+	half := func(v ...float64) *Tensor { return recast(graph.Float16, Of(v, len(v)))[0] }
+	o := opCase{
+		op: "BatchNormalization", in: []*Tensor{Of([]float32{1, 3}, 2, 1), half(2), half(0.5), Of([]float64{1}, 1), Of([]float64{4}, 1)},
+		out: []Spec{outLike[float32](2, 1)}, attrs: []graph.Attr{graph.F("epsilon", 0)},
+	}
+	wantClose[float32](t, o.op, o.run(t)[0], []float64{0.5, 2.5}, 0)
+}
+
 // TestNotServed: the error of a call that nothing serves names its own types.
 func TestNotServed(t *testing.T) {
 	o := opCase{op: "Softmax", in: []*Tensor{New(graph.Bool, 2)}, out: []Spec{{Present: true, Elem: graph.Bool, Shape: []int{2}}}}

@@ -18,6 +18,8 @@ type Caller struct {
 	Values []*graph.Value
 	// Elems are the element types of data made anew, the first preferred.
 	Elems []graph.Elem
+	// Sizes are those of data made anew, the first preferred. Nil are small numbers, 0 among them, and the symbols N and M.
+	Sizes []graph.Dim
 	// Leaf makes an operand of a type: an input, a parameter.
 	Leaf func(name string, t graph.Type) *graph.Value
 	// Schemas are the operators to choose from.
@@ -76,6 +78,9 @@ func (c *Caller) chance(n int) bool { return c.below(n) == n-1 }
 
 // dim is a size: a number or a symbol.
 func (c *Caller) dim() graph.Dim {
+	if c.Sizes != nil {
+		return rapid.SampledFrom(c.Sizes).Draw(c.T, "dim")
+	}
 	return rapid.SampledFrom([]graph.Dim{
 		graph.Known(2), graph.Known(3), graph.Known(4), graph.Known(1), graph.Sym("N"), graph.Sym("M"), graph.Known(6), graph.Known(0),
 	}).Draw(c.T, "dim")

@@ -170,9 +170,13 @@ func vjpCol2Im(c *Call) []*graph.Value {
 func (c *Call) tiles(x, g *graph.Value, geo *geometry) *graph.Value {
 	apart, wide, whole := []int64{0, 0}, []int64{1, 1}, []int64{0, 0}
 	area := int64(1)
+	y := c.Out(0).Type // that of g, which is not always known
+	if y.Rank() != x.Type.Rank() {
+		return nil
+	}
 	for i, k := range geo.kernel {
 		size, ok1 := x.Type.Dims[i+2].Size()
-		out, ok2 := g.Type.Dims[i+2].Size()
+		out, ok2 := y.Dims[i+2].Size()
 		if !ok1 || !ok2 || geo.strides[i] != k || geo.dilations[i] != 1 || geo.begin[i] != 0 || geo.end[i] != 0 || size != out*k {
 			return nil
 		}

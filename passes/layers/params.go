@@ -22,7 +22,7 @@ func discover(m *graph.Model, fixed map[*graph.Value]bool) []found {
 	s := scene{liveNodes(g), dataValues(g), m.Producer == "pytorch"}
 	var all []found
 	for _, v := range g.Initializers() {
-		if !v.IsInitializer() || !v.Type.Elem.IsFloat() {
+		if !v.IsInitializer() || !v.Type.Elem.IsFloat() || v.Const().Len() == 0 {
 			continue
 		}
 		if f := s.classify(v, fixed[v]); f.kind != "" {

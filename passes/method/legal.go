@@ -81,6 +81,9 @@ var rules = []rule{
 		return r.Representation.Format == "diag" && r.Curvature.Source == "batch" && (r.Accumulate.Every > 1 || r.Accumulate.Schedule != "")
 	}, "a diagonal of mean gradients follows every step: accumulate.every must be 1"},
 	{func(r Record) bool {
+		return r.Representation.Format == "diag" && r.Accumulate.Kind == "none" && (r.Accumulate.Every > 1 || r.Accumulate.Schedule != "")
+	}, "nothing is kept of a diagonal for the steps between: accumulate.every must be 1"},
+	{func(r Record) bool {
 		return !oneOf(r.Representation.Format, "kf_dim", "kfe_dim") && r.Accumulate.Init != 0
 	}, "a multiple of the identity to start from is for kf_dim and kfe_dim: accumulate.init must be 0"},
 	{func(r Record) bool {

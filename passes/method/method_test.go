@@ -108,6 +108,7 @@ func TestRules(t *testing.T) {
 		{"shampoo", []string{"solve.kernel=cholesky"}, "a Cholesky factor gives no roots"},
 		{"kfac", []string{"apply.beta=0.9"}, "apply.beta must be 0"},
 		{"adam", []string{"accumulate.every=2"}, "accumulate.every must be 1"},
+		{"adahessian", []string{"accumulate.kind=none", "accumulate.every=2"}, "nothing is kept of a diagonal"},
 		{"kfac", []string{"accumulate.init=1"}, "accumulate.init must be 0"},
 		{"adam", []string{"apply.graft=adam"}, "apply.graft=adam needs kf_dim"},
 		{"kfac", []string{"solve.damping.keep=true"}, "damping.keep"},

@@ -107,6 +107,30 @@ func resize(_ *pass.Ctx, n *graph.Node) error {
 	return nil
 }
 
+// noIntegers refuses data that newer forms do not admit.
+func noIntegers(_ *pass.Ctx, n *graph.Node) error {
+	if e := n.In(0).Type.Elem; e.IsInt() {
+		return n.Errorf(graph.ErrUnsupported, "data of type %s, which newer opsets do not admit; insert a Cast to float", e)
+	}
+	return nil
+}
+
+// floatMask keeps the element type of the mask, which was that of the data.
+func floatMask(_ *pass.Ctx, n *graph.Node) error {
+	mask := n.Out(1)
+	if mask == nil {
+		return nil
+	}
+	cast := n.Graph().InsertNode(n.Next(), "", "Cast", nil, []string{mask.Name}, graph.I("to", int64(n.In(0).Type.Elem)))
+	cast.Scope = n.Scope
+	float := cast.Out(0)
+	float.Type, mask.Type = mask.Type, graph.Type{}
+	mask.ReplaceUses(float)
+	pass.TakeName(mask, float)
+	cast.SetInputs(mask)
+	return nil
+}
+
 // oldDropout: until opset 11 nothing tells training from evaluation, and ONNX runtimes evaluate.
 func oldDropout(c *pass.Ctx, n *graph.Node) error {
 	c.Note("Dropout before opset 12 has no training mode and is left out; export the model with opset 12 or later, in training mode, to train with it")

@@ -45,6 +45,7 @@ var upgradeCases = []struct {
 	{"topk", "9", 0, `g (float[N,5] x) => (float[N,2] y, int64[N,2] i) { y, i = TopK <axis: int = 1, k: int = 2> (x) }`, `y, i = TopK <axis: int = 1> (x, `},
 	{"scatter", "9", 0, `g (float[3,2] x, int64[1,2] i, float[1,2] u) => (y) { y = Scatter (x, i, u) }`, `y = ScatterElements (x, i, u)`},
 	{"dropout", "11", 0, `g (float[N,5] x) => (float[N,5] y) { h = Dropout <ratio: float = 0.5> (x)  y = Relu (h) }`, `y = Relu (x)`},
+	{"float mask of dropout", "9", 0, `g (float[N,5] x) => (float[N,5] y) { h, m = Dropout (x)  y = Add (h, m) }`, `Cast`},
 	{"frozen statistics", "9", 0, `g (float[N,2,3] x) => (y)
 		<float[2] s = {1, 2}, float[2] b = {0.5, 0}, float[2] m = {0.1, 0.2}, float[2] v = {1, 4}>
 		{ y = BatchNormalization <momentum: float = 0.5> (x, s, b, m, v) }`, `BatchNormalization`},

@@ -117,7 +117,7 @@ func (l *lowering) noiseInputs(tags []*graph.Node) error {
 		stacked := kind != "uniform" && n.Int("single", 0) == 0
 		in := inputs[name]
 		if in == nil {
-			dims := append([]graph.Dim{}, n.In(0).Content...)
+			dims := sizes(n.In(0))
 			if stacked {
 				dims = append([]graph.Dim{graph.Known(draws[name])}, dims...)
 			}
@@ -136,4 +136,17 @@ func (l *lowering) noiseInputs(tags []*graph.Node) error {
 	}
 	l.b.At = nil
 	return nil
+}
+
+// sizes are the dimensions that a tensor of sizes holds; of sizes that nothing is known of there is no content.
+func sizes(shape *graph.Value) []graph.Dim {
+	if shape.Content != nil || shape.Type.Rank() != 1 {
+		return append([]graph.Dim{}, shape.Content...)
+	}
+	n, _ := shape.Type.Dims[0].Size()
+	dims := make([]graph.Dim, n)
+	for i := range dims {
+		dims[i] = graph.UnknownDim
+	}
+	return dims
 }

@@ -21,6 +21,7 @@ const Asdl = "asdl"
 //	LossRoot(logits, target)   row, column, ...          request: column of S with S S^T = Hessian of a row's loss in its logits
 //	LossRows(logits, target)   row, ...                  request: number of rows of the loss that count, a float scalar
 //	Grad(dW, W)                of                        the training gradient of parameter of
+//	Next(p)                    of                        the parameter's next value; the pass update puts it in this tag's place
 //	Capture(v)                 layer|of, what, draw      a quantity of a layer or parameter that a statistic needs
 //	Precond(d, W, dg?)         of                        the preconditioned gradient of parameter of; dg, if known, is the
 //	                                                     inner product with the gradient, for all parameters of the layer;
@@ -41,6 +42,7 @@ const (
 	TagLossRoot = "LossRoot"
 	TagLossRows = "LossRows"
 	TagGrad     = "Grad"
+	TagNext     = "Next"
 	TagCapture  = "Capture"
 	TagPrecond  = "Precond"
 	TagState    = "State"
@@ -55,6 +57,7 @@ const (
 	CaptureOut     = "g"       // of a layer: the gradient in its output
 	CaptureTrain   = "train"   // of a layer: the gradient of the training loss in its output
 	CaptureProduct = "hv"      // of a parameter: Hv with the Hessian H of the training loss; v is the second input
+	CaptureAfter   = "after"   // of a block: the gradient in a layer's output at the next parameters; that output is the second input
 	CaptureSampled = "sampled" // of a parameter: its gradient of the summed loss under sampled labels
 )
 
@@ -89,7 +92,7 @@ func (n *Node) IsTag() bool {
 		return false
 	}
 	switch n.Op {
-	case TagParam, TagLayer, TagLoss, TagGrad, TagCapture, TagPrecond:
+	case TagParam, TagLayer, TagLoss, TagGrad, TagNext, TagCapture, TagPrecond:
 		return true
 	}
 	return false

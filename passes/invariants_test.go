@@ -21,7 +21,7 @@ import (
 func every(t *testing.T, set ...string) map[string]method.Record {
 	t.Helper()
 	recs := map[string]method.Record{}
-	for _, name := range []string{"sgd", "adam", "adagrad", "shampoo", "adahessian", "sfn", "esgd", "sophia-g", "psgd-kf", "muon", "soap", "kl-shampoo", "splus"} {
+	for _, name := range []string{"sgd", "adam", "adagrad", "shampoo", "adahessian", "sfn", "esgd", "sophia-g", "psgd-kf", "k-bfgs", "muon", "soap", "kl-shampoo", "splus"} {
 		recs[name] = record(t, name)
 	}
 	for _, source := range []string{"mc", "emp", "exact"} {
@@ -185,13 +185,13 @@ func TestStateMoves(t *testing.T) {
 		for k := range 6 {
 			out := outputsOf(s.step(n.batch(rng, 5)), "", "/next")
 			for in, a := range out {
-				if before == nil || in == "asdl/guards" {
+				if before == nil || in == "asdl/guards" || strings.HasSuffix(in, "/begun") {
 					continue
 				}
 				slot := in[strings.LastIndex(in, "/")+1:]
 				moves := true
 				if kinds[in] == "curvature" {
-					solved := strings.HasSuffix(slot, "_inv") || strings.HasPrefix(slot, "root") || strings.HasPrefix(slot, "Q") || strings.HasPrefix(slot, "basis")
+					solved := strings.HasSuffix(slot, "_inv") || strings.HasPrefix(slot, "root") || strings.HasPrefix(slot, "Q") || strings.HasPrefix(slot, "basis") || slices.Contains([]string{"H_A", "H_G", "s", "y"}, slot)
 					moves = solved && k%max(rec.Solve.Every, 1) == 0 || !solved && k%max(rec.Accumulate.Every, 1) == 0
 				}
 				if same := slices.Equal(a.v, before[in].v); same == moves {
@@ -360,6 +360,9 @@ func (as arrays) with(name string, a array) arrays {
 
 // gradientSteps compares the directions of --emit gradient with those of an update at a learning rate of zero.
 func gradientSteps(t *testing.T, name, text string, rec method.Record, data []arrays) {
+	if rec.Curvature.Source == "secant" {
+		return // refused
+	}
 	rec.Update.WeightDecay = 0
 	full := instrument(t, text, rec, pass.Options{OutputPrecond: true})
 	bare := instrument(t, text, rec, pass.Options{Emit: "gradient"})
@@ -386,6 +389,9 @@ func TestSameBytes(t *testing.T) {
 		for name, rec := range every(t) {
 			for form, o := range map[string]pass.Options{"plain": {}, "split": {Split: true}, "all": forms["all"], "noise": {Noise: "input", Emit: "gradient"}} {
 				var first []byte
+				if rec.Curvature.Source == "secant" && o.Emit == "gradient" {
+					continue // refused
+				}
 				for i := range 3 {
 					r, err := passes.Instrument(passtest.Parse(t, text), rec, o, "digest")
 					if err != nil {

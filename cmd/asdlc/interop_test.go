@@ -73,6 +73,7 @@ var interopMethods = []struct {
 	{"adahessian", []string{"-m", "adahessian"}, 0.01},
 	{"esgd", []string{"-m", "esgd"}, 0.001},
 	{"psgd-kf", []string{"-m", "psgd-kf"}, 0.01},
+	{"k-bfgs", []string{"-m", "k-bfgs"}, 0.01},
 	{"sophia-g", []string{"-m", "sophia-g"}, 0.0001},
 }
 
@@ -164,6 +165,8 @@ func TestInteropOptions(t *testing.T) {
 		{"difference", []string{"-m", "esgd"}, []string{"--hvp", "difference", "--noise", "input"}},
 		{"split", []string{"-m", "psgd-kf"}, []string{"--split", "--set", "solve.every=3", "--set", "representation.max_side=20"}},
 		{"inline", []string{"-m", "psgd-kf"}, []string{"--inline", "--set", "solve.damping.kind=noise", "--loss", "mse"}},
+		{"split", []string{"-m", "k-bfgs"}, []string{"--split", "--set", "solve.every=3"}},
+		{"inline", []string{"-m", "k-bfgs"}, []string{"--inline", "--loss", "mse", "--set", "solve.damping.kind=iso"}},
 		{"noise", []string{"-m", "sophia-g"}, []string{"--noise", "input", "--set", "curvature.samples=2"}},
 		{"plain", []string{"-m", "sfn"}, nil},
 		{"nesterov", []string{"-m", "sgd"}, []string{"--set", "update.nesterov=true", "--set", "update.weight_decay=0.01", "--set", "update.clip_norm=1"}},

@@ -15,6 +15,7 @@ var asdlTable = []Schema{
 	{Domain: graph.Asdl, Name: graph.TagLayer, Since: 1, Inputs: tagIn(), Outputs: tagOut(), Infer: identity, Doc: "the output of a layer with parameters"},
 	{Domain: graph.Asdl, Name: graph.TagLoss, Since: 1, Inputs: tagIn(), Outputs: tagOut(), Infer: identity, Doc: "the training loss"},
 	{Domain: graph.Asdl, Name: graph.TagGrad, Since: 1, Inputs: tagIn(), Outputs: tagOut(), Infer: identity, Doc: "the gradient of a parameter"},
+	{Domain: graph.Asdl, Name: graph.TagNext, Since: 1, Inputs: tagIn(), Outputs: tagOut(), Infer: sameShape, Doc: "the next value of a parameter"},
 	{Domain: graph.Asdl, Name: graph.TagCapture, Since: 1, Inputs: tagIn(), Outputs: tagOut(), Infer: identity, Doc: "a quantity of a layer that a statistic needs"},
 	{Domain: graph.Asdl, Name: graph.TagPrecond, Since: 1, Inputs: tagIn(), Outputs: tagOut(), Infer: identity, Doc: "the preconditioned gradient of a parameter"},
 	{

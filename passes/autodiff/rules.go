@@ -140,7 +140,7 @@ func tagRules() []Rule {
 	pass := func(c *Call) []*graph.Value { return c.D[:1] }
 	rows := zeroRows(graph.Asdl, graph.TagState, graph.TagHyper, graph.TagStep, graph.TagEvery, graph.TagNoise,
 		graph.TagSample, graph.TagLossRows)
-	for _, tag := range []string{graph.TagParam, graph.TagLayer, graph.TagLoss, graph.TagGrad, graph.TagCapture, graph.TagPrecond} {
+	for _, tag := range []string{graph.TagParam, graph.TagLayer, graph.TagLoss, graph.TagGrad, graph.TagNext, graph.TagCapture, graph.TagPrecond} {
 		rows = append(rows, Rule{Domain: graph.Asdl, Op: tag, Kind: Linear, Diff: only0, VJP: pass, JVP: pass})
 	}
 	return rows

@@ -41,6 +41,9 @@ func Run(c *pass.Ctx, m *graph.Model) error {
 	w := &writer{b: op.NewBuilder(m, m.Graph), loss: losses[0], records: mix.Records(), difference: c.Options.HVP == "difference", factors: c.Options.Batch > 0}
 	w.logits, w.target = w.loss.In(1), w.loss.In(2)
 	blocks := cover(m.Graph, w.records)
+	if c.Options.Emit == "gradient" && len(w.from(blocks, "secant")) > 0 {
+		return &pass.OptionError{Option: "emit", Value: "gradient", Want: "update: curvature.source secant compares gradients at the parameters and at their next values, which only the step graph's own update knows"}
+	}
 	if err := w.training(m.Graph, blocks); err != nil {
 		return err
 	}
@@ -48,6 +51,7 @@ func Run(c *pass.Ctx, m *graph.Model) error {
 		return err
 	}
 	w.elements(m.Graph)
+	w.secant(m.Graph, w.from(blocks, "secant"))
 	return w.b.Err()
 }
 
@@ -115,10 +119,12 @@ func (w *writer) training(g *graph.Graph, blocks []block) error {
 	for _, p := range params {
 		xs = append(xs, p.Value)
 	}
-	emp := w.from(blocks, "emp")
+	emp := slices.Concat(w.from(blocks, "emp"), w.from(blocks, "secant"))
 	seen := emp
 	if w.factors {
-		seen = slices.Concat(emp, slices.DeleteFunc(slices.Clone(blocks), func(bl block) bool { return w.source(bl) == "emp" }))
+		seen = slices.Concat(emp, slices.DeleteFunc(slices.Clone(blocks), func(bl block) bool {
+			return w.source(bl) == "emp" || w.source(bl) == "secant"
+		}))
 	}
 	xs = append(xs, outputs(seen)...)
 	seed, rows := w.seed(w.logits)

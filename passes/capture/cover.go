@@ -71,6 +71,9 @@ func refuse(rec method.Record, l pass.Layer) string {
 	if rec.Ignores(l.Name) {
 		return "representation.ignore lists it"
 	}
+	if rec.Curvature.Source == "secant" && l.Node.Int("group", 1) > 1 {
+		return "secant pairs are of one input and one output factor, and the layer has groups"
+	}
 	for _, f := range forms {
 		if f.Kind == l.Kind {
 			return f.Refuse(rec, l)

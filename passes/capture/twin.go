@@ -2,6 +2,7 @@ package capture
 
 import (
 	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/passes/pass"
 )
 
 // twin is a second evaluation of the model at other values of its parameters. What does not depend on the parameters is
@@ -20,7 +21,7 @@ func (w *writer) evaluate(at map[*graph.Value]*graph.Value) *twin {
 	}
 	needed := ancestors(w.logits)
 	for n := range w.b.Graph.Nodes() {
-		if !needed[n] || !t.depends(n) {
+		if !needed[n] || pass.Declares(n) || !t.depends(n) { // noise whose shape depends on the parameters is shared too
 			continue
 		}
 		if n.Is(graph.Asdl, graph.TagLayer) {

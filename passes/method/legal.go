@@ -36,8 +36,8 @@ var rules = []rule{
 		return r.Representation.Format == "diag" && !oneOf(r.Curvature.Source, "batch", "mc", "hvp")
 	}, "diag is built from mean gradients, those of sampled labels, or Hessian-vector products: source must be batch, mc or hvp"},
 	{func(r Record) bool {
-		return r.Representation.Format == "kf_io" && (!oneOf(r.Solve.Kind, "inverse", "lie_sgd") || r.Solve.Power != -1)
-	}, "kf_io is inverted, or its inverse learned: solve.kind must be inverse or lie_sgd and solve.power -1"},
+		return r.Representation.Format == "kf_io" && (!oneOf(r.Solve.Kind, "inverse", "lie_sgd", "bfgs") || r.Solve.Power != -1)
+	}, "kf_io is inverted, or its inverse learned: solve.kind must be inverse, lie_sgd or bfgs and solve.power -1"},
 	{func(r Record) bool {
 		return r.Representation.Format == "kf_dim" && r.Solve.Kind != "root"
 	}, "kf_dim takes inverse roots: solve.kind must be root"},
@@ -75,7 +75,7 @@ var rules = []rule{
 		return r.Representation.Format == "kf_dim" && r.Solve.Kernel == "cholesky"
 	}, "a Cholesky factor gives no roots: solve.kernel must be newton, eigen or auto"},
 	{func(r Record) bool {
-		return !oneOf(r.Representation.Format, "diag", "kfe_dim", "matrix") && r.Apply.Beta != 0
+		return !oneOf(r.Representation.Format, "diag", "kfe_dim", "matrix") && !oneOf(r.Solve.Kind, "lie_sgd", "bfgs") && r.Apply.Beta != 0
 	}, "a first moment is kept for diagonals, eigenbases and matrices alone: apply.beta must be 0; use update.momentum"},
 	{func(r Record) bool {
 		return r.Representation.Format == "diag" && r.Curvature.Source == "batch" && (r.Accumulate.Every > 1 || r.Accumulate.Schedule != "")
@@ -101,8 +101,8 @@ var choices = []struct {
 	Values []string
 }{
 	{"preset", func(r Record) string { return r.Preset }, []string{"paper", "asdl"}},
-	{"curvature.matrix", func(r Record) string { return r.Curvature.Matrix }, []string{"none", "F", "GGN", "H", "absH"}},
-	{"curvature.source", func(r Record) string { return r.Curvature.Source }, []string{"none", "mc", "emp", "exact", "batch", "hvp"}},
+	{"curvature.matrix", func(r Record) string { return r.Curvature.Matrix }, []string{"none", "F", "GGN", "H", "absH", "bfgs"}},
+	{"curvature.source", func(r Record) string { return r.Curvature.Source }, []string{"none", "mc", "emp", "exact", "batch", "hvp", "secant"}},
 	{"curvature.sharing", func(r Record) string { return r.Curvature.Sharing }, []string{"", "expand", "reduce"}},
 	{"curvature.probe", func(r Record) string { return r.Curvature.Probe }, []string{"", "normal", "rademacher"}},
 	{"curvature.estimate", func(r Record) string { return r.Curvature.Estimate }, []string{"", "diag", "diag_squared", "row_squared"}},
@@ -115,9 +115,9 @@ var choices = []struct {
 	{"representation.fit", func(r Record) string { return r.Representation.Fit }, []string{"", "kl"}},
 	{"representation.on_exceed", func(r Record) string { return r.Representation.OnExceed }, []string{"", "split", "identity", "diagonal"}},
 	{"accumulate.kind", func(r Record) string { return r.Accumulate.Kind }, []string{"none", "ema", "sum"}},
-	{"solve.kind", func(r Record) string { return r.Solve.Kind }, []string{"none", "inverse", "root", "divide", "sign", "polar", "lie_sgd"}},
+	{"solve.kind", func(r Record) string { return r.Solve.Kind }, []string{"none", "inverse", "root", "divide", "sign", "polar", "lie_sgd", "bfgs"}},
 	{"solve.kernel", func(r Record) string { return r.Solve.Kernel }, []string{"", "auto", "cholesky", "newton", "eigen", "track", "keller", "polar_express", "cubic", "exact", "triangular", "inverse_free"}},
-	{"solve.damping.kind", func(r Record) string { return r.Solve.Damping.Kind }, []string{"none", "factor_pi", "rel", "iso", "eps", "clip", "noise"}},
+	{"solve.damping.kind", func(r Record) string { return r.Solve.Damping.Kind }, []string{"none", "factor_pi", "rel", "iso", "eps", "clip", "noise", "lm"}},
 	{"apply.graft", func(r Record) string { return r.Apply.Graft }, []string{"", "none", "sgd", "adam"}},
 	{"fallback.norm", func(r Record) string { return r.Fallback.Norm }, []string{"", "unit", "grad", "adam"}},
 	{"fallback.embedding", func(r Record) string { return r.Fallback.Embedding }, []string{"", "kron", "grad", "adam", "sign"}},

@@ -32,6 +32,19 @@ var hessianRules = []rule{
 		return r.Solve.Kind == "lie_sgd" && !oneOf(r.Representation.OnExceed, "", "diagonal") || r.Representation.OnExceed == "diagonal" && r.Solve.Kind != "lie_sgd"
 	}, "lie_sgd has diagonal factors for long sides, and no other solver has: representation.on_exceed must be diagonal for it, and for it alone"},
 	{func(r Record) bool {
+		secant := r.Curvature.Source == "secant"
+		return (r.Curvature.Matrix == "bfgs") != secant || (r.Solve.Kind == "bfgs") != secant
+	}, "secant pairs serve the BFGS update, and nothing else does: curvature.matrix bfgs, curvature.source secant and solve.kind bfgs need each other"},
+	{func(r Record) bool {
+		return r.Solve.Kind == "bfgs" && (r.Representation.Format != "kf_io" || r.Accumulate.Kind != "ema" || r.Representation.Bias == "output" || r.Curvature.Sharing == "reduce")
+	}, "BFGS updates inverse factors of a layer from moving averages over rows: solve.kind bfgs needs representation.format kf_io, representation.bias joint, curvature.sharing expand and accumulate.kind ema"},
+	{func(r Record) bool {
+		return r.Solve.Kind == "bfgs" && !oneOf(r.Solve.Damping.Kind, "lm", "iso", "none") || r.Solve.Damping.Kind == "lm" && r.Solve.Kind != "bfgs"
+	}, "secant pairs are damped: solve.kind bfgs needs solve.damping.kind lm, iso or none, and lm is for nothing else"},
+	{func(r Record) bool {
+		return r.Solve.Kind == "bfgs" && (!oneOf(r.Fallback.Norm, "grad", "adam") || !oneOf(r.Fallback.Embedding, "grad", "adam"))
+	}, "a secant pair is of a layer with one input and one output factor: with solve.kind bfgs, fallback.norm and fallback.embedding must be grad or adam"},
+	{func(r Record) bool {
 		return r.Solve.Kind == "divide" && r.Solve.Power == 0
 	}, "a division needs solve.power between -1 and 0"},
 	{func(r Record) bool {

@@ -15,6 +15,10 @@ func TestHessianRules(t *testing.T) {
 		{"psgd-kf", []string{"solve.rate=0"}, "solve.rate is the step"},
 		{"psgd-kf", []string{"solve.damping.kind=factor_pi"}, "damped by lambda v"},
 		{"psgd-kf", []string{"representation.on_exceed=split"}, "lie_sgd has diagonal factors"},
+		{"k-bfgs", []string{"curvature.source=emp"}, "need each other"},
+		{"k-bfgs", []string{"accumulate.kind=none"}, "BFGS updates inverse factors"},
+		{"k-bfgs", []string{"solve.damping.kind=factor_pi"}, "secant pairs are damped"},
+		{"k-bfgs", []string{"fallback.norm=unit"}, "fallback.norm and fallback.embedding"},
 		{"esgd", []string{"solve.power=0"}, "a division needs"},
 		{"esgd", []string{"accumulate.kind=none"}, "keeps no estimate"},
 	})

@@ -93,7 +93,7 @@ func TestRules(t *testing.T) {
 		{"kfac", []string{"curvature.source=batch"}, "source must be mc, emp or exact"},
 		{"shampoo", []string{"curvature.source=mc"}, "kf_dim is built from mean gradients"},
 		{"adam", []string{"curvature.source=emp"}, "source must be batch, mc or hvp"},
-		{"kfac", []string{"solve.power=-0.5"}, "solve.kind must be inverse or lie_sgd and solve.power -1"},
+		{"kfac", []string{"solve.power=-0.5"}, "solve.kind must be inverse, lie_sgd or bfgs and solve.power -1"},
 		{"shampoo", []string{"solve.kind=inverse"}, "solve.kind must be root"},
 		{"adam", []string{"solve.kind=root"}, "solve.kind must be divide"},
 		{"sgd", []string{"solve.kind=inverse"}, "solve.kind must be none"},

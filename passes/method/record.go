@@ -29,8 +29,8 @@ type Record struct {
 
 // Curvature says which matrix is approximated and from which samples.
 type Curvature struct {
-	Matrix  string `json:"matrix"`            // F (Fisher), GGN, H (Hessian), absH (its absolute value), none
-	Source  string `json:"source"`            // mc, emp, exact (per-example gradients), batch (mean gradients), hvp (Hessian-vector products), none
+	Matrix  string `json:"matrix"`            // F (Fisher), GGN, H (Hessian), absH (its absolute value), bfgs (secant approximation of H), none
+	Source  string `json:"source"`            // mc, emp, exact (per-example gradients), batch (mean gradients), hvp (Hessian-vector products), secant (a second evaluation at the next parameters), none
 	Samples int    `json:"samples,omitempty"` // labels drawn per example, for source mc; probe vectors, for source hvp
 	Sharing string `json:"sharing,omitempty"` // expand or reduce: layers used at several positions
 	// DataSize divides the statistics; 0 is the number of loss rows of the batch.
@@ -88,7 +88,7 @@ type Accumulate struct {
 
 // Solve says how the statistic becomes a preconditioner.
 type Solve struct {
-	Kind       string  `json:"kind"`                 // inverse, root, divide, sign, polar (U V^T of a matrix), lie_sgd (learned by steps on a Lie group), none
+	Kind       string  `json:"kind"`                 // inverse, root, divide, sign, polar (U V^T of a matrix), lie_sgd (learned by steps on a Lie group), bfgs, none
 	Power      float64 `json:"power,omitempty"`      // of the whole matrix: -1, -0.5
 	Kernel     string  `json:"kernel,omitempty"`     // auto, cholesky, newton (coupled Newton root), eigen; polar: keller, polar_express, cubic, exact; lie_sgd: triangular, inverse_free
 	Iterations int     `json:"iterations,omitempty"` // bound of an iterative kernel
@@ -108,7 +108,7 @@ type Solve struct {
 
 // Damping says what is added before the solve. Its value is the input "damping" of the step graph.
 type Damping struct {
-	Kind  string  `json:"kind"`            // factor_pi, rel (times the largest eigenvalue), iso, eps (after the root), clip (entries of the direction to 1), noise (random, on what lie_sgd fits), none
+	Kind  string  `json:"kind"`            // factor_pi, rel (times the largest eigenvalue), iso, eps (after the root), clip (entries of the direction to 1), noise (random, on what lie_sgd fits), lm (Levenberg-Marquardt, of secant pairs), none
 	Value float64 `json:"value"`           // default of the input
 	Floor float64 `json:"floor,omitempty"` // least damping of a factor (factor_pi), least eigenvalue over their mean (kfe_dim)
 	// Keep writes the damped matrix back into the statistic (rel).

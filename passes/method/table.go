@@ -108,6 +108,9 @@ func WithPreset(r Record, preset string) (Record, error) {
 	}
 	r.Preset = preset
 	switch {
+	case r.Solve.Kind == "bfgs":
+		r.Solve.Damping.Kind = "iso"
+		r.Accumulate.Debias, r.Apply.Beta = false, 0
 	case r.Solve.Kind == "lie_sgd":
 		r.Representation.MaxSide = 0
 		r.Solve.Damping = Damping{Kind: "none"}

@@ -64,6 +64,9 @@ func (s *shared) emit(engines []*engine) {
 	s.advance([]clocked{{blocks: always}})
 	for _, lv := range all {
 		s.measured(s.b, &lv.work.apply, func() { lv.e.direct(lv) })
+	}
+	s.follow(groups)
+	for _, lv := range all {
 		if s.sizes != nil {
 			lv.note.Cost = lv.cost()
 		}
@@ -155,6 +158,18 @@ func (s *shared) advance(groups []clocked) {
 		s.when(clock, later, func(b *op.Builder) {
 			for _, lv := range later {
 				s.measured(b, &lv.work.solve, func() { lv.e.solve(b, lv) })
+			}
+		})
+	}
+}
+
+// follow runs what comes after the directions.
+func (s *shared) follow(groups []clocked) {
+	for _, g := range groups {
+		blocks := slices.DeleteFunc(slices.Clone(g.blocks), func(lv *live) bool { return lv.after == nil })
+		s.when(g.solve, blocks, func(b *op.Builder) {
+			for _, lv := range blocks {
+				s.measured(b, &lv.work.solve, func() { lv.e.settle(b, lv, lv.after(b, debiased(b, lv), slices.Clone(lv.sols))) })
 			}
 		})
 	}
@@ -323,11 +338,16 @@ func (e *engine) solve(b *op.Builder, lv *live) {
 	if damped != nil {
 		lv.stats = damped
 	}
-	if e.rec.Guards.Finite && !lv.always {
-		ok := e.finite(b, moved(sols, lv.sols)...)
-		for i := range sols {
-			if sols[i] != lv.sols[i] {
-				sols[i] = b.Where(ok, sols[i], lv.sols[i])
+	e.settle(b, lv, sols)
+}
+
+// settle makes sols the block's solutions, if all new ones are finite.
+func (e *engine) settle(b *op.Builder, lv *live, sols []*graph.Value) {
+	if fresh := moved(sols, lv.sols); e.rec.Guards.Finite && !lv.always && len(fresh) > 0 {
+		ok := e.finite(b, fresh...)
+		for i, v := range sols {
+			if v != lv.sols[i] {
+				sols[i] = b.Where(ok, v, lv.sols[i])
 			}
 		}
 	}

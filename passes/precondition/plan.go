@@ -21,6 +21,7 @@ type representation struct {
 var representations = []representation{
 	{"none", "", nil},
 	{"kf_io", "lie_sgd", lieBlocks},
+	{"kf_io", "bfgs", secantBlocks},
 	{"kf_io", "", kronBlocks},
 	{"kf_dim", "", tensorBlocks},
 	{"kfe_dim", "", basisBlocks},

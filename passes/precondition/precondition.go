@@ -51,6 +51,9 @@ type block struct {
 	solve func(b *op.Builder, stats []*graph.Value) (sols, damped []*graph.Value)
 	// renew, if set, makes the next sols from the present ones, on the clock of the solve; stats as for solve.
 	renew func(b *op.Builder, stats, sols []*graph.Value) []*graph.Value
+	// after, if set, makes the next sols once the step's directions are known, on the clock of the solve: what it
+	// uses may depend on the parameters' next values.
+	after func(b *op.Builder, stats, sols []*graph.Value) []*graph.Value
 	// apply gives a direction per parameter from its gradients and this step's statistics and solutions.
 	apply func(b *op.Builder, grads, stats, sols []*graph.Value) []*graph.Value
 

@@ -82,19 +82,7 @@ func power(a *mat.Dense, exponent float64) *mat.Dense {
 // solvers is the registry of kernels, with or without those of the solver functions.
 func solvers(t *testing.T, native bool) *kernel.Registry {
 	t.Helper()
-	tables := kernel.Portable()
-	if !native {
-		for i := range tables {
-			var rows []kernel.Row
-			for _, r := range tables[i] {
-				if r.Domain != graph.Asdl {
-					rows = append(rows, r)
-				}
-			}
-			tables[i] = rows
-		}
-	}
-	reg, err := kernel.NewRegistry(tables...)
+	reg, err := kernel.NewRegistry(tablesOf(native)...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -118,6 +106,24 @@ func solve(t *testing.T, m *graph.Model, native bool, a *mat.Dense) *mat.Dense {
 		return mat.NewDense(n, n, append([]float64{}, kernel.Data[float64](x)...))
 	}
 	return nil
+}
+
+// tablesOf are the portable kernels, without those of solver functions unless native.
+func tablesOf(native bool) [][]kernel.Row {
+	tables := kernel.Portable()
+	if native {
+		return tables
+	}
+	for i := range tables {
+		var rows []kernel.Row
+		for _, r := range tables[i] {
+			if r.Domain != graph.Asdl {
+				rows = append(rows, r)
+			}
+		}
+		tables[i] = rows
+	}
+	return tables
 }
 
 func relative(x, want *mat.Dense) float64 {

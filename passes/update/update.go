@@ -3,6 +3,7 @@ package update
 
 import (
 	"slices"
+	"strings"
 
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/graph/op"
@@ -55,7 +56,32 @@ func Run(c *pass.Ctx, m *graph.Model) error {
 	}
 	step := pass.Step(b)
 	pass.Next(b, step, b.Add(step, b.Int(1)))
-	return b.Err()
+	if err := b.Err(); err != nil {
+		return err
+	}
+	return known(m.Graph)
+}
+
+// known puts the next values of parameters in the place of the tags that stand for them. What was computed from the tags
+// comes before the update in graph order, hence the sort.
+func known(g *graph.Graph) error {
+	next := map[string]*graph.Value{}
+	for _, v := range g.Outputs() {
+		if name, ok := strings.CutSuffix(v.Name, "/next"); ok {
+			next[name] = v
+		}
+	}
+	tags := pass.Tags(g, graph.TagNext)
+	for _, n := range tags {
+		if v := next[n.Str("of", "")]; v != nil {
+			n.Out(0).ReplaceUses(v)
+			n.Remove()
+		}
+	}
+	if len(tags) == 0 {
+		return nil
+	}
+	return graph.Sort(g)
 }
 
 func collect(g *graph.Graph) []direction {

@@ -1,0 +1,35 @@
+package capture
+
+import (
+	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/passes/pass"
+)
+
+// secant evaluates the model once more at the parameters' next values, on the same batch: it requests the gradients in the
+// outputs of the blocks' layers there, and marks outputs and gradients. What the parameters' next values are, the pass
+// update knows: until then a Next tag stands for each.
+func (w *writer) secant(g *graph.Graph, blocks []block) {
+	if len(blocks) == 0 {
+		return
+	}
+	w.b.Prefix = "after/"
+	at := map[*graph.Value]*graph.Value{}
+	for _, p := range pass.Params(g, "param") {
+		at[p.Value] = w.b.Tag(graph.TagNext, []*graph.Value{p.Value}, graph.S("of", p.Name()))
+	}
+	t := w.evaluate(at)
+	var xs []*graph.Value
+	for _, x := range outputs(blocks) {
+		xs = append(xs, t.of(x))
+	}
+	seed, _ := w.seed(t.logits)
+	grads := w.request(t.logits, seed, xs)
+	i := 0
+	for _, bl := range blocks {
+		for _, l := range bl.Layers {
+			w.b.Named(graph.Asdl, graph.TagCapture, []*graph.Value{grads[i], xs[i]}, []string{"capture/after/" + l.Name},
+				graph.S("of", bl.Layers[0].Name), graph.S("what", graph.CaptureAfter))
+			i++
+		}
+	}
+}

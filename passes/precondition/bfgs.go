@@ -1,0 +1,179 @@
+package precondition
+
+import (
+	"fmt"
+
+	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/graph/op"
+	"github.com/asdlc/asdlc/passes/pass"
+)
+
+// The constants of K-BFGS (Goldfarb, Ren & Bahamou 2020, section 4 and their code).
+const (
+	powellMu      = 0.2  // Powell damping holds s.y above this times y.Hy
+	curvatureSkip = 1e-4 // a pair with s.y below this times s.s |mean output gradient| is left out
+)
+
+// secantBlocks are K-BFGS's blocks: of every captured layer.
+func secantBlocks(e *engine, g *graph.Graph) []*block {
+	var blocks []*block
+	for _, l := range e.layers(g) {
+		if cap := e.captures[l.Name]; cap != nil {
+			blocks = append(blocks, secantBlock(e, cap))
+		}
+	}
+	return blocks
+}
+
+// secantBlock preconditions a layer by D = H_G G H_A (Goldfarb, Ren & Bahamou, NeurIPS 2020; convolutions: Ren, Bahamou &
+// Goldfarb, arXiv:2102.06737). H_A is a BFGS approximation of (A + lambda_A I)^-1 for the mean A of a a^T over rows, from
+// "Hessian-action" pairs s = H_A mean(a), y = (A + lambda_A I) s; it starts as the inverse itself. H_G approximates the
+// inverse Hessian in the layer's output z from secant pairs of this step: s and y are EMAs of the change of mean z and of
+// the mean gradient in z from this step's parameters to the next ones, on the same batch. Means are over rows, that is
+// over examples and positions; gradients are those of each row's own loss.
+func secantBlock(e *engine, cap *captured) *block {
+	v := e.viewOf(cap.layers[0])
+	bl := v.block()
+	bl.guard, bl.moment, bl.texts = true, e.rec.Apply.Beta, []string{section("bfgs")}
+	bl.stats = []slot{curvature("A", []int64{v.in, v.in}, "zeros")}
+	bl.sols = []slot{
+		curvature("H_A", []int64{v.in, v.in}, "eye"), curvature("H_G", []int64{v.out, v.out}, "eye"),
+		curvature("s", []int64{v.out}, "zeros"), curvature("y", []int64{v.out}, "zeros"), curvature("begun", nil, "zeros"),
+	}
+	bl.note.Treatment = fmt.Sprintf("BFGS inverses H_A %dx%d, H_G %dx%d", v.in, v.in, v.out, v.out)
+	p := &secantPair{e: e, cap: cap, v: v}
+	bl.fresh = func(b *op.Builder) []*graph.Value { return []*graph.Value{e.inputFactor(b, cap, v)} }
+	bl.renew = p.begin
+	bl.after = p.update
+	bl.apply = func(b *op.Builder, grads, _, sols []*graph.Value) []*graph.Value {
+		return v.apply(b, grads, sols[0], sols[1])
+	}
+	return bl
+}
+
+// secantPair updates the inverses of one layer.
+type secantPair struct {
+	e   *engine
+	cap *captured
+	v   view
+}
+
+// begin makes H_A the damped inverse of A on the first step that has one.
+func (p *secantPair) begin(b *op.Builder, stats, sols []*graph.Value) []*graph.Value {
+	e := p.e
+	dampA, _ := p.damping(b)
+	begun := b.Compare("Greater", sols[4], b.Float(e.elem, 0))
+	sols[0] = b.If(begun,
+		func(*op.Builder) []*graph.Value { return []*graph.Value{sols[0]} },
+		func(b *op.Builder) []*graph.Value { return []*graph.Value{e.inverse(b, stats[0], dampA)} })[0]
+	sols[4] = b.Float(e.elem, 1)
+	return sols
+}
+
+// damping splits lambda: its root for either factor; over a convolution of R positions a row of A counts R times, and
+// the factors get sqrt(lambda R) and sqrt(lambda/R).
+func (p *secantPair) damping(b *op.Builder) (dampA, dampG *graph.Value) {
+	e := p.e
+	if e.rec.Solve.Damping.Kind == "none" {
+		zero := b.Float(e.elem, 0)
+		return zero, zero
+	}
+	root := b.Sqrt(e.damping())
+	l := p.cap.layers[0]
+	if l.Kind == graph.LayerLinear {
+		return root, root
+	}
+	var axes []int
+	for i := 2; i < l.Out.Type.Rank(); i++ {
+		axes = append(axes, i)
+	}
+	over := b.Sqrt(b.CountOf(l.Out, e.elem, axes...))
+	return b.Mul(root, over), b.Div(root, over)
+}
+
+// update is what happens once the next parameters are known.
+func (p *secantPair) update(b *op.Builder, stats, sols []*graph.Value) []*graph.Value {
+	dampA, dampG := p.damping(b)
+	mean := p.meanInput(b)
+	s := b.MatMul(sols[0], mean)
+	y := b.Add(b.MatMul(stats[0], s), b.Mul(s, dampA))
+	hA := bfgs(b, sols[0], s, y, b.Float(p.e.elem, 0))
+
+	grad := p.meanOutput(b, func(use int, _ pass.Layer) *graph.Value { return p.cap.g[0][use] })
+	if p.cap.factor != nil {
+		grad = b.Mul(grad, p.cap.factor)
+	}
+	s, y = p.change(b, grad)
+	beta := p.e.rec.Accumulate.Beta
+	s, y = p.e.moving(b, sols[2], s, beta), p.e.moving(b, sols[3], y, beta)
+	ds, dy := p.damped(b, sols[1], s, y, dampG)
+	least := b.Scale(b.Mul(dot(b, ds, ds), b.Reduce("ReduceL2", grad, false)), curvatureSkip)
+	return []*graph.Value{hA, bfgs(b, sols[1], ds, dy, least), s, y, sols[4]}
+}
+
+// change is how the mean output and its mean gradient differ between the next parameters and these.
+func (p *secantPair) change(b *op.Builder, grad *graph.Value) (s, y *graph.Value) {
+	after := p.e.quantities[quantity{p.cap.layers[0].Name, graph.CaptureAfter}] // by use: gradient, output
+	s = b.Sub(
+		p.meanOutput(b, func(use int, _ pass.Layer) *graph.Value { return after[use][1] }),
+		p.meanOutput(b, func(_ int, l pass.Layer) *graph.Value { return l.Out }))
+	y = p.meanOutput(b, func(use int, _ pass.Layer) *graph.Value { return after[use][0] })
+	if p.cap.factor != nil {
+		y = b.Mul(y, p.cap.factor)
+	}
+	return s, b.Sub(y, grad)
+}
+
+// meanInput is the mean of the rows of the layer's inputs, with a coordinate of ones for a bias.
+func (p *secantPair) meanInput(b *op.Builder) *graph.Value {
+	var sum, count *graph.Value
+	for _, l := range p.cap.layers {
+		x := p.v.rowsIn(p.e, b, l)
+		sum, count = plus(b, sum, b.Sum(x, 0)), plus(b, count, b.CountOf(x, p.e.elem, 0))
+	}
+	mean := b.Div(sum, count)
+	if p.v.joint {
+		mean = b.Concat(0, mean, b.Expand(b.Float(p.e.elem, 1), b.Ints(1)))
+	}
+	return mean
+}
+
+// meanOutput is the mean of the rows of a quantity in the shape of the layer's outputs.
+func (p *secantPair) meanOutput(b *op.Builder, of func(use int, l pass.Layer) *graph.Value) *graph.Value {
+	var sum, count *graph.Value
+	for use, l := range p.cap.layers {
+		rows := p.v.rowsOut(p.e, b, l, of(use, l))
+		sum, count = plus(b, sum, b.Sum(rows, 0)), plus(b, count, b.CountOf(rows, p.e.elem, 0))
+	}
+	return b.Div(sum, count)
+}
+
+// damped makes a pair of positive curvature: Powell's damping moves s towards Hy so that s.y is at least powellMu y.Hy;
+// then Levenberg-Marquardt damping (kind lm) moves y towards s so that s.y is at least mu s.s, or (kind iso, as ASDL has
+// it) adds mu s to y.
+func (p *secantPair) damped(b *op.Builder, h, s, y, mu *graph.Value) (ds, dy *graph.Value) {
+	one := b.Float(p.e.elem, 1)
+	hy := b.MatMul(h, y)
+	sy, yhy := dot(b, s, y), dot(b, y, hy)
+	low := b.Compare("Less", sy, b.Scale(yhy, powellMu))
+	theta := b.Where(low, b.Div(b.Scale(yhy, 1-powellMu), b.Sub(yhy, sy)), one)
+	s = b.Where(low, b.Add(b.Mul(s, theta), b.Mul(hy, b.Sub(one, theta))), s)
+	switch p.e.rec.Solve.Damping.Kind {
+	case "iso":
+		y = b.Add(y, b.Mul(s, mu))
+	case "lm":
+		sy, ss := dot(b, s, y), dot(b, s, s)
+		low := b.Compare("Less", sy, b.Mul(ss, mu))
+		theta := b.Where(low, b.Div(b.Mul(b.Sub(one, mu), ss), b.Sub(ss, sy)), one)
+		y = b.Where(low, b.Add(b.Mul(y, theta), b.Mul(s, b.Sub(one, theta))), y)
+	}
+	return s, y
+}
+
+func dot(b *op.Builder, x, y *graph.Value) *graph.Value { return b.Sum(b.Mul(x, y)) }
+
+// bfgs is the BFGS update of an inverse Hessian h by a pair with s.y above least; by another it stays.
+func bfgs(b *op.Builder, h, s, y, least *graph.Value) *graph.Value {
+	ok := b.Compare("Greater", dot(b, s, y), least)
+	return b.Where(ok, b.Call("BFGS", 1, []*graph.Value{h, s, y})[0], h)
+}

@@ -71,7 +71,7 @@ func vjpAveragePool(c *Call) []*graph.Value {
 		return []*graph.Value{dx}
 	}
 	ones := c.Full(c.Ints(append([]int64{1, 1}, kernel...)...), x.Type.Elem, 1)
-	each := c.ReshapeTo(c.Mul(g, c.windowWeights(geo, c.planeShape(x, num(1)), ones)), c.planeShape(g, num(-1)))
+	each := c.ReshapeTo(c.Div(g, c.windowCounts(geo, ones)), c.planeShape(g, num(-1)))
 	return []*graph.Value{c.ReshapeTo(c.spread(each, ones, x, geo), c.ShapeOf(x))}
 }
 
@@ -84,11 +84,27 @@ func (c *Call) planeShape(v *graph.Value, planes piece) *graph.Value {
 	return c.shape(shape...)
 }
 
-// windowWeights is the weight that an AveragePool gives the elements of each window, [1, 1, ...]: the average over an
-// image of ones, over the number of elements of the window that lie in the image.
-func (c *Call) windowWeights(geo *geometry, imageShape, ones *graph.Value) *graph.Value {
-	image := c.Full(imageShape, ones.Type.Elem, 1)
-	return c.Div(c.apply(image)[0], c.windowSums(geo, image, ones))
+// windowCounts is the number of elements that an AveragePool divides each window by, [1, 1, ...]: those in the image, with
+// count_include_pad those in the padded image.
+func (c *Call) windowCounts(geo *geometry, ones *graph.Value) *graph.Value {
+	x, inner := c.In(0), *geo
+	padded := c.N.Int("count_include_pad", 0) != 0
+	shape := []piece{num(1), num(1)}
+	for i := range geo.kernel {
+		d := c.dimPiece(x, i+2)
+		if by := geo.begin[i] + geo.end[i]; padded && by != 0 {
+			if d.v == nil {
+				d.n += by
+			} else {
+				d.v = c.Add(d.v, c.Ints(by))
+			}
+		}
+		shape = append(shape, d)
+	}
+	if padded {
+		inner.begin, inner.end = make([]int64, geo.rank()), make([]int64, geo.rank())
+	}
+	return c.windowSums(&inner, c.Full(c.shape(shape...), x.Type.Elem, 1), ones)
 }
 
 // windowSums adds up each window over the planes [P, 1, ...], with zeros as padding.

@@ -172,10 +172,10 @@ func (c *Call) bothAxes(in []*graph.Value, size piece) []*graph.Value {
 }
 
 // commonScaleMatrix is the matrix of entry i of the axes if all have one scale, for which the operator must see all of
-// them: it resizes images that are unit vectors along one axis and constant along the others.
+// them: it resizes images [in, 1, axes...] that are unit vectors along one axis and constant along the others.
 func (c *Call) commonScaleMatrix(i int, axes []int64) *graph.Value {
 	size := c.dimPiece(c.In(0), int(axes[i]))
-	shape, wide := []piece{size}, []piece{size}
+	shape, wide := []piece{size, num(1)}, []piece{size, num(1)}
 	var others []int64
 	for k, a := range axes {
 		d := c.dimPiece(c.In(0), int(a))
@@ -183,16 +183,16 @@ func (c *Call) commonScaleMatrix(i int, axes []int64) *graph.Value {
 			shape = append(shape, d)
 			continue
 		}
-		shape, others = append(shape, num(1)), append(others, int64(k)+1)
+		shape, others = append(shape, num(1)), append(others, int64(k)+2)
 	}
 	images := c.Expand(c.ReshapeTo(c.unitVectors(size), c.shape(shape...)), c.shape(wide...))
 	in := append([]*graph.Value{images}, c.N.Inputs()[1:]...)
-	attrs := append(c.attrsBut("extrapolation_value", "axes"), graph.Is("axes", axesFrom(1, len(axes)+1)...))
+	attrs := append(c.attrsBut("extrapolation_value", "axes"), graph.Is("axes", axesFrom(2, len(axes)+2)...))
 	m := c.Op("Resize", in, attrs...)
 	for k := len(others) - 1; k >= 0; k-- {
 		m = c.Gather(m, c.Int(0), others[k])
 	}
-	return m
+	return c.Squeeze(m, 1)
 }
 
 // alongAxis multiplies matrix m [in, out] with the vectors of g along an axis.

@@ -160,6 +160,10 @@ func TestInteropOptions(t *testing.T) {
 		{"graft", shampoo, []string{"--set", "apply.graft=adam"}},
 		{"ema", shampoo, []string{"--set", "accumulate.kind=ema", "--set", "accumulate.beta=0.9"}},
 		{"samples", kfac, []string{"--set", "curvature.samples=3"}},
+		{"rows", kfac, []string{"--batch", "2"}}, // the graph is for small batches, and gets others
+		{"rows", []string{"-m", "kfac"}, []string{"--batch", "2", "--split", "--set", "every=3", "--emit", "gradient"}},
+		{"layers", kfac, []string{"--layer", "fc1=shampoo:every=3", "--layer", "*.bias=adam"}},
+		{"layers-split", []string{"-m", "adam"}, []string{"--layer", "fc1=kfac:every=2", "--layer", "fc2=kfac:every=3,curvature.source=emp", "--split"}},
 		{"mse", []string{"-m", "adahessian"}, []string{"--loss", "mse"}},
 		{"split", []string{"-m", "esgd"}, []string{"--split"}},
 		{"difference", []string{"-m", "esgd"}, []string{"--hvp", "difference", "--noise", "input"}},

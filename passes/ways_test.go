@@ -166,3 +166,52 @@ func TestWaysByCost(t *testing.T) {
 		}
 	}
 }
+
+// TestDualsAgree: without moving averages, factors that are inverted through the Gram matrices of their rows give what the
+// factors give, and there is no state of curvature.
+func TestDualsAgree(t *testing.T) {
+	for _, set := range [][]string{
+		{"curvature.source=emp"},
+		{"curvature.source=emp", "solve.damping.kind=iso", "apply.scale=0.5", "curvature.scale=3", "apply.kl_clip=1e-4"},
+		{"curvature.source=mc", "curvature.samples=2", "representation.bias=output", "apply.kl_clip=1e-4"},
+		{"curvature.source=exact", "curvature.sharing=reduce", "guards.finite=false"},
+		{"curvature.source=mc", "preset=asdl"},
+	} {
+		for _, n := range wideNets {
+			t.Run(n.name+"/"+strings.Join(set, ","), func(t *testing.T) {
+				rng := rand.New(rand.NewPCG(8, 12))
+				params := arrays{}
+				for name, shape := range n.params {
+					params[name] = normals(rng, shape...)
+				}
+				text, rec := source(n.body, params), record(t, "kfac", append([]string{"accumulate.kind=none", "every=1", "damping=0.1", "accumulate.debias=false"}, set...)...)
+				o := pass.Options{Noise: "input", OutputPrecond: true}
+				primal := instrument(t, text, rec, o)
+				o.Batch = 1
+				dual := instrument(t, text, rec, o)
+				if way := wayOf(t, dual.result, n.layers[0]); way != "Gram duals" {
+					t.Errorf("%s is applied by %s", n.layers[0], way)
+				}
+				if _, ok := dual.ports["asdl/"+n.layers[0]+"/A_inv"]; ok {
+					t.Error("there is state of curvature")
+				}
+				for k, size := range []int{1, 4, 1, 7} {
+					feeds := arrays{
+						"x": normals(rng, append([]int{size}, n.x...)...), "target": labels(rng, 3, size),
+						"asdl/noise/labels": labels(rng, 3, max(1, rec.Curvature.Samples), size),
+					}
+					got, want := dual.step(feeds), primal.step(feeds)
+					for name := range want {
+						if _, ok := got[name]; !ok && strings.HasPrefix(name, "asdl/") {
+							delete(want, name)
+						}
+					}
+					nearAll(t, fmt.Sprintf("step %d", k), got, want, 1e-8)
+					if t.Failed() {
+						return
+					}
+				}
+			})
+		}
+	}
+}

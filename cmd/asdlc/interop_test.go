@@ -162,6 +162,7 @@ func TestInteropOptions(t *testing.T) {
 		{"samples", kfac, []string{"--set", "curvature.samples=3"}},
 		{"rows", kfac, []string{"--batch", "2"}}, // the graph is for small batches, and gets others
 		{"rows", []string{"-m", "kfac"}, []string{"--batch", "2", "--split", "--set", "every=3", "--emit", "gradient"}},
+		{"duals", kfac, []string{"--batch", "2", "--set", "accumulate.kind=none", "--set", "every=1", "--set", "damping=0.1"}},
 		{"layers", kfac, []string{"--layer", "fc1=shampoo:every=3", "--layer", "*.bias=adam"}},
 		{"layers-split", []string{"-m", "adam"}, []string{"--layer", "fc1=kfac:every=2", "--layer", "fc2=kfac:every=3,curvature.source=emp", "--split"}},
 		{"mse", []string{"-m", "adahessian"}, []string{"--loss", "mse"}},

@@ -51,8 +51,7 @@ func (f *factored) rows(b *op.Builder) (x, d *graph.Value) {
 	return f.v.withOnes(b, x), d
 }
 
-// apply gives the directions, and where it is asked for their inner product with the gradient,
-// <(D S^-1)^T (X̂ A^-1), D^T X̂> = sum of (D S^-1 D^T) o (X̂ A^-1 X̂^T), o being the product of elements.
+// apply gives the directions, and where it is asked for their inner product with the gradient.
 func (f *factored) apply(b *op.Builder, grads []*graph.Value, invA, invS *graph.Value, scale float64, inner bool) (dirs []*graph.Value, product *graph.Value) {
 	x, d := f.rows(b)
 	if scale != 0 && scale != 1 {
@@ -70,11 +69,16 @@ func (f *factored) apply(b *op.Builder, grads []*graph.Value, invA, invS *graph.
 		return dirs, nil
 	}
 	_, plain := f.rows(b)
-	product = b.Sum(b.Mul(b.MatMul(q, b.Swap(plain)), b.MatMul(p, b.Swap(x))))
+	product = f.inner(b, p, q, x, plain)
 	if len(dirs) > 1 && !f.v.joint {
 		product = b.Add(product, b.Sum(b.Mul(dirs[1], grads[1])))
 	}
 	return dirs, product
+}
+
+// inner is <q^T p, d^T x> = sum of (q d^T) o (p x^T), o being the product of elements.
+func (f *factored) inner(b *op.Builder, p, q, x, d *graph.Value) *graph.Value {
+	return b.Sum(b.Mul(b.MatMul(q, b.Swap(d)), b.MatMul(p, b.Swap(x))))
 }
 
 // The ways of applying S^-1 and A^-1.
@@ -126,6 +130,9 @@ func (e *engine) applyKron(bl *block, cap *captured, v view) {
 		return
 	}
 	bl.ways = e.ways(f)
+	if e.applyDual(bl, f) {
+		return
+	}
 	if bl.ways[0].Name != wayRows {
 		return
 	}

@@ -2,6 +2,7 @@ package main
 
 import (
 	"bytes"
+	"cmp"
 	"errors"
 	"fmt"
 	"math"
@@ -30,13 +31,21 @@ import (
 const (
 	conformanceSteps = 20
 	conformanceBatch = 8
-	// conformanceLR is the part of a method's learning rate with which any loss falls on one batch.
-	conformanceLR = 0.1
 	// conformanceMemory leaves out pairs whose curvature is too large for a test: the square of all parameters, say.
 	conformanceMemory = 2 << 30
 	// exportTol is relative to the largest output.
 	exportTol = 1e-5
 )
+
+// smallSteps is the part of a method's learning rate with which any loss falls on one batch; 0.1 where it is not listed.
+var smallSteps = map[string]float32{
+	"esgd": 1e-3, // a scale of one probe has entries near zero
+}
+
+// learningRate is that of a method in the suite.
+func learningRate(rec method.Record) float32 {
+	return cmp.Or(smallSteps[rec.Name], 0.1) * float32(rec.Update.LR)
+}
 
 // tiny are the sizes of the reference networks in the suite.
 var tiny = map[string]models.Options{
@@ -178,12 +187,12 @@ func conform(t *testing.T, p pair) {
 	}
 	step := stepOf(t, r.Step, 1)
 	step.batch = conformanceBatch
-	lr := conformanceLR * float32(rec.Update.LR)
+	lr := learningRate(rec)
 	run := trainPair(t, r, step, lr)
 	if again := trainPair(t, r, step, lr); !run.same(again) {
 		t.Error("twice the same training gives different numbers")
 	}
-	run.check(t)
+	run.check(t, !drops(model))
 	checkExport(t, model, run, step)
 }
 
@@ -262,8 +271,19 @@ func (r training) same(o training) bool {
 	return true
 }
 
-// check finds numbers that are not finite, and a loss that does not fall.
-func (r training) check(t *testing.T) {
+// drops tells whether a model has a Dropout in training mode: its loss is noise, which the small steps of the suite do not
+// rise above.
+func drops(m *graph.Model) bool {
+	for n := range m.Graph.All() {
+		if n.Op == "Dropout" && n.In(2) != nil {
+			return true
+		}
+	}
+	return false
+}
+
+// check finds numbers that are not finite, and a loss that does not fall where it should.
+func (r training) check(t *testing.T, falls bool) {
 	t.Helper()
 	for name, v := range r.state {
 		if v.Elem != graph.Float32 {
@@ -277,7 +297,7 @@ func (r training) check(t *testing.T) {
 		}
 	}
 	last := slices.Min(r.losses[len(r.losses)-5:])
-	if !(last < r.losses[0]) { // NaN too
+	if falls && !(last < r.losses[0]) || math.IsNaN(last) {
 		t.Errorf("the loss does not fall on one batch: %.4g", r.losses)
 	}
 }
@@ -286,20 +306,20 @@ func (r training) check(t *testing.T) {
 // from the original in its inference form, with the trained parameters as state.
 func checkExport(t *testing.T, model *graph.Model, run training, step *stepFile) {
 	t.Helper()
-	params, buffers := map[string]*kernel.Tensor{}, map[string]*kernel.Tensor{}
+	trained, params, buffers := map[string]*kernel.Tensor{}, map[string]*kernel.Tensor{}, map[string]*kernel.Tensor{}
 	for name, kind := range run.kinds {
 		switch kind {
 		case "param":
-			params[name] = run.state[name]
+			params[name], trained[name] = run.state[name], run.state[name]
 		case "buffer":
-			buffers[name] = run.state[name]
+			buffers[name], trained[name] = run.state[name], run.state[name]
 		}
 	}
-	still, err := runtime.ExportWeights(model, buffers) // frozen statistics are constants of a step graph
+	exported, err := exportWeights(model, trained)
 	if err != nil {
 		t.Fatal(err)
 	}
-	exported, err := runtime.ExportWeights(still, params)
+	still, err := runtime.ExportWeights(model, buffers) // frozen statistics are constants of a step graph
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -125,7 +125,7 @@ func TestInteropConformance(t *testing.T) {
 				t.Fatal(err)
 			}
 			rec, _ := method.Lookup(p.method)
-			follow(t, interopCase{model: path, args: []string{"-m", p.method}, lr: conformanceLR * float32(rec.Update.LR), steps: conformanceSteps, short: true})
+			follow(t, interopCase{model: path, args: []string{"-m", p.method}, lr: learningRate(rec), steps: conformanceSteps, short: true})
 		})
 	}
 }

@@ -192,7 +192,7 @@ func (c *copier) fill(dst, src *Graph) error {
 
 func (c *copier) initializer(dst *Graph, v *Value) {
 	w := dst.AddInitializer(c.prefix+v.Name, v.constant)
-	w.Type, w.Content = v.Type.clone(), slices.Clone(v.Content)
+	w.Type, w.Content, w.Foreign = v.Type.clone(), slices.Clone(v.Content), v.Foreign
 	c.vals[v] = w
 }
 
@@ -229,7 +229,7 @@ func (c *copier) node(dst *Graph, at *Node, n *Node) (*Node, error) {
 	w.Name, w.Doc, w.Scope = n.Name, n.Doc, joinScope(c.scope, n.Scope)
 	for i, v := range n.outputs {
 		if v != nil {
-			w.outputs[i].Type, w.outputs[i].Content = v.Type.clone(), slices.Clone(v.Content)
+			w.outputs[i].Type, w.outputs[i].Content, w.outputs[i].Foreign = v.Type.clone(), slices.Clone(v.Content), v.Foreign
 			c.vals[v] = w.outputs[i]
 		}
 	}

@@ -115,9 +115,10 @@ func Inspect(m *graph.Model, methods ...method.Record) (*Inspection, error) {
 	t := graph.Clone(m)
 	err := op.InferGraph(t)
 	r.Inputs, r.Outputs = ports(t.Graph.Inputs()), ports(t.Graph.Outputs())
-	if err := r.collect(err); err != nil || len(r.Unsupported) > 0 {
+	if err := r.collect(err); err != nil {
 		return r, err
 	}
+	r.Unsupported = []Unsupported{} // what outputs need that are left out does not count
 	c := &pass.Ctx{Options: pass.Options{BN: "train"}, Report: &pass.Report{}}
 	err = pass.RunTable(c, t, Read)
 	if err := r.collect(err); err != nil || len(r.Unsupported) > 0 {
@@ -141,7 +142,11 @@ func ports(vs []*graph.Value) []Port {
 	list := []Port{}
 	for _, v := range vs {
 		if v.Const() == nil {
-			list = append(list, Port{v.Name, v.Type.String()})
+			t := v.Type.String()
+			if v.Foreign != "" {
+				t = "no tensor"
+			}
+			list = append(list, Port{v.Name, t})
 		}
 	}
 	return list

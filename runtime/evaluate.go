@@ -38,6 +38,26 @@ type EvaluatorConfig struct {
 	Weights []string
 }
 
+// logitsOf is what is before a Softmax over the classes, scores [N, classes], so that the loss of a model that returns
+// probabilities is theirs.
+func logitsOf(scores *graph.Value) *graph.Value {
+	v := scores
+	for n := v.Def(); n != nil; n = v.Def() {
+		switch axis := n.Int("axis", -1); {
+		case n.Is("", "Identity"):
+			v = n.In(0)
+		case (n.Is("", "Softmax") || n.Is("", "LogSoftmax")) && (axis == 1 || axis == -1):
+			if !n.In(0).Type.Ranked {
+				return scores
+			}
+			return n.In(0)
+		default:
+			return scores
+		}
+	}
+	return scores
+}
+
 // NewEvaluator prepares m, which is not changed, for samples like those of the split; it fits the samples to the input
 // of m and checks the labels.
 func NewEvaluator(m *graph.Model, split *data.Split, config EvaluatorConfig) (*Evaluator, error) {
@@ -46,6 +66,7 @@ func NewEvaluator(m *graph.Model, split *data.Split, config EvaluatorConfig) (*E
 	if err != nil {
 		return nil, located(m, err)
 	}
+	scores = logitsOf(scores)
 	c.Graph.SetOutputs(scores)
 	if err := weightsAsInputs(c.Graph, config.Weights); err != nil {
 		return nil, located(m, err)

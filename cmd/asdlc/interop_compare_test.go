@@ -181,22 +181,3 @@ func hasKinks(m *graph.Model) bool {
 	}
 	return false
 }
-
-func arrayFloats(a *data.Array) []float64 {
-	var out []float64
-	switch d := a.Data.(type) {
-	case []float32:
-		for _, x := range d {
-			out = append(out, float64(x))
-		}
-	case []float64:
-		out = d
-	case []int64:
-		for _, x := range d {
-			out = append(out, float64(x))
-		}
-	default:
-		panic(fmt.Sprintf("BUG: output of type %T", d))
-	}
-	return out
-}

@@ -307,38 +307,4 @@ func newModel(t *testing.T, name string, args ...string) string {
 	return path
 }
 
-func readArrays(t *testing.T, path string) map[string]*data.Array {
-	t.Helper()
-	arrays, err := data.ReadNPZ(path)
-	if err != nil {
-		t.Fatal(err)
-	}
-	return arrays
-}
-
-func writeArrays(t *testing.T, path string, arrays map[string]*data.Array) {
-	t.Helper()
-	if err := data.WriteNPZ(path, arrays); err != nil {
-		t.Fatal(err)
-	}
-}
-
 func tail(b []byte, n int) []byte { return b[max(0, len(b)-n):] }
-
-// moduleRoot is the folder of go.mod above the test.
-func moduleRoot(t *testing.T) string {
-	t.Helper()
-	dir, err := os.Getwd()
-	if err != nil {
-		t.Fatal(err)
-	}
-	for {
-		if _, err := os.Stat(filepath.Join(dir, "go.mod")); err == nil {
-			return dir
-		}
-		if dir == filepath.Dir(dir) {
-			t.Fatal("no go.mod above the test's folder")
-		}
-		dir = filepath.Dir(dir)
-	}
-}

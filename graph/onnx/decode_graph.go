@@ -3,6 +3,8 @@ package onnx
 import (
 	"regexp"
 
+	"google.golang.org/protobuf/proto"
+
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/graph/onnx/internal/pb"
 )
@@ -228,6 +230,15 @@ func (d *decoder) outputs(sc *scope, ps []*pb.ValueInfoProto) error {
 		if v == nil {
 			return invalid("graph output %q is not defined by any input, initializer or node", name)
 		}
+		if isForeign(p.Type) && v.Def() != nil {
+			raw, err := proto.MarshalOptions{Deterministic: true}.Marshal(p.Type)
+			if err != nil {
+				return at("output "+name, err)
+			}
+			v.Foreign = string(raw)
+			sc.graph.AddOutput(v)
+			continue
+		}
 		t, err := decodeType(p.Type)
 		if err != nil {
 			return at("output "+name, err)
@@ -238,6 +249,16 @@ func (d *decoder) outputs(sc *scope, ps []*pb.ValueInfoProto) error {
 		sc.graph.AddOutput(v)
 	}
 	return nil
+}
+
+// isForeign reports whether a type is a sequence's or a map's: what classifiers of classical machine learning return besides
+// tensors.
+func isForeign(p *pb.TypeProto) bool {
+	switch p.GetValue().(type) {
+	case *pb.TypeProto_SequenceType, *pb.TypeProto_MapType:
+		return true
+	}
+	return false
 }
 
 // decodeType reads the type of a value; a missing one is unknown.

@@ -1,6 +1,8 @@
 package onnx
 
 import (
+	"google.golang.org/protobuf/proto"
+
 	"strconv"
 
 	"github.com/asdlc/asdlc/graph"
@@ -212,6 +214,14 @@ func (e *encoder) attr(a graph.Attr) (*pb.AttributeProto, error) {
 // valueInfo tells the type of v. A shape without an element type is left out: readers take it for an error.
 func valueInfo(v *graph.Value, name string) *pb.ValueInfoProto {
 	p := &pb.ValueInfoProto{Name: &name}
+	if v.Foreign != "" {
+		t := &pb.TypeProto{}
+		if err := proto.Unmarshal([]byte(v.Foreign), t); err != nil {
+			panic("BUG: the type of output " + v.Name + ": " + err.Error())
+		}
+		p.Type = t
+		return p
+	}
 	if v.Type.Elem == graph.Undefined {
 		return p
 	}

@@ -210,7 +210,7 @@ func (e *env) argOf(v *graph.Value) Arg {
 }
 
 // constOf is the constant value of v, or nil: of an initializer that callers cannot override, of a Constant node, or
-// of one of these behind an Identity.
+// of one of these behind an Identity or the mark of a constant.
 func (e *env) constOf(v *graph.Value) *graph.Tensor {
 	for range 8 {
 		if t := v.Const(); t != nil {
@@ -229,7 +229,7 @@ func (e *env) constOf(v *graph.Value) *graph.Tensor {
 		case n.Is("", "Constant"):
 			a, _ := n.Attr("value")
 			return a.T
-		case n.Is("", "Identity"):
+		case n.Is("", "Identity"), n.Is(graph.Asdl, graph.TagParam) && n.Str("kind", "") == "constant":
 			if v = n.In(0); v == nil {
 				return nil
 			}

@@ -69,6 +69,8 @@ func (s scene) classify(v *graph.Value, fixed bool) found {
 // looksConstant is the reason why v, an operand of n, is no parameter, or "".
 func (s scene) looksConstant(v *graph.Value, n *graph.Node) string {
 	switch {
+	case addsToProduct(v, n):
+		return ""
 	case s.torch && v.Const().Len() == 1 && topName.MatchString(v.Name):
 		return ""
 	case !s.dataNode(n) && pass.MadeUp(v.Name):
@@ -77,6 +79,19 @@ func (s scene) looksConstant(v *graph.Value, n *graph.Node) string {
 		return "frequencies of sines and cosines of positions"
 	}
 	return looksConstant(v)
+}
+
+// addsToProduct reports whether n adds v to a product with an initializer: a bias, even of a single element and of any name.
+func addsToProduct(v *graph.Value, n *graph.Node) bool {
+	if !n.Is("", "Add") || len(v.Const().Shape) == 0 {
+		return false
+	}
+	for _, in := range n.Inputs() {
+		if d := in.Def(); in != v && d != nil && (d.Is("", "MatMul") || d.Is("", "Gemm") || d.Is("", "Conv")) && roleOf(d, 1) == weight && graph.Untagged(d.In(1)).IsInitializer() {
+			return true
+		}
+	}
+	return false
 }
 
 func (s scene) dataNode(n *graph.Node) bool {

@@ -100,6 +100,8 @@ func Attach(c *pass.Ctx, m *graph.Model) error {
 	if err != nil {
 		return err
 	}
+	logits = beforeLink(c, m, r, logits, axis)
+	reportUnreached(c, m, logits)
 	name := o.Target
 	if name == "" {
 		name = "target"

@@ -31,7 +31,7 @@ var (
 )
 
 // fusions are tried in order at each root: the wider forms come first.
-var fusions = layerNorms()
+var fusions = append(layerNorms(), activations()...)
 
 // layerNorms lists the forms: variance by Pow or Mul; division by the root, or product with its reciprocal; with scale
 // and shift, scale only, or neither.
@@ -51,6 +51,14 @@ func layerNorms() []fusion {
 				fusion{"LayerNormalization, scale", "Mul", node("Mul", form, lnGamma), emitLayerNorm},
 				fusion{"LayerNormalization", form.Op, form, emitLayerNorm},
 			)
+		}
+		for _, inverse := range []pat{
+			node("Reciprocal", root), node("Div", anyValue("").where(isNumber(1)), root),
+			node("Pow", node("Add", v, lnEpsilon), anyValue("").where(isNumber(-0.5))),
+		} { // Keras: x r + (shift - mean r) with r = scale / root
+			r := node("Mul", inverse, lnGamma).as("y")
+			shifted := node("Sub", lnBeta, node("Mul", node("ReduceMean", lnInput).where(overLast).as("mean"), r))
+			rows = append(rows, fusion{"LayerNormalization, expanded", "Add", node("Add", node("Mul", lnInput, r), shifted), emitLayerNorm})
 		}
 	}
 	return rows

@@ -23,6 +23,10 @@ var layerNormForms = []struct {
 		v = ReduceMean <axes: ints = [-1]> (p)  e = Add (v, eps)  s = Sqrt (e)  r = Reciprocal (s)  n = Mul (r, c)  a = Mul (n, gamma)  y = Add (a, beta)`, true},
 	{"inverse square root by Pow", `m = ReduceMean <axes: ints = [-1]> (x)  c = Sub (x, m)  p = Pow (c, two)
 		v = ReduceMean <axes: ints = [-1]> (p)  e = Add (v, eps)  r = Pow (e, half)  n = Mul (c, r)  a = Mul (n, gamma)  y = Add (a, beta)`, true},
+	{"expanded, as Keras has it", `m = ReduceMean <axes: ints = [-1]> (x)  c = Sub (x, m)  p = Mul (c, c)  v = ReduceMean <axes: ints = [-1]> (p)
+		e = Add (v, eps)  s = Sqrt (e)  i = Reciprocal (s)  r = Mul (i, gamma)  a = Mul (x, r)  k = Mul (m, r)  z = Sub (beta, k)  y = Add (a, z)`, true},
+	{"expanded, with another mean", `m = ReduceMean <axes: ints = [-1]> (x)  c = Sub (x, m)  p = Mul (c, c)  v = ReduceMean <axes: ints = [-1]> (p)
+		e = Add (v, eps)  s = Sqrt (e)  i = Reciprocal (s)  r = Mul (i, gamma)  a = Mul (x, r)  o = Abs (m)  k = Mul (o, r)  z = Sub (beta, k)  y = Add (a, z)`, false},
 	{"scale only", `m = ReduceMean <axes: ints = [-1]> (x)  c = Sub (x, m)  p = Pow (c, two)  v = ReduceMean <axes: ints = [-1]> (p)
 		e = Add (v, eps)  s = Sqrt (e)  n = Div (c, s)  y = Mul (n, gamma)`, true},
 	{"neither", `m = ReduceMean <axes: ints = [-1]> (x)  c = Sub (x, m)  p = Pow (c, two)  v = ReduceMean <axes: ints = [-1]> (p)

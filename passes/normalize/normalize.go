@@ -29,6 +29,8 @@ type step struct {
 // steps, in order. Types are known from inferTypes on.
 var steps = []step{
 	{"defaults", defaults},
+	{"scalers", scalers},
+	{"cut", cut},
 	{"parameters", own},
 	{"opset", raiseOpset},
 	{"inline", inline},
@@ -39,6 +41,7 @@ var steps = []step{
 	{"batchnorm", batchNorm},
 	{"types", inferTypes},
 	{"casts", casts},
+	{"pads", padOrder},
 	{"fold", fold},
 	{"patterns", patterns},
 	{"sweep", sweep},

@@ -2,8 +2,8 @@
 
     python export_torch.py FOLDER [NETWORK...]
 
-writes FOLDER/NETWORK.FORM.onnx for every form, NETWORK.FORM.npz (inputs, and the output that PyTorch computed in evaluation
-mode), and prints what an exporter refused. The forms are legacy11, legacy13 and legacy17 in evaluation mode,
+(NETWORK or NETWORK.FORM) writes FOLDER/NETWORK.FORM.onnx for every form, NETWORK.FORM.npz (input x, and the output y that PyTorch
+computed in evaluation mode), and prints what an exporter refused. The forms are legacy11, legacy13 and legacy17 in evaluation mode,
 legacy17train in training mode, dynamo18 and dynamo20 (evaluation mode is the only one that dynamo has). Needs torch,
 onnxscript and numpy; torchvision adds its networks.
 """
@@ -14,6 +14,7 @@ import sys
 import warnings
 
 import numpy as np
+import onnx
 import torch
 from torch import nn
 from torch.nn import functional as F
@@ -188,7 +189,7 @@ class InvertedResidual(nn.Module):
 
     def forward(self, x):
         h = self.act(self.n2(self.depth(self.act(self.n1(self.expand(x))))))
-        h = h * F.hardsigmoid(self.s2(F.relu(self.s1(self.pool(h)))))
+        h = h * F.hardsigmoid(self.s2(F.silu(self.s1(self.pool(h)))))
         return x + self.n3(self.point(h))
 
 
@@ -357,6 +358,20 @@ def perturb(net):
             m.running_var.uniform_(0.5, 1.5)
 
 
+def strip(path):
+    """Leaves of the metadata of nodes what tells their modules: the rest has paths of the machine."""
+    m = onnx.load(path)
+    del m.graph.metadata_props[:], m.metadata_props[:]
+    for n in m.graph.node:
+        keep = [p for p in n.metadata_props if p.key == "pkg.torch.onnx.name_scopes"]
+        del n.metadata_props[:]
+        n.metadata_props.extend(keep)
+    for v in [*m.graph.value_info, *m.graph.input, *m.graph.output, *m.graph.initializer]:
+        del v.metadata_props[:]
+    del m.graph.value_info[:]
+    onnx.save(m, path)
+
+
 def export(net, x, path, dynamo, opset, train):
     mode = torch.onnx.TrainingMode.TRAINING if train else torch.onnx.TrainingMode.EVAL
     net.train(train)
@@ -364,6 +379,7 @@ def export(net, x, path, dynamo, opset, train):
         program = torch.onnx.export(net, (x,), dynamo=True, opset_version=opset, input_names=["x"], output_names=["y"],
                                     dynamic_shapes=({0: torch.export.Dim("batch", min=2, max=1024)},), verbose=False)
         program.save(path)
+        strip(path)
     else:
         torch.onnx.export(net, (x,), path, dynamo=False, opset_version=opset, input_names=["x"], output_names=["y"], training=mode,
                           do_constant_folding=not train, dynamic_axes={"x": {0: "batch"}, "y": {0: "batch"}})
@@ -374,19 +390,23 @@ def main():
     folder.mkdir(parents=True, exist_ok=True)
     failed = 0
     for name in sys.argv[2:] or NETWORKS:
+        name, _, only = name.partition(".")
         build, data = NETWORKS[name]
         for form, (dynamo, opset, train) in FORMS.items():
+            if only not in ("", form):
+                continue
             torch.manual_seed(1)
             net, x = build(), data(3)
             with torch.no_grad():
                 perturb(net)
-                want = net.eval()(x)
             try:
                 export(net, x, str(folder / f"{name}.{form}.onnx"), dynamo, opset, train)
             except Exception as e:  # the exporter's own limits
                 failed += 1
                 print(f"{name}.{form}: {type(e).__name__}: {str(e).splitlines()[0][:160]}", flush=True)
                 continue
+            with torch.no_grad():
+                want = net.eval()(x)  # after the export, which moves running statistics in training mode
             np.savez(folder / f"{name}.{form}.npz", x=x.numpy(), y=want.numpy())
     print(f"{failed} exports refused by the exporter")
 

@@ -8,7 +8,7 @@ import (
 )
 
 // Equal tells the first difference between two models, or nil. Names, order and positions count; what is not printed
-// (Value.Content, Model.Source) and the names of function bodies do not.
+// (Value.Content, Model.Source, Model.External) and the names of function bodies do not.
 func Equal(a, b *Model) error {
 	var d differ
 	d.field("IR version", a.IRVersion, b.IRVersion)

@@ -16,6 +16,7 @@ type Model struct {
 	Producer  string
 	Version   string // producer version
 	Source    string // the file it was read from, for error messages; not written
+	External  bool   // constants lay in a second file beside it; not written
 }
 
 // NewModel is an empty model of the given opset.

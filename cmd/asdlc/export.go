@@ -48,7 +48,7 @@ asdlc run (the arrays NAME/next).`,
 			if err != nil {
 				return err
 			}
-			if err := onnx.Write(out, m, onnx.WriteOptions{Overwrite: force}); err != nil {
+			if err := onnx.Write(out, m, onnx.WriteOptions{Overwrite: force, External: original.External}); err != nil {
 				return err
 			}
 			_, err = fmt.Fprintf(e.stdout, "%d parameters and statistics of %s written to %s\n", len(weights), from, out)

@@ -323,5 +323,5 @@ func writeTrained(f *trainFlags, t *runtime.Trainer, original *graph.Model) (str
 	if err != nil {
 		return "", err
 	}
-	return f.out, onnx.Write(f.out, m, onnx.WriteOptions{Overwrite: f.force})
+	return f.out, onnx.Write(f.out, m, onnx.WriteOptions{Overwrite: f.force, External: original.External})
 }

@@ -7,6 +7,7 @@ import (
 	"math/rand/v2"
 	"os"
 	"path/filepath"
+	"runtime"
 	"strings"
 	"testing"
 
@@ -279,6 +280,48 @@ func TestWriteExternal(t *testing.T) {
 		t.Fatal(err)
 	}
 	graphtest.Same(t, back, m)
+}
+
+// TestLargeModel: constants beyond the limit go to the data file unasked, and are not copied when they are read.
+func TestLargeModel(t *testing.T) {
+	m := graphtest.MustParse(t, `<ir_version: 8, opset_import: ["" : 17]> g (x) => (y) <float[2] small = {1, 2}> { y = Add (x, small) }`)
+	const n = 4 << 20 // elements
+	big, err := graph.NewTensor(graph.Float32, n)
+	if err != nil {
+		t.Fatal(err)
+	}
+	graph.Data[float32](big)[n-1] = 7
+	m.Graph.AddInitializer("big", big)
+	dir := t.TempDir()
+	inside, outside := filepath.Join(dir, "inside.onnx"), filepath.Join(dir, "outside.onnx")
+	if err := Write(inside, m, WriteOptions{Inside: 5 * n}); err != nil {
+		t.Fatal(err)
+	}
+	if _, err := os.Stat(inside + ".data"); err == nil {
+		t.Error("a data file for constants below the limit")
+	}
+	if err := Write(outside, m, WriteOptions{Inside: 3 * n}); err != nil {
+		t.Fatal(err)
+	}
+	if info, err := os.Stat(outside); err != nil || info.Size() > 1<<10 {
+		t.Errorf("the model file beside the data: %v, %v", info.Size(), err)
+	}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	back, err := Read(outside)
+	runtime.ReadMemStats(&after)
+	if err != nil {
+		t.Fatal(err)
+	}
+	if used := after.TotalAlloc - before.TotalAlloc; used > n && runtime.GOOS == "linux" {
+		t.Errorf("reading %d bytes of constants allocated %d", 4*n, used)
+	}
+	if !back.External || graph.Data[float32](back.Graph.Find("big").Const())[n-1] != 7 {
+		t.Errorf("external %t, or the last element is lost", back.External)
+	}
+	if m, err := Read(inside); err != nil || m.External {
+		t.Errorf("one file: external %t, %v", m.External, err)
+	}
 }
 
 func TestWriteLeavesNothingOnFailure(t *testing.T) {

@@ -65,5 +65,9 @@ func Decode(data []byte, opts DecodeOptions) (*graph.Model, error) {
 	}
 	d := &decoder{external: external{dir: opts.Dir}}
 	defer d.external.close()
-	return d.model(p)
+	m, err := d.model(p)
+	if m != nil {
+		m.External = len(d.external.files) > 0
+	}
+	return m, err
 }

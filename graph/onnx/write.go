@@ -2,6 +2,7 @@ package onnx
 
 import (
 	"bufio"
+	"cmp"
 	"errors"
 	"fmt"
 	"io/fs"
@@ -28,6 +29,8 @@ type WriteOptions struct {
 	Overwrite bool
 	// External puts large constants into a second file PATH.data even if the model is small enough for one.
 	External bool
+	// Inside is the size of constants, in bytes, up to which they are written into the model file; 0 is what a file may hold.
+	Inside int64
 }
 
 // Write writes a model file, and beside it PATH.data if the constants are too large for one file (2 GiB) or if asked to.
@@ -47,7 +50,7 @@ func write(path string, m *graph.Model, opts WriteOptions) (err error) {
 		}
 	}()
 	var data *dataWriter
-	if opts.External || constantBytes(m) > maxInside {
+	if opts.External || constantBytes(m) > cmp.Or(opts.Inside, maxInside) {
 		f, err := newPending(path+".data", opts.Overwrite)
 		if err != nil {
 			return err

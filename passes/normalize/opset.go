@@ -117,6 +117,7 @@ var upgrades = []upgradeRow{
 	{"Unsqueeze", 13, intsToInput("axes", 1)},
 	{"Split", 13, intsToInput("split", 1)},
 	{"ReduceSum", 13, intsToInput("axes", 1)},
+	{"Resize", 13, framesOfTensorFlow},
 	{"BatchNormalization", 14, oldTraining},
 	{"ReduceMean", 18, intsToInput("axes", 1)},
 	{"ReduceMax", 18, intsToInput("axes", 1)},

@@ -131,6 +131,22 @@ func floatMask(_ *pass.Ctx, n *graph.Node) error {
 	return nil
 }
 
+// framesOfTensorFlow: coordinates tf_half_pixel_for_nn, (x + 1/2) / scale, exist in opset 11 only. They are those of half_pixel plus 1/2:
+// floor there is rounding here, and rounding down is ceil.
+func framesOfTensorFlow(_ *pass.Ctx, n *graph.Node) error {
+	if n.Str("coordinate_transformation_mode", "") != "tf_half_pixel_for_nn" {
+		return nil
+	}
+	rounding := map[string]string{"floor": "round_prefer_ceil", "round_prefer_floor": "ceil"}[n.Str("nearest_mode", "round_prefer_floor")]
+	if n.Str("mode", "nearest") != "nearest" || rounding == "" {
+		return n.Errorf(graph.ErrUnsupported, "coordinates tf_half_pixel_for_nn with %s, %s, which exist in opset 11 only; export the model again with opset %d or later",
+			n.Str("mode", "nearest"), n.Str("nearest_mode", "round_prefer_floor"), lowest)
+	}
+	n.SetAttr(graph.S("coordinate_transformation_mode", "half_pixel"))
+	n.SetAttr(graph.S("nearest_mode", rounding))
+	return nil
+}
+
 // oldDropout: until opset 11 nothing tells training from evaluation, and ONNX runtimes evaluate.
 func oldDropout(c *pass.Ctx, n *graph.Node) error {
 	c.Note("Dropout before opset 12 has no training mode and is left out; export the model with opset 12 or later, in training mode, to train with it")

@@ -2,6 +2,7 @@ package normalize_test
 
 import (
 	"errors"
+	"slices"
 	"strings"
 	"testing"
 
@@ -9,6 +10,7 @@ import (
 	"github.com/asdlc/asdlc/passes/normalize"
 	"github.com/asdlc/asdlc/passes/pass"
 	"github.com/asdlc/asdlc/passes/passtest"
+	"github.com/asdlc/asdlc/runtime/kernel"
 )
 
 // head begins a model of an opset.
@@ -100,6 +102,24 @@ func TestUpsample(t *testing.T) {
 		if d, _ := m.Graph.Outputs()[0].Type.Static(); len(d) != 4 || d[3] != 4 {
 			t.Errorf("output has type %s", m.Graph.Outputs()[0].Type)
 		}
+	}
+}
+
+// TestFramesOfTensorFlow: with scale 2 and floor, output i is input floor((i + 1/2) / 2); rounding down gives the next one for odd i.
+func TestFramesOfTensorFlow(t *testing.T) {
+	for mode, want := range map[string][]float64{"floor": {10, 10, 20, 20, 30, 30}, "round_prefer_floor": {10, 20, 20, 30, 30, 30}} {
+		m := passtest.Parse(t, head("11")+`g (float[1,1,1,3] x) => (y) <float[0] roi = {}, float[4] s = {1, 1, 1, 2}>
+			{ y = Resize <mode: string = "nearest", coordinate_transformation_mode: string = "tf_half_pixel_for_nn", nearest_mode: string = "`+mode+`"> (x, roi, s) }`)
+		got, _ := passtest.Apply(t, m, pass.Options{}, normalize.Pass)
+		out := passtest.Eval(t, got, map[string]*kernel.Tensor{"x": kernel.Of([]float32{10, 20, 30}, 1, 1, 1, 3)})
+		if y := passtest.Floats(out["y"]); !slices.Equal(y, want) {
+			t.Errorf("%s: %v, want %v", mode, y, want)
+		}
+	}
+	m := passtest.Parse(t, head("11")+`g (float[1,1,1,3] x) => (y) <float[0] roi = {}, float[4] s = {1, 1, 1, 2}>
+		{ y = Resize <mode: string = "linear", coordinate_transformation_mode: string = "tf_half_pixel_for_nn"> (x, roi, s) }`)
+	if err := normalize.Run(&pass.Ctx{Report: &pass.Report{}}, m); !errors.Is(err, graph.ErrUnsupported) {
+		t.Errorf("linear: %v", err)
 	}
 }
 

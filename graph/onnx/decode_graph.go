@@ -78,6 +78,9 @@ func (d *decoder) graph(p *pb.GraphProto, g *graph.Graph, outer *scope, depth in
 func (d *decoder) valueInfo(sc *scope, ps []*pb.ValueInfoProto) error {
 	sc.types = make(map[string]graph.Type, len(ps))
 	for _, p := range ps {
+		if _, list := p.Type.GetValue().(*pb.TypeProto_SequenceType); list {
+			continue // an intermediate list of tensors, which passes may resolve
+		}
 		t, err := decodeType(p.Type)
 		if err != nil {
 			return at("value "+p.GetName(), err)

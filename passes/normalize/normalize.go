@@ -37,6 +37,7 @@ var steps = []step{
 	{"constants", constants},
 	{"hoist", hoist},
 	{"identities", identities},
+	{"sequences", sequences},
 	{"dropout", dropout},
 	{"batchnorm", batchNorm},
 	{"types", inferTypes},

@@ -71,7 +71,7 @@ func vjpAveragePool(c *Call) []*graph.Value {
 		return []*graph.Value{dx}
 	}
 	ones := c.Full(c.Ints(append([]int64{1, 1}, kernel...)...), x.Type.Elem, 1)
-	each := c.ReshapeTo(c.Div(g, c.windowCounts(geo, ones)), c.planeShape(g, num(-1)))
+	each := c.ReshapeTo(c.Div(g, c.windowCounts(geo, ones)), c.planeShape(c.Out(0), num(-1)))
 	return []*graph.Value{c.ReshapeTo(c.spread(each, ones, x, geo), c.ShapeOf(x))}
 }
 

@@ -21,7 +21,7 @@ import (
 func every(t *testing.T, set ...string) map[string]method.Record {
 	t.Helper()
 	recs := map[string]method.Record{}
-	for _, name := range []string{"sgd", "adam", "adagrad", "shampoo", "adahessian", "sfn", "esgd", "sophia-g", "psgd-kf", "k-bfgs", "muon", "soap", "kl-shampoo", "splus"} {
+	for _, name := range []string{"sgd", "adam", "adagrad", "shampoo", "adahessian", "sfn", "esgd", "sophia-g", "psgd-kf", "k-bfgs", "muon", "soap", "kl-shampoo", "splus", "tnt", "kl-tnt"} {
 		recs[name] = record(t, name)
 	}
 	for _, source := range []string{"mc", "emp", "exact"} {
@@ -174,7 +174,7 @@ func TestDescent(t *testing.T) {
 // step does not change is returned bit for bit.
 func TestStateMoves(t *testing.T) {
 	n := sequenceNet(true)
-	for name, rec := range every(t, "accumulate.every=2", "solve.every=4", "solve.tolerance=1e-12") { // a basis that is good enough stays
+	for name, rec := range every(t, "accumulate.every=2", "solve.every=4", "accumulate.warmup=0", "solve.warmup=0", "solve.tolerance=1e-12") { // a basis that is good enough stays
 		rng := rand.New(rand.NewPCG(5, 21))
 		s := instrument(t, source(n.body, n.params(rng)), rec, pass.Options{})
 		kinds := map[string]string{}

@@ -95,6 +95,7 @@ type shampooTwin struct {
 	stats      []*mat.Dense
 	beta, init float64 // beta 0: sum
 	rel        float64
+	power      float64 // 0: -1/2
 }
 
 func newShampooTwin(shape []int, init, beta, rel float64) *shampooTwin {
@@ -139,7 +140,11 @@ func (tw *shampooTwin) step(g array) []float64 {
 		if tw.rel > 0 {
 			damped = addEye(damped, tw.rel*rowSum(damped))
 		}
-		root := symPower(damped, -1/float64(2*len(tw.shape)))
+		power := tw.power
+		if power == 0 {
+			power = -0.5
+		}
+		root := symPower(damped, power/float64(len(tw.shape)))
 		next := make([]float64, len(cur))
 		for i := range cur {
 			at := i / st[d] % n

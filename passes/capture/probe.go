@@ -20,7 +20,7 @@ func (w *writer) elements(g *graph.Graph) {
 		case len(ps) == 0:
 		case rec.Curvature.Source == "hvp":
 			w.probed(ps, rec)
-		case rec.Curvature.Source == "mc" && rec.Representation.Format == "diag":
+		case rec.Curvature.Source == "mc" && (rec.Representation.Format == "diag" || rec.Representation.Format == "kf_dim"):
 			w.drawn(ps, i)
 		}
 	}

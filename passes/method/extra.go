@@ -14,7 +14,7 @@ var extras = []extra{
 	{"emp", func(Record) string { return "" }}, // the training pass passes the layers' outputs
 	{"mc", func(r Record) string {
 		to := "layer outputs"
-		if r.Representation.Format == "diag" {
+		if oneOf(r.Representation.Format, "diag", "kf_dim") {
 			to = "parameters"
 		}
 		return fmt.Sprintf("%d backward, from sampled labels to %s", max(1, r.Curvature.Samples), to)

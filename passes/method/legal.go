@@ -30,8 +30,8 @@ var rules = []rule{
 		return r.Representation.Format == "kf_io" && r.Solve.Kind == "inverse" && !oneOf(r.Curvature.Source, "mc", "emp", "exact")
 	}, "kf_io needs inputs and output gradients of each example: source must be mc, emp or exact"},
 	{func(r Record) bool {
-		return r.Representation.Format == "kf_dim" && r.Curvature.Source != "batch"
-	}, "kf_dim is built from mean gradients: source must be batch"},
+		return r.Representation.Format == "kf_dim" && !oneOf(r.Curvature.Source, "batch", "mc")
+	}, "kf_dim is built from gradients of whole batches: source must be batch, or mc (under sampled labels)"},
 	{func(r Record) bool {
 		return r.Representation.Format == "diag" && !oneOf(r.Curvature.Source, "batch", "mc", "hvp")
 	}, "diag is built from mean gradients, those of sampled labels, or Hessian-vector products: source must be batch, mc or hvp"},
@@ -39,8 +39,8 @@ var rules = []rule{
 		return r.Representation.Format == "kf_io" && (!oneOf(r.Solve.Kind, "inverse", "lie_sgd", "bfgs") || r.Solve.Power != -1)
 	}, "kf_io is inverted, or its inverse learned: solve.kind must be inverse, lie_sgd or bfgs and solve.power -1"},
 	{func(r Record) bool {
-		return r.Representation.Format == "kf_dim" && r.Solve.Kind != "root"
-	}, "kf_dim takes inverse roots: solve.kind must be root"},
+		return r.Representation.Format == "kf_dim" && !oneOf(r.Solve.Kind, "root", "inverse", "lie_sgd")
+	}, "kf_dim's factors are inverted, or taken inverse roots of, or fitted: solve.kind must be root, inverse or lie_sgd"},
 	{func(r Record) bool {
 		return r.Representation.Format == "diag" && r.Solve.Kind != "divide"
 	}, "a diagonal is divided by: solve.kind must be divide"},
@@ -48,7 +48,7 @@ var rules = []rule{
 		return r.Representation.Format == "none" && r.Solve.Kind != "none"
 	}, "nothing is represented: solve.kind must be none"},
 	{func(r Record) bool {
-		return r.Accumulate.Kind == "none" && r.Curvature.Source == "batch"
+		return r.Accumulate.Kind == "none" && r.Curvature.Source == "batch" && r.Solve.Kind != "lie_sgd"
 	}, "one mini-batch's mean gradient gives a matrix of rank one: accumulate.kind must be ema or sum"},
 	{func(r Record) bool {
 		return r.Accumulate.Kind == "sum" && r.Representation.Format == "kf_io"
@@ -60,20 +60,20 @@ var rules = []rule{
 		return r.Representation.Format == "kf_io" && r.Solve.Kind == "inverse" && !oneOf(r.Solve.Damping.Kind, "factor_pi", "iso", "none")
 	}, "kf_io is damped before it is inverted: solve.damping.kind must be factor_pi, iso or none"},
 	{func(r Record) bool {
-		return r.Representation.Format == "kf_dim" && !oneOf(r.Solve.Damping.Kind, "rel", "iso", "none")
+		return r.Representation.Format == "kf_dim" && r.Solve.Kind == "root" && !oneOf(r.Solve.Damping.Kind, "rel", "iso", "none")
 	}, "kf_dim is damped before its roots: solve.damping.kind must be rel, iso or none"},
 	{func(r Record) bool {
 		return r.Representation.Format == "diag" && !oneOf(r.Solve.Damping.Kind, "eps", "clip")
 	}, "a diagonal is damped after the root: solve.damping.kind must be eps or clip"},
 	{func(r Record) bool {
-		return oneOf(r.Representation.Format, "kf_dim", "diag") && r.Curvature.Source == "batch" && r.Solve.Power != -0.5
+		return r.Representation.Format == "diag" && r.Curvature.Source == "batch" && r.Solve.Power != -0.5
 	}, "the statistic is made of squared mean gradients, of which the inverse root is taken: solve.power must be -0.5"},
 	{func(r Record) bool {
 		return r.Representation.Format == "kf_io" && !oneOf(r.Solve.Kernel, "", "auto", "cholesky")
 	}, "kf_io is inverted: solve.kernel must be cholesky"},
 	{func(r Record) bool {
-		return r.Representation.Format == "kf_dim" && r.Solve.Kernel == "cholesky"
-	}, "a Cholesky factor gives no roots: solve.kernel must be newton, eigen or auto"},
+		return r.Representation.Format == "kf_dim" && r.Solve.Kind == "root" && !oneOf(r.Solve.Kernel, "", "auto", "newton", "eigen", "track")
+	}, "a Cholesky factor gives no roots: solve.kernel must be newton, eigen, track or auto"},
 	{func(r Record) bool {
 		return !oneOf(r.Representation.Format, "diag", "kfe_dim", "matrix") && !oneOf(r.Solve.Kind, "lie_sgd", "bfgs") && r.Apply.Beta != 0
 	}, "a first moment is kept for diagonals, eigenbases and matrices alone: apply.beta must be 0; use update.momentum"},
@@ -110,14 +110,14 @@ var choices = []struct {
 	{"representation.granularity", func(r Record) string { return r.Representation.Granularity }, []string{"none", "layer", "element"}},
 	{"representation.format", func(r Record) string { return r.Representation.Format }, []string{"none", "kf_io", "kf_dim", "kfe_dim", "matrix", "diag"}},
 	{"representation.bias", func(r Record) string { return r.Representation.Bias }, []string{"", "joint", "output"}},
-	{"representation.sides", func(r Record) string { return r.Representation.Sides }, []string{"", "matrix", "modes"}},
-	{"representation.vectors", func(r Record) string { return r.Representation.Vectors }, []string{"", "diag", "grad", "element"}},
+	{"representation.sides", func(r Record) string { return r.Representation.Sides }, []string{"", "matrix", "modes", "kernel"}},
+	{"representation.vectors", func(r Record) string { return r.Representation.Vectors }, []string{"", "diag", "full", "grad", "element"}},
 	{"representation.fit", func(r Record) string { return r.Representation.Fit }, []string{"", "kl"}},
 	{"representation.on_exceed", func(r Record) string { return r.Representation.OnExceed }, []string{"", "split", "identity", "diagonal"}},
 	{"accumulate.kind", func(r Record) string { return r.Accumulate.Kind }, []string{"none", "ema", "sum"}},
 	{"solve.kind", func(r Record) string { return r.Solve.Kind }, []string{"none", "inverse", "root", "divide", "sign", "polar", "lie_sgd", "bfgs"}},
 	{"solve.kernel", func(r Record) string { return r.Solve.Kernel }, []string{"", "auto", "cholesky", "newton", "eigen", "track", "keller", "polar_express", "cubic", "exact", "triangular", "inverse_free"}},
-	{"solve.damping.kind", func(r Record) string { return r.Solve.Damping.Kind }, []string{"none", "factor_pi", "rel", "iso", "eps", "clip", "noise", "lm"}},
+	{"solve.damping.kind", func(r Record) string { return r.Solve.Damping.Kind }, []string{"none", "factor_pi", "rel", "iso", "eps", "clip", "noise", "lm", "trace"}},
 	{"apply.graft", func(r Record) string { return r.Apply.Graft }, []string{"", "none", "sgd", "adam"}},
 	{"fallback.norm", func(r Record) string { return r.Fallback.Norm }, []string{"", "unit", "grad", "adam"}},
 	{"fallback.embedding", func(r Record) string { return r.Fallback.Embedding }, []string{"", "kron", "grad", "adam", "sign"}},

@@ -21,7 +21,7 @@ var hessianRules = []rule{
 		return r.Solve.Damping.Kind == "clip" && (r.Representation.Format != "diag" || r.Curvature.Source == "batch")
 	}, "damping.kind clip bounds the entries of a direction by a diagonal of source mc or hvp"},
 	{func(r Record) bool {
-		return r.Solve.Kind == "lie_sgd" && (r.Curvature.Matrix != "absH" || r.Representation.Format != "kf_io" || r.Accumulate.Kind != "none")
+		return r.Solve.Kind == "lie_sgd" && r.Representation.Format != "kf_dim" && (r.Curvature.Matrix != "absH" || r.Representation.Format != "kf_io" || r.Accumulate.Kind != "none")
 	}, "lie_sgd learns the inverse of |H| itself: curvature.matrix must be absH, representation.format kf_io, accumulate.kind none"},
 	{func(r Record) bool { return (r.Solve.Kind == "lie_sgd") != (r.Solve.Rate != 0) },
 		"solve.rate is the step of lie_sgd, which needs one"},
@@ -29,8 +29,8 @@ var hessianRules = []rule{
 		return r.Solve.Kind == "lie_sgd" && !oneOf(r.Solve.Damping.Kind, "iso", "noise", "none") || r.Solve.Damping.Kind == "noise" && r.Solve.Kind != "lie_sgd"
 	}, "Hessian-vector products are damped by lambda v or by noise: solve.kind lie_sgd needs solve.damping.kind iso, noise or none, and noise is for nothing else"},
 	{func(r Record) bool {
-		return r.Solve.Kind == "lie_sgd" && !oneOf(r.Representation.OnExceed, "", "diagonal") || r.Representation.OnExceed == "diagonal" && r.Solve.Kind != "lie_sgd"
-	}, "lie_sgd has diagonal factors for long sides, and no other solver has: representation.on_exceed must be diagonal for it, and for it alone"},
+		return r.Solve.Kind == "lie_sgd" && !oneOf(r.Representation.OnExceed, "", "diagonal") || r.Representation.OnExceed == "diagonal" && r.Solve.Kind != "lie_sgd" && r.Representation.Format != "kf_dim"
+	}, "lie_sgd has diagonal factors for long sides, and so has kf_dim: representation.on_exceed must be diagonal for lie_sgd, and is for nothing else"},
 	{func(r Record) bool {
 		secant := r.Curvature.Source == "secant"
 		return (r.Curvature.Matrix == "bfgs") != secant || (r.Solve.Kind == "bfgs") != secant

@@ -1,5 +1,7 @@
 package method
 
+import "math"
+
 // tensorRules are those of methods that see parameters as tensors.
 var tensorRules = []rule{
 	{func(r Record) bool { return (r.Representation.Format == "matrix") != (r.Solve.Kind == "polar") },
@@ -30,8 +32,11 @@ var tensorRules = []rule{
 		"a sign depends on the basis: solve.kind sign needs representation.format kfe_dim"},
 	{func(r Record) bool { return r.Representation.Format == "kfe_dim" && r.Curvature.Source != "batch" },
 		"kfe_dim follows the gradient in its basis on every step: curvature.source must be batch"},
-	{func(r Record) bool { return (r.Representation.Format == "kfe_dim") != (r.Solve.Kernel == "track") },
-		"an eigenbasis must keep the order of its vectors: representation.format kfe_dim and solve.kernel track go together"},
+	{func(r Record) bool { return r.Representation.Format == "kfe_dim" && r.Solve.Kernel != "track" },
+		"an eigenbasis must keep the order of its vectors: with representation.format kfe_dim, solve.kernel must be track"},
+	{func(r Record) bool {
+		return r.Solve.Kernel == "track" && r.Representation.Format != "kfe_dim" && (r.Representation.Format != "kf_dim" || r.Solve.Kind != "root")
+	}, "solve.kernel track keeps eigenbases, which kfe_dim and roots of kf_dim have"},
 	{func(r Record) bool { return r.Representation.Format == "kfe_dim" && r.Accumulate.Kind != "ema" },
 		"what a basis holds is a moving average: with kfe_dim, accumulate.kind must be ema"},
 	{func(r Record) bool {
@@ -41,9 +46,37 @@ var tensorRules = []rule{
 		return r.Representation.Format == "kfe_dim" && r.Solve.Kind == "divide" && r.Solve.Power != -0.5
 	}, "Adam in a basis divides by a root: solve.power must be -0.5"},
 	{func(r Record) bool {
-		return r.Representation.Fit == "kl" && (r.Representation.Format != "kfe_dim" || r.Solve.Kind != "root")
+		return r.Representation.Fit == "kl" && (!oneOf(r.Representation.Format, "kf_dim", "kfe_dim") || !oneOf(r.Solve.Kind, "root", "inverse"))
+	}, "representation.fit kl needs factors to whiten by: representation.format kf_dim or kfe_dim with solve.kind root or inverse"},
+	{func(r Record) bool { return r.Representation.Fit == "kl" && r.Accumulate.Kind == "sum" },
+		"factors fitted by kl are covariances, of which a sum has no meaning: accumulate.kind must be ema"},
+	{func(r Record) bool {
+		return r.Representation.Format == "kf_dim" && r.Solve.Kind == "inverse" &&
+			!(r.Solve.Damping.Kind == "trace" && r.Representation.Fit == "" || oneOf(r.Solve.Damping.Kind, "iso", "none") && r.Representation.Fit == "kl")
+	}, "second moments of sides share one trace, by which they are brought to the covariance: with kf_dim and solve.kind inverse, solve.damping.kind must be trace, and iso or none with fit kl"},
+	{func(r Record) bool {
+		return r.Solve.Damping.Kind == "trace" && (r.Representation.Format != "kf_dim" || r.Solve.Kind != "inverse")
+	}, "damping.kind trace is for kf_dim with solve.kind inverse"},
+	{func(r Record) bool {
+		return r.Representation.Format == "kf_dim" && r.Solve.Kind == "inverse" && r.Accumulate.Kind == "sum"
 	},
-		"representation.fit kl needs factors to whiten by: representation.format kfe_dim with solve.kind root"},
+		"the sum of a covariance's factors grows without bound and an inverse of it goes to zero: accumulate.kind must be ema"},
+	{func(r Record) bool {
+		return r.Representation.Format == "kf_dim" && r.Solve.Kind == "inverse" && (r.Solve.Power != -1 || !oneOf(r.Solve.Kernel, "", "auto", "cholesky"))
+	}, "kf_dim with solve.kind inverse is inverted: solve.power must be -1 and solve.kernel cholesky"},
+	{func(r Record) bool {
+		return r.Representation.Format == "kf_dim" && r.Solve.Kind == "root" && !wholeRoot(r.Solve.Power)
+	}, "inverse roots of kf_dim are of a whole order: solve.power must be -1, -1/2, -1/3, ..."},
+	{func(r Record) bool { return r.Representation.Vectors == "full" && r.Representation.Format != "kf_dim" },
+		"representation.vectors full is a factor of a tensor of one dimension: it needs kf_dim"},
+	{func(r Record) bool {
+		return r.Representation.Sides == "kernel" && !oneOf(r.Representation.Format, "kf_dim", "kfe_dim")
+	},
+		"representation.sides kernel is for kf_dim and kfe_dim"},
+	{func(r Record) bool {
+		return r.Representation.Format == "kf_dim" && r.Representation.Vectors == "diag" && r.Curvature.Source == "mc"
+	},
+		"vectors of kf_dim with source mc have a factor too, or the fall-back: representation.vectors must be full, grad or empty"},
 	{func(r Record) bool {
 		return r.Representation.Vectors == "element" && r.Representation.Format != "kfe_dim"
 	},
@@ -58,4 +91,14 @@ var tensorRules = []rule{
 		"fallback.embedding sign goes with solve.kind sign"},
 	{func(r Record) bool { return r.Apply.LRScale == "sides" && r.Solve.Kind != "sign" },
 		"apply.lr_scale sides makes up for the norm of signs: it needs solve.kind sign"},
+}
+
+// wholeRoot reports whether a power is -1/p for a whole number p up to 8.
+func wholeRoot(power float64) bool {
+	for p := 1.0; p <= 8; p++ {
+		if math.Abs(power*p+1) < 1e-9 {
+			return true
+		}
+	}
+	return false
 }

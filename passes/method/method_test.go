@@ -91,10 +91,10 @@ func TestSet(t *testing.T) {
 func TestRules(t *testing.T) {
 	breakRules(t, rules, []breach{
 		{"kfac", []string{"curvature.source=batch"}, "source must be mc, emp or exact"},
-		{"shampoo", []string{"curvature.source=mc"}, "kf_dim is built from mean gradients"},
+		{"shampoo", []string{"curvature.source=emp"}, "kf_dim is built from gradients of whole batches"},
 		{"adam", []string{"curvature.source=emp"}, "source must be batch, mc or hvp"},
 		{"kfac", []string{"solve.power=-0.5"}, "solve.kind must be inverse, lie_sgd or bfgs and solve.power -1"},
-		{"shampoo", []string{"solve.kind=inverse"}, "solve.kind must be root"},
+		{"shampoo", []string{"solve.kind=divide"}, "solve.kind must be root, inverse or lie_sgd"},
 		{"adam", []string{"solve.kind=root"}, "solve.kind must be divide"},
 		{"sgd", []string{"solve.kind=inverse"}, "solve.kind must be none"},
 		{"shampoo", []string{"accumulate.kind=none"}, "accumulate.kind must be ema or sum"},
@@ -103,7 +103,7 @@ func TestRules(t *testing.T) {
 		{"kfac", []string{"solve.damping.kind=eps"}, "must be factor_pi, iso or none"},
 		{"shampoo", []string{"solve.damping.kind=eps"}, "must be rel, iso or none"},
 		{"adam", []string{"solve.damping.kind=iso"}, "must be eps or clip"},
-		{"shampoo", []string{"solve.power=-1"}, "solve.power must be -0.5"},
+		{"adam", []string{"solve.power=-1"}, "solve.power must be -0.5"},
 		{"kfac", []string{"solve.kernel=newton"}, "solve.kernel must be cholesky"},
 		{"shampoo", []string{"solve.kernel=cholesky"}, "a Cholesky factor gives no roots"},
 		{"kfac", []string{"apply.beta=0.9"}, "apply.beta must be 0"},

@@ -51,13 +51,13 @@ type Representation struct {
 	Granularity string `json:"granularity"`       // layer, unit, element, none
 	Format      string `json:"format"`            // kf_io, kf_dim, kfe_dim (in the eigenbases of kf_dim), matrix (the gradient itself, no statistic), diag, none
 	Bias        string `json:"bias,omitempty"`    // kf_io: joint (homogeneous coordinate) or output (output factor alone)
-	Sides       string `json:"sides,omitempty"`   // kf_dim: matrix (first dimension against the rest) or modes (one factor a dimension)
-	Vectors     string `json:"vectors,omitempty"` // tensors of one dimension: diag or grad (kf_dim), element (kfe_dim: the same rule without a basis)
+	Sides       string `json:"sides,omitempty"`   // kf_dim, kfe_dim: matrix (first dimension against the rest), modes (one factor a dimension), kernel (one for all positions of a kernel)
+	Vectors     string `json:"vectors,omitempty"` // tensors of one dimension: diag, full (a factor) or grad (kf_dim), element (kfe_dim: the same rule without a basis)
 	// Fit of the factors of a tensor's sides: empty, second moments of the gradient; kl, of the gradient whitened on the other
 	// sides, so that their Kronecker product is the covariance.
 	Fit      string `json:"fit,omitempty"`
 	MaxSide  int    `json:"max_side,omitempty"`  // largest side of a factor, 0: any; a kf_io layer beyond it gets the fall-back
-	OnExceed string `json:"on_exceed,omitempty"` // kf_dim, sides above max_side: split (into blocks) or identity (no factor)
+	OnExceed string `json:"on_exceed,omitempty"` // sides above max_side: split (into blocks), identity (no factor) or diagonal (a vector)
 	// Spatial averages an element-wise estimate over the kernel positions of convolutions: mean, or mean_abs (of absolute values).
 	Spatial string `json:"spatial,omitempty"`
 	// Ignore lists layers and parameters that get the fall-back: globs of their names, separated by commas.
@@ -108,7 +108,7 @@ type Solve struct {
 
 // Damping says what is added before the solve. Its value is the input "damping" of the step graph.
 type Damping struct {
-	Kind  string  `json:"kind"`            // factor_pi, rel (times the largest eigenvalue), iso, eps (after the root), clip (entries of the direction to 1), noise (random, on what lie_sgd fits), lm (Levenberg-Marquardt, of secant pairs), none
+	Kind  string  `json:"kind"`            // factor_pi, rel (times the largest eigenvalue), iso, eps (after the root), clip (entries of the direction to 1), noise (random, on what lie_sgd fits), lm (Levenberg-Marquardt, of secant pairs), trace (on factors of equal mean eigenvalue), none
 	Value float64 `json:"value"`           // default of the input
 	Floor float64 `json:"floor,omitempty"` // least damping of a factor (factor_pi), least eigenvalue over their mean (kfe_dim)
 	// Keep writes the damped matrix back into the statistic (rel).

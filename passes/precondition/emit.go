@@ -422,7 +422,7 @@ func (e *engine) directions(lv *live) []*graph.Value {
 	switch {
 	case lv.graft != nil:
 		dirs[0] = e.grafted(e.b, dirs[0], lv.graft.apply(e.b, grads, lv.graft.stats, nil)[0])
-	case e.rec.Apply.Graft == "sgd" && lv.block.solve != nil:
+	case e.rec.Apply.Graft == "sgd" && lv.solves():
 		for i := range dirs {
 			dirs[i] = e.grafted(e.b, dirs[i], grads[i])
 		}

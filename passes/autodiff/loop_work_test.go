@@ -24,6 +24,11 @@ func TestLoopsTakeLinearWork(t *testing.T) {
 				a = Gather<axis: int = 1>(y, i) b = Gather<axis: int = -1>(y, i1) c = ReduceSum(b)
 				k = Concat<axis: int = 0>(i1, o) g = GatherND(m, k)
 				q = Mul(v, c) r = ReduceSum(a) s = Mul(q, r) t = Add(s, g) h = Sin(t) w = Reshape(h, l) }>`},
+		{op: "Loop", name: "windows", sig: "(double[2] x, double[3,T] y, double[T,2] u) => (z) <int64 n = {T}, int64 o = {1}, int64 two = {2}, int64[1] f = {0}, int64[1] k = {1}>", body: `z = Loop (n, , x) <
+			body = step (int64 i, bool go, double[2] v) => (again, w) {
+				again = Identity(go) e = Add(i, o) s1 = Unsqueeze(i, f) e1 = Unsqueeze(e, f) d = Slice(u, s1, e1, f)
+				e2 = Add(two, s1) q = Slice(y, s1, e2, k) r = ReduceSum<keepdims: int = 0>(q)
+				t = Squeeze(d, f) p = Mul(v, t) h = Mul(p, r) w = Sin(h) }>`},
 	} {
 		for what, derive := range map[string]func(*problem) *problem{
 			"gradient":             func(p *problem) *problem { return p.gradient("g") },

@@ -161,6 +161,7 @@ func (r *reversed) iteration(b *op.Builder, iteration *graph.Value, in []*graph.
 	dx = own(b, dx, xs)
 	results := dx[: first+len(r.whole) : first+len(r.whole)]
 	for j, g := range dx[len(results):] {
+		g = r.reads[j].filled(c, b, xs[len(xs)-len(r.reads)+j].Def(), g)
 		results = append(results, own(b, positions[j:j+1], positions[j:j+1])[0], g)
 	}
 	return results

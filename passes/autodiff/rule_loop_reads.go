@@ -19,6 +19,8 @@ type readKind struct {
 	fits func(n *graph.Node) bool
 	// positions is what place needs of one iteration.
 	positions func(c *Call) *graph.Value
+	// fill gives the cotangent of a part that may be cut short the shape of a whole one; nil: it always has it.
+	fill func(c *Call, g *graph.Value) *graph.Value
 	// place adds the cotangents of the parts of all iterations up to that of x; positions and g have one more axis in front.
 	place func(c *Call, n *graph.Node, x, positions, g *graph.Value) *graph.Value
 }
@@ -40,6 +42,72 @@ var readKinds = []readKind{
 			return c.scatterND(c.ZerosLike(x), positions, c.shapedParts(g, positions, last, c.otherAxes(x, 0, int(taken))))
 		},
 	},
+	{
+		op: "Slice", fits: isWindow,
+		positions: func(c *Call) *graph.Value {
+			cut := c.cuts(c.In(0))[0]
+			length, _ := windowLength(c.N)
+			size := c.dimPiece(c.In(0), cut.axis)
+			ids := make([]int64, length)
+			for i := range ids {
+				ids[i] = int64(i)
+			}
+			at := c.Add(c.tensor(c.clampStart(cut.start, size)), c.Ints(ids...))
+			return c.Op("Min", []*graph.Value{at, c.Sub(c.tensor(size), c.Ints(1))}) // what lies behind the end gets zeros
+		},
+		fill: func(c *Call, g *graph.Value) *graph.Value {
+			cut := c.cuts(c.In(0))[0]
+			length, _ := windowLength(c.N)
+			pads := make([]piece, 2*g.Type.Rank())
+			pads[g.Type.Rank()+cut.axis].v = c.Sub(c.Ints(length), c.DimOf(c.Out(0), cut.axis))
+			return c.Op("Pad", []*graph.Value{g, c.shape(pads...)})
+		},
+		place: func(c *Call, n *graph.Node, x, positions, g *graph.Value) *graph.Value {
+			axes, _ := constInts(n.In(3))
+			return c.placeParts(x, positions, g, axis(axes[0], x.Type.Rank()))
+		},
+	},
+}
+
+// isWindow reports whether a Slice takes a part of known length along one axis.
+func isWindow(n *graph.Node) bool {
+	axes, ok := constInts(n.In(3))
+	steps, stepped := constInts(n.In(4))
+	if !n.In(0).Type.Ranked || !ok || len(axes) != 1 || n.In(4) != nil && (!stepped || steps[0] != 1) || !isStatic(n.In(1)) {
+		return false
+	}
+	_, ok = windowLength(n)
+	return ok
+}
+
+// windowLength is the length of the part that a Slice from i to i+length takes, unless the end of the axis cuts it.
+func windowLength(n *graph.Node) (int64, bool) {
+	end := unwrapped(n.In(2)).Def()
+	if end == nil || !end.Is("", "Add") {
+		return 0, false
+	}
+	for i := range 2 {
+		length, ok := constInts(end.In(1 - i))
+		if ok && len(length) == 1 && length[0] > 0 && unwrapped(end.In(i)) == unwrapped(n.In(1)) {
+			return length[0], true
+		}
+	}
+	return 0, false
+}
+
+// unwrapped is the value that v is another form of.
+func unwrapped(v *graph.Value) *graph.Value {
+	for d := v.Def(); d != nil; d = v.Def() {
+		switch {
+		case d.Domain != "":
+			return v
+		case d.Op == "Unsqueeze", d.Op == "Squeeze", d.Op == "Reshape", d.Op == "Cast", d.Op == "Identity":
+			v = d.In(0)
+		default:
+			return v
+		}
+	}
+	return v
 }
 
 func isStatic(v *graph.Value) bool {
@@ -86,6 +154,14 @@ func readBy(n *graph.Node) *readKind {
 // positions emits, in the loop's body, where copy, a copy of the node, reads.
 func (r read) positions(c *Call, b *op.Builder, copy *graph.Node) *graph.Value {
 	return r.kind.positions(c.walk.call(b, step{node: copy, deps: copy.Inputs()}, nil))
+}
+
+// filled is the cotangent of a part in the shape of a whole one.
+func (r read) filled(c *Call, b *op.Builder, copy *graph.Node, g *graph.Value) *graph.Value {
+	if r.kind.fill == nil {
+		return g
+	}
+	return r.kind.fill(c.walk.call(b, step{node: copy, deps: copy.Inputs()}, nil), g)
 }
 
 // place adds up the cotangents of the parts that all iterations read.

@@ -47,6 +47,11 @@ var controlSpecs = []spec{
 			again = Identity(go) j = Reshape(i, o) k = Concat<axis: int = 0>(j, o)
 			a = Gather<axis: int = 1>(y, i) b = Gather<axis: int = -1>(y, j) c = ReduceSum(b) g = GatherND(m, k) e = GatherND(m, j)
 			q = Mul(v, c) r = ReduceSum(a) s = Mul(q, r) t = Mul(s, g) d = Mul(t, e) f = ReduceSum<keepdims: int = 0>(y) u = Mul(f, d) h = ReduceMean<axes: ints = [0], keepdims: int = 0>(u) w = Sin(h) }>`},
+	{op: "Loop", name: "windows", sig: "(double[2] x, double[3,4] y, double[4,2] u) => (z) <int64 n = {4}, int64 o = {1}, int64 two = {2}, int64[1] f = {0}, int64[1] k = {-1}>", fixed: "u", body: `z = Loop (n, , x) <
+		body = step (int64 i, bool go, double[2] v) => (again, w) {
+			again = Identity(go) e = Add(i, o) s1 = Unsqueeze(i, f) e1 = Unsqueeze(e, f) d = Slice(u, s1, e1, f)
+			e2 = Add(two, s1) q = Slice(y, s1, e2, k) r = ReduceSum<keepdims: int = 0>(q)
+			t = Squeeze(d, f) p = Mul(v, t) h = Mul(p, r) w = Sin(h) }>`},
 	{op: "Loop", name: "reads, never", sig: "(double[2] x, double[4,2] y) => (z) <int64 n = {0}>", body: `z = Loop (n, , x) <
 		body = step (int64 i, bool go, double[2] v) => (again, w) { again = Identity(go) a = Gather(y, i) w = Mul(v, a) }>`},
 	{op: "Loop", name: "nested", sig: "(double[2] x, double[2] y) => (z) <int64 n = {2}>", body: `z = Loop (n, , x) <

@@ -9,7 +9,8 @@ import (
 
 // batchNorm gives every BatchNormalization the mode that Options.BN asks for: "train" (the default) uses batch statistics
 // and has the next running statistics as outputs 1 and 2; "frozen" uses the running statistics. Inside of nested graphs,
-// which cannot give next states, statistics are always frozen.
+// which cannot give next states, statistics are always frozen. The running variance is updated as the operator defines it, with the
+// population variance of the batch; PyTorch takes the unbiased one, which is N/(N-1) times that for N elements in a channel.
 func batchNorm(c *pass.Ctx, m *graph.Model) error {
 	switch c.Options.BN {
 	case "", "train", "frozen":
@@ -41,7 +42,7 @@ func batchNorm(c *pass.Ctx, m *graph.Model) error {
 		}
 	}
 	if switched > 0 {
-		c.Note(fmt.Sprintf("%d BatchNormalization nodes in evaluation mode now use batch statistics (keep the running ones with frozen)", switched))
+		c.Note(fmt.Sprintf("%d BatchNormalization nodes in evaluation mode now use batch statistics, and their running variance follows ONNX, by the population variance of the batch (PyTorch: the unbiased one); keep the running statistics with --bn frozen", switched))
 	}
 	return nil
 }

@@ -244,7 +244,7 @@ func (o *owner) tell(c *pass.Ctx, renamed []rename) {
 		of(v).Merged = o.merged[v]
 	}
 	if n := len(o.separated); n > 0 {
-		c.Note(fmt.Sprintf("%s that the exporter had merged because they were equal are separate again (%s); keep them one with --keep-ties", count(n, "parameter"), list(o.separated)))
+		c.Note(fmt.Sprintf("separate again: %s that the exporter had merged because they were equal (%s); keep them one with --keep-ties", count(n, "parameter"), list(o.separated)))
 	}
 	var named []*graph.Value
 	for _, r := range renamed {
@@ -252,13 +252,13 @@ func (o *owner) tell(c *pass.Ctx, renamed []rename) {
 		named = append(named, r.value)
 	}
 	if n := len(named); n > 0 {
-		c.Note(fmt.Sprintf("%s without a name in the file are named by their modules (%s); weights of MatMul among them are [in, out], the transpose of what the program had", count(n, "parameter"), list(named)))
+		c.Note(fmt.Sprintf("named by their modules: %s without a name in the file (%s); weights of MatMul among them are [in, out], the transpose of what the program had", count(n, "parameter"), list(named)))
 	}
 	for _, v := range o.folded {
 		of(v).Folded = true
 	}
 	if n := len(o.folded); n > 0 {
-		c.Note(fmt.Sprintf("%s have the scale and shift of a BatchNormalization in them (%s), which the exporter put there and nothing can take out: they train as they are, with their bias; export in training mode to train the normalisation", count(n, "convolution"), list(o.folded)))
+		c.Note(fmt.Sprintf("BatchNormalization is folded into %s (%s), which cannot be undone: each trains as it is, with its bias; export in training mode to train the normalisation", count(n, "convolution"), list(o.folded)))
 	}
 }
 

@@ -195,7 +195,9 @@ func (o *owner) renames() []rename {
 			if (u.Node.Op == "Conv" || u.Node.Op == "ConvTranspose") && u.Index == 1 {
 				o.folded = append(o.folded, v)
 			}
-			name = h.module + "." + h.name
+			if name = nameByBias(u); name == "" {
+				name = h.module + "." + h.name
+			}
 		default:
 			continue
 		}
@@ -207,6 +209,25 @@ func (o *owner) renames() []rename {
 		all = append(all, rename{v, v.Name, name, u.Node.Op == "MatMul" && u.Index == 1 && len(v.Const().Shape) == 2})
 	}
 	return all
+}
+
+// nameByBias names the weight of a product after the bias that is added to it: attn.qkv.bias has attn.qkv.weight beside it, in_proj_bias
+// has in_proj_weight. It is "" where there is no such bias.
+func nameByBias(u graph.Use) string {
+	if !u.Node.Is("", "MatMul") || u.Index != 1 || len(u.Node.Out(0).Uses()) != 1 {
+		return ""
+	}
+	add := u.Node.Out(0).Uses()[0]
+	if !add.Node.Is("", "Add") {
+		return ""
+	}
+	b := add.Node.In(1 - add.Index)
+	if b.Def() != nil && b.Def().Is("", "Identity") && b.Def().In(0).IsInitializer() || b.IsInitializer() {
+		if stem, ok := strings.CutSuffix(b.Name, "bias"); ok && stem != "" && !pass.MadeUp(b.Name) {
+			return stem + "weight"
+		}
+	}
+	return ""
 }
 
 // firstUse is a use of v by a node that computes something.

@@ -27,6 +27,18 @@ g (float[N,2] x) => (float[N,3] y)
 		want: []string{"b.0.qkv.bias=[1 2 3]", "b.0.qkv.weight=[1 2 3 4 5 6]"}, note: "transpose",
 	},
 	{
+		name: "two products of one module, named by their biases", in: `
+g (float[N,2] x) => (float[N,2] y)
+<float[2,2] "onnx::MatMul_7" = {1,2,3,4}, float[2] "attn.in_proj_bias" = {1,2}, float[2,2] "onnx::MatMul_8" = {5,6,7,8}, float[2] "attn.out_proj.bias" = {3,4}>
+{
+	["/attn/MatMul"] a = MatMul (x, "onnx::MatMul_7")
+	["/attn/Add"] b = Add (a, "attn.in_proj_bias")
+	["/attn/MatMul_1"] c = MatMul (b, "onnx::MatMul_8")
+	["/attn/Add_1"] y = Add ("attn.out_proj.bias", c)
+}`,
+		want: []string{"attn.in_proj_bias=[1 2]", "attn.in_proj_weight=[1 2 3 4]", "attn.out_proj.bias=[3 4]", "attn.out_proj.weight=[5 6 7 8]"},
+	},
+	{
 		name: "normalisation folded into a convolution", in: `
 g (float[N,1,2] x) => (y)
 <float[2,1,1] "onnx::Conv_8" = {1,2}, float[2] "onnx::Conv_9" = {1,2}>

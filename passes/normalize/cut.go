@@ -21,7 +21,7 @@ func cut(c *pass.Ctx, m *graph.Model) error {
 	var keep, drop []*graph.Value
 	for _, v := range g.Outputs() {
 		bad := v.Foreign != "" || v.Def() != nil && lost[v.Def()]
-		if bad && (!v.Type.Elem.IsFloat() || c.Options.Logits != "" && v.Name != c.Options.Logits) {
+		if bad && (v.Foreign != "" || v.Type.Elem != graph.Undefined && !v.Type.Elem.IsFloat() || c.Options.Logits != "" && v.Name != c.Options.Logits) {
 			drop = append(drop, v)
 		} else {
 			keep = append(keep, v)
@@ -74,11 +74,17 @@ func unknownNodes(m *graph.Model) map[*graph.Node]bool {
 			version = int(m.Opsets["ai.onnx"])
 		}
 		_, known := op.Lookup(n.Domain, n.Op, version)
+		known = known || isSequenceOp(n) || isOld(n)
 		if !known && m.Function(n.Domain, n.Op) == nil || slices.ContainsFunc(n.Inputs(), func(v *graph.Value) bool { return v != nil && v.Def() != nil && lost[v.Def()] }) {
 			lost[n] = true
 		}
 	}
 	return lost
+}
+
+// isOld reports whether n is of an operator that has rows of conversion, and may exist in old opsets only.
+func isOld(n *graph.Node) bool {
+	return n.Domain == "" && slices.ContainsFunc(upgrades, func(r upgradeRow) bool { return r.Op == n.Op })
 }
 
 // lastFloat is the last floating-point value that can be computed and that something which cannot be, or which has no

@@ -56,6 +56,8 @@ const (
 const (
 	CaptureOut     = "g"       // of a layer: the gradient in its output
 	CaptureTrain   = "train"   // of a layer: the gradient of the training loss in its output
+	CaptureIn      = "a"       // of a layer: its input
+	CaptureSlope   = "slope"   // of a layer: the derivative of the next layer's input in its output, element by element; next names that layer
 	CaptureProduct = "hv"      // of a parameter: Hv with the Hessian H of the training loss; v is the second input
 	CaptureAfter   = "after"   // of a block: the gradient in a layer's output at the next parameters; that output is the second input
 	CaptureSampled = "sampled" // of a parameter: its gradient of the summed loss under sampled labels

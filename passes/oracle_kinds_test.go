@@ -22,6 +22,16 @@ func tappedMethods(t *testing.T) map[string]method.Record {
 		"kfac":           {"kfac", "curvature.source=exact"},
 		"kfac, reduce":   {"kfac", "curvature.source=emp", "curvature.sharing=reduce"},
 		"kfac, no joint": {"kfac", "curvature.source=emp", "representation.bias=output"},
+		"kfac-reduce":    {"kfac-reduce", "curvature.source=exact"},
+		"kflr":           {"kflr"},
+		"ekfac":          {"ekfac", "solve.tolerance=1e-9", "solve.iterations=60"},
+		"ekfac, exact":   {"ekfac", "curvature.source=exact", "solve.tolerance=1e-9", "solve.iterations=60"},
+		"ekfac, mean":    {"ekfac", "representation.moments=mean", "solve.tolerance=1e-9", "solve.iterations=60"},
+		"skfac":          {"skfac", "curvature.source=emp"},
+		"skfac, expand":  {"skfac", "curvature.source=exact", "curvature.sharing=expand"},
+		"foof":           {"foof"},
+		"eva":            {"eva"},
+		"unit-ng":        {"unit-ng", "curvature.source=emp"},
 	} {
 		recs[name] = record(t, set[0], append([]string{"solve.every=1", "apply.kl_clip=0"}, set[1:]...)...)
 	}

@@ -41,7 +41,6 @@ func Run(c *pass.Ctx, m *graph.Model) error {
 	w := &writer{b: op.NewBuilder(m, m.Graph), loss: losses[0], records: mix.Records(), difference: c.Options.HVP == "difference", factors: c.Options.Batch > 0}
 	w.logits, w.target = w.loss.In(1), w.loss.In(2)
 	blocks := cover(m.Graph, w.records)
-	warnCoupled(c, m.Graph, blocks)
 	if c.Options.Emit == "gradient" && len(w.from(blocks, "secant")) > 0 {
 		return &pass.OptionError{Option: "emit", Value: "gradient", Want: "update: curvature.source secant compares gradients at the parameters and at their next values, which only the step graph's own update knows"}
 	}
@@ -54,20 +53,6 @@ func Run(c *pass.Ctx, m *graph.Model) error {
 	w.elements(m.Graph)
 	w.secant(m.Graph, w.from(blocks, "secant"))
 	return w.b.Err()
-}
-
-// warnCoupled notes that batch statistics make an example's loss depend on the other examples, so that there are no
-// gradients of single examples in the strict sense.
-func warnCoupled(c *pass.Ctx, g *graph.Graph, blocks []block) {
-	if len(blocks) == 0 {
-		return
-	}
-	for _, l := range pass.LayersOf(g) {
-		if l.Kind == graph.LayerBatchNorm && l.Node.In(4) == nil {
-			c.Note("batch normalisation by the statistics of the batch couples its examples: curvature from gradients of single examples leaves that out (--bn frozen does not couple them)")
-			return
-		}
-	}
 }
 
 type writer struct {
@@ -171,6 +156,10 @@ func (w *writer) seed(logits *graph.Value) (seed, rows *graph.Value) {
 // steps share their backward passes.
 func (w *writer) statistics(blocks []block) error {
 	w.sampled(w.from(blocks, "mc"))
+	w.inputs(w.from(blocks, "none"))
+	if err := w.recursive(w.b.Graph, w.from(blocks, "recursive")); err != nil {
+		return err
+	}
 	return w.exact(w.from(blocks, "exact"))
 }
 
@@ -241,16 +230,18 @@ func outputs(blocks []block) []*graph.Value {
 }
 
 // tag marks the gradients in layer outputs. With a factor, the true (un-averaged) gradient is that times the value.
-func (w *writer) tag(blocks []block, what string, grads []*graph.Value, factor *graph.Value, draw int) {
+func (w *writer) tag(blocks []block, what string, values []*graph.Value, factor *graph.Value, draw int, more ...graph.Attr) {
 	i := 0
 	for _, bl := range blocks {
 		for use, l := range bl.Layers {
-			in := []*graph.Value{grads[i]}
+			in := []*graph.Value{values[i]}
 			if factor != nil {
 				in = append(in, factor)
 			}
-			w.b.Named(graph.Asdl, graph.TagCapture, in, []string{"capture/" + l.Name},
-				graph.S("layer", l.Name), graph.S("what", what), graph.I("draw", int64(draw)), graph.S("block", bl.Layers[0].Name), graph.I("use", int64(use)))
+			attrs := append([]graph.Attr{
+				graph.S("layer", l.Name), graph.S("what", what), graph.I("draw", int64(draw)), graph.S("block", bl.Layers[0].Name), graph.I("use", int64(use)),
+			}, more...)
+			w.b.Named(graph.Asdl, graph.TagCapture, in, []string{"capture/" + l.Name}, attrs...)
 			i++
 		}
 	}

@@ -2,6 +2,7 @@ package capture
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/passes/method"
@@ -29,12 +30,18 @@ var forms = []form{
 	{graph.LayerLayerNorm, refuseNorm},
 	{graph.LayerGroupNorm, refuseNorm},
 	{graph.LayerRMSNorm, refuseNorm},
-	{graph.LayerEmbedding, func(rec method.Record, _ pass.Layer) string {
-		if rec.Fallback.Embedding != "kron" {
-			return "fallback.embedding is " + rec.Fallback.Embedding
-		}
-		return "" // the factor of the tokens is diagonal: max_side is not for it
-	}},
+	{graph.LayerEmbedding, refuseEmbedding},
+}
+
+// refuseEmbedding has no look at max_side: the factor of the tokens is diagonal.
+func refuseEmbedding(rec method.Record, _ pass.Layer) string {
+	switch f := rec.Representation.Format; {
+	case rec.Fallback.Embedding != "kron":
+		return "fallback.embedding is " + rec.Fallback.Embedding
+	case f != "kf_io" && f != "one_sided" || rec.Solve.Kind == "gram" || rec.Curvature.Source == "recursive":
+		return "the method has no statistic for embeddings"
+	}
+	return ""
 }
 
 // refuseSides tells whether a factor of the layer would be larger than representation.max_side.
@@ -54,6 +61,9 @@ func refuseSides(rec method.Record, l pass.Layer) string {
 	} else {
 		first /= group
 	}
+	if rec.Representation.Format == "one_sided" {
+		first = 0
+	}
 	if side := max(first, rest); side > limit {
 		return fmt.Sprintf("a factor of side %d is larger than representation.max_side=%d", side, limit)
 	}
@@ -61,10 +71,36 @@ func refuseSides(rec method.Record, l pass.Layer) string {
 }
 
 func refuseNorm(rec method.Record, _ pass.Layer) string {
-	if rec.Fallback.Norm != "unit" {
+	switch {
+	case rec.Fallback.Norm != "unit":
 		return "fallback.norm is " + rec.Fallback.Norm
+	case rec.Curvature.Source == "none" || rec.Curvature.Source == "recursive":
+		return "the method has no statistic for normalisations"
 	}
 	return ""
+}
+
+// unitBytes is the memory of a layer's dense blocks, one o for each output and of side i+, and their inverses.
+func unitBytes(l pass.Layer) int64 {
+	shape, ok := l.W.Type.Static()
+	if !ok || slices.Contains([]string{graph.LayerBatchNorm, graph.LayerLayerNorm, graph.LayerGroupNorm, graph.LayerRMSNorm}, l.Kind) {
+		return 0
+	}
+	count := int64(1)
+	for _, n := range shape {
+		count *= n
+	}
+	units := shape[0]
+	if l.Kind == graph.LayerConvT {
+		units = shape[1] * l.Node.Int("group", 1)
+	} else if l.Node.Str("layout", "") == "io" {
+		units = shape[1]
+	}
+	in := count / units
+	if l.B != nil {
+		in++
+	}
+	return 2 * units * in * in * int64(l.W.Type.Elem.Size())
 }
 
 func refuse(rec method.Record, l pass.Layer) string {
@@ -88,10 +124,15 @@ func cover(g *graph.Graph, records []method.Record) []block {
 	layers := pass.LayersOf(g)
 	owner := owners(layers)
 	byWeight := map[*graph.Value]int{}
+	seen := map[*graph.Value]bool{}
+	left := make([]int64, len(records)) // of the memory of dense blocks
+	for i, r := range records {
+		left[i] = int64(r.Representation.MaxBytes)
+	}
 	var blocks []block
 	for _, l := range layers {
 		i := l.Record()
-		if i >= 0 && (records[i].Representation.Format != "kf_io" || records[i].Curvature.Source == "hvp") {
+		if i >= 0 && !records[i].Tapped() {
 			continue
 		}
 		reason := l.Node.Str("uncovered", "") // by the pass layers
@@ -104,6 +145,13 @@ func cover(g *graph.Graph, records []method.Record) []block {
 		if reason == "" {
 			reason = clash(layers, owner, l)
 		}
+		if reason == "" && records[i].Representation.MaxBytes > 0 && !seen[l.Params()[0].Value] {
+			if bytes := unitBytes(l); bytes > left[i] {
+				reason = fmt.Sprintf("dense blocks of %d bytes are more than what is left of representation.max_bytes=%d", bytes, records[i].Representation.MaxBytes)
+			} else {
+				left[i] -= bytes
+			}
+		}
 		if reason != "" {
 			l.Node.SetAttr(graph.S("uncovered", reason))
 			continue
@@ -113,10 +161,10 @@ func cover(g *graph.Graph, records []method.Record) []block {
 			blocks[i].Layers = append(blocks[i].Layers, l)
 			continue
 		}
-		byWeight[first] = len(blocks)
+		byWeight[first], seen[first] = len(blocks), true
 		blocks = append(blocks, block{[]pass.Layer{l}, i})
 	}
-	return blocks
+	return chains(g, records, blocks)
 }
 
 // owners maps each parameter to the layers that use it.

@@ -25,6 +25,7 @@ var extras = []extra{
 	{"secant", func(Record) string {
 		return "1 forward and backward to layer outputs, on the same batch at the next parameters"
 	}},
+	{"recursive", func(Record) string { return "slopes of the non-linearities" }},
 	{"exact", func(Record) string { return "C backward, one a class, to layer outputs" }},
 }
 

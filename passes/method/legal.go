@@ -27,8 +27,8 @@ func oneOf(s string, list ...string) bool {
 // rules are the combinations that have no meaning.
 var rules = []rule{
 	{func(r Record) bool {
-		return r.Representation.Format == "kf_io" && r.Solve.Kind == "inverse" && !oneOf(r.Curvature.Source, "mc", "emp", "exact")
-	}, "kf_io needs inputs and output gradients of each example: source must be mc, emp or exact"},
+		return r.Representation.Format == "kf_io" && oneOf(r.Solve.Kind, "inverse", "gram") && !oneOf(r.Curvature.Source, "mc", "emp", "exact", "recursive")
+	}, "kf_io needs inputs and output gradients of each example: source must be mc, emp, exact or recursive"},
 	{func(r Record) bool {
 		return r.Representation.Format == "kf_dim" && !oneOf(r.Curvature.Source, "batch", "mc")
 	}, "kf_dim is built from gradients of whole batches: source must be batch, or mc (under sampled labels)"},
@@ -36,8 +36,8 @@ var rules = []rule{
 		return r.Representation.Format == "diag" && !oneOf(r.Curvature.Source, "batch", "mc", "hvp")
 	}, "diag is built from mean gradients, those of sampled labels, or Hessian-vector products: source must be batch, mc or hvp"},
 	{func(r Record) bool {
-		return r.Representation.Format == "kf_io" && (!oneOf(r.Solve.Kind, "inverse", "lie_sgd", "bfgs") || r.Solve.Power != -1)
-	}, "kf_io is inverted, or its inverse learned: solve.kind must be inverse, lie_sgd or bfgs and solve.power -1"},
+		return r.Representation.Format == "kf_io" && (!oneOf(r.Solve.Kind, "inverse", "gram", "lie_sgd", "bfgs") || r.Solve.Power != -1)
+	}, "kf_io is inverted, or its inverse learned: solve.kind must be inverse, gram, lie_sgd or bfgs and solve.power -1"},
 	{func(r Record) bool {
 		return r.Representation.Format == "kf_dim" && !oneOf(r.Solve.Kind, "root", "inverse", "lie_sgd")
 	}, "kf_dim's factors are inverted, or taken inverse roots of, or fitted: solve.kind must be root, inverse or lie_sgd"},
@@ -87,8 +87,8 @@ var rules = []rule{
 		return !oneOf(r.Representation.Format, "kf_dim", "kfe_dim") && r.Accumulate.Init != 0
 	}, "a multiple of the identity to start from is for kf_dim and kfe_dim: accumulate.init must be 0"},
 	{func(r Record) bool {
-		return r.Apply.Graft == "adam" && r.Representation.Format != "kf_dim" || r.Apply.Graft == "sgd" && !oneOf(r.Representation.Format, "kf_dim", "kf_io")
-	}, "grafting takes a norm for directions of factors: apply.graft=adam needs kf_dim, apply.graft=sgd needs kf_dim or kf_io"},
+		return r.Apply.Graft == "adam" && r.Representation.Format != "kf_dim" || r.Apply.Graft == "sgd" && !oneOf(r.Representation.Format, append([]string{"kf_dim"}, tapFormats...)...)
+	}, "grafting takes a norm for directions of factors: apply.graft=adam needs kf_dim, apply.graft=sgd needs kf_dim, kf_io, kfe_io, one_sided, rank1 or dense"},
 	{func(r Record) bool {
 		return r.Solve.Damping.Keep && r.Solve.Damping.Kind != "rel"
 	}, "damping.keep is for damping.kind rel"},
@@ -102,22 +102,23 @@ var choices = []struct {
 }{
 	{"preset", func(r Record) string { return r.Preset }, []string{"paper", "asdl"}},
 	{"curvature.matrix", func(r Record) string { return r.Curvature.Matrix }, []string{"none", "F", "GGN", "H", "absH", "bfgs"}},
-	{"curvature.source", func(r Record) string { return r.Curvature.Source }, []string{"none", "mc", "emp", "exact", "batch", "hvp", "secant"}},
+	{"curvature.source", func(r Record) string { return r.Curvature.Source }, []string{"none", "mc", "emp", "exact", "recursive", "batch", "hvp", "secant"}},
 	{"curvature.sharing", func(r Record) string { return r.Curvature.Sharing }, []string{"", "expand", "reduce"}},
 	{"curvature.probe", func(r Record) string { return r.Curvature.Probe }, []string{"", "normal", "rademacher"}},
 	{"curvature.estimate", func(r Record) string { return r.Curvature.Estimate }, []string{"", "diag", "diag_squared", "row_squared"}},
 	{"representation.spatial", func(r Record) string { return r.Representation.Spatial }, []string{"", "mean", "mean_abs"}},
-	{"representation.granularity", func(r Record) string { return r.Representation.Granularity }, []string{"none", "layer", "element"}},
-	{"representation.format", func(r Record) string { return r.Representation.Format }, []string{"none", "kf_io", "kf_dim", "kfe_dim", "matrix", "diag"}},
+	{"representation.granularity", func(r Record) string { return r.Representation.Granularity }, []string{"none", "layer", "unit", "element"}},
+	{"representation.format", func(r Record) string { return r.Representation.Format }, []string{"none", "kf_io", "kfe_io", "one_sided", "rank1", "dense", "kf_dim", "kfe_dim", "matrix", "diag"}},
 	{"representation.bias", func(r Record) string { return r.Representation.Bias }, []string{"", "joint", "output"}},
 	{"representation.sides", func(r Record) string { return r.Representation.Sides }, []string{"", "matrix", "modes", "kernel"}},
 	{"representation.vectors", func(r Record) string { return r.Representation.Vectors }, []string{"", "diag", "full", "grad", "element"}},
 	{"representation.fit", func(r Record) string { return r.Representation.Fit }, []string{"", "kl"}},
 	{"representation.on_exceed", func(r Record) string { return r.Representation.OnExceed }, []string{"", "split", "identity", "diagonal"}},
+	{"representation.moments", func(r Record) string { return r.Representation.Moments }, []string{"", "example", "mean"}},
 	{"accumulate.kind", func(r Record) string { return r.Accumulate.Kind }, []string{"none", "ema", "sum"}},
-	{"solve.kind", func(r Record) string { return r.Solve.Kind }, []string{"none", "inverse", "root", "divide", "sign", "polar", "lie_sgd", "bfgs"}},
+	{"solve.kind", func(r Record) string { return r.Solve.Kind }, []string{"none", "inverse", "gram", "root", "divide", "sign", "polar", "lie_sgd", "bfgs"}},
 	{"solve.kernel", func(r Record) string { return r.Solve.Kernel }, []string{"", "auto", "cholesky", "newton", "eigen", "track", "keller", "polar_express", "cubic", "exact", "triangular", "inverse_free"}},
-	{"solve.damping.kind", func(r Record) string { return r.Solve.Damping.Kind }, []string{"none", "factor_pi", "rel", "iso", "eps", "clip", "noise", "lm", "trace"}},
+	{"solve.damping.kind", func(r Record) string { return r.Solve.Damping.Kind }, []string{"none", "factor_pi", "rel", "iso", "eig", "eps", "clip", "noise", "lm", "trace"}},
 	{"apply.graft", func(r Record) string { return r.Apply.Graft }, []string{"", "none", "sgd", "adam"}},
 	{"fallback.norm", func(r Record) string { return r.Fallback.Norm }, []string{"", "unit", "grad", "adam"}},
 	{"fallback.embedding", func(r Record) string { return r.Fallback.Embedding }, []string{"", "kron", "grad", "adam", "sign"}},
@@ -138,6 +139,8 @@ var ranges = []struct {
 	{"curvature.scale", func(r Record) float64 { return r.Curvature.Scale }, 0, 1e12},
 	{"curvature.variance", func(r Record) float64 { return r.Curvature.Variance }, 0, 1e12},
 	{"representation.max_side", func(r Record) float64 { return float64(r.Representation.MaxSide) }, 0, 1 << 20},
+	{"representation.max_bytes", func(r Record) float64 { return float64(r.Representation.MaxBytes) }, 0, 1 << 50},
+	{"accumulate.moment_beta", func(r Record) float64 { return r.Accumulate.MomentBeta }, 0, 0.9999999},
 	{"accumulate.beta", func(r Record) float64 { return r.Accumulate.Beta }, 0, 0.9999999},
 	{"accumulate.init", func(r Record) float64 { return r.Accumulate.Init }, 0, 1e12},
 	{"accumulate.every", func(r Record) float64 { return float64(r.Accumulate.Every) }, 0, 1e9},
@@ -187,7 +190,7 @@ func Validate(r Record) error {
 	if len(errs) > 0 {
 		return errors.Join(errs...)
 	}
-	for _, rule := range slices.Concat(rules, tensorRules, hessianRules) {
+	for _, rule := range slices.Concat(rules, tensorRules, hessianRules, tapRules) {
 		if rule.Breaks(r) {
 			errs = append(errs, fmt.Errorf("method %s: %s", r.Name, rule.Reason))
 		}

@@ -32,11 +32,13 @@ var tensorRules = []rule{
 		"a sign depends on the basis: solve.kind sign needs representation.format kfe_dim"},
 	{func(r Record) bool { return r.Representation.Format == "kfe_dim" && r.Curvature.Source != "batch" },
 		"kfe_dim follows the gradient in its basis on every step: curvature.source must be batch"},
-	{func(r Record) bool { return r.Representation.Format == "kfe_dim" && r.Solve.Kernel != "track" },
-		"an eigenbasis must keep the order of its vectors: with representation.format kfe_dim, solve.kernel must be track"},
 	{func(r Record) bool {
-		return r.Solve.Kernel == "track" && r.Representation.Format != "kfe_dim" && (r.Representation.Format != "kf_dim" || r.Solve.Kind != "root")
-	}, "solve.kernel track keeps eigenbases, which kfe_dim and roots of kf_dim have"},
+		return oneOf(r.Representation.Format, "kfe_dim", "kfe_io") && r.Solve.Kernel != "track"
+	},
+		"an eigenbasis must keep the order of its vectors: with representation.format kfe_dim or kfe_io, solve.kernel must be track"},
+	{func(r Record) bool {
+		return r.Solve.Kernel == "track" && !oneOf(r.Representation.Format, "kfe_dim", "kfe_io") && (r.Representation.Format != "kf_dim" || r.Solve.Kind != "root")
+	}, "solve.kernel track keeps eigenbases, which kfe_dim, kfe_io and roots of kf_dim have"},
 	{func(r Record) bool { return r.Representation.Format == "kfe_dim" && r.Accumulate.Kind != "ema" },
 		"what a basis holds is a moving average: with kfe_dim, accumulate.kind must be ema"},
 	{func(r Record) bool {

@@ -30,7 +30,7 @@ type Record struct {
 // Curvature says which matrix is approximated and from which samples.
 type Curvature struct {
 	Matrix  string `json:"matrix"`            // F (Fisher), GGN, H (Hessian), absH (its absolute value), bfgs (secant approximation of H), none
-	Source  string `json:"source"`            // mc, emp, exact (per-example gradients), batch (mean gradients), hvp (Hessian-vector products), secant (a second evaluation at the next parameters), none
+	Source  string `json:"source"`            // mc, emp, exact (per-example gradients), recursive (from the layer above), batch (mean gradients), hvp (Hessian-vector products), secant (a second evaluation at the next parameters), none
 	Samples int    `json:"samples,omitempty"` // labels drawn per example, for source mc; probe vectors, for source hvp
 	Sharing string `json:"sharing,omitempty"` // expand or reduce: layers used at several positions
 	// DataSize divides the statistics; 0 is the number of loss rows of the batch.
@@ -49,7 +49,7 @@ type Curvature struct {
 // Representation says what is stored of the matrix.
 type Representation struct {
 	Granularity string `json:"granularity"`       // layer, unit, element, none
-	Format      string `json:"format"`            // kf_io, kf_dim, kfe_dim (in the eigenbases of kf_dim), matrix (the gradient itself, no statistic), diag, none
+	Format      string `json:"format"`            // kf_io, kfe_io (in the eigenbases of kf_io), one_sided (the input factor of kf_io), rank1, dense, kf_dim, kfe_dim (in the eigenbases of kf_dim), matrix (the gradient itself, no statistic), diag, none
 	Bias        string `json:"bias,omitempty"`    // kf_io: joint (homogeneous coordinate) or output (output factor alone)
 	Sides       string `json:"sides,omitempty"`   // kf_dim, kfe_dim: matrix (first dimension against the rest), modes (one factor a dimension), kernel (one for all positions of a kernel)
 	Vectors     string `json:"vectors,omitempty"` // tensors of one dimension: diag, full (a factor) or grad (kf_dim), element (kfe_dim: the same rule without a basis)
@@ -60,6 +60,11 @@ type Representation struct {
 	OnExceed string `json:"on_exceed,omitempty"` // sides above max_side: split (into blocks), identity (no factor) or diagonal (a vector)
 	// Spatial averages an element-wise estimate over the kernel positions of convolutions: mean, or mean_abs (of absolute values).
 	Spatial string `json:"spatial,omitempty"`
+	// Moments of kfe_io: example (of each example's gradient, summed over positions before it is squared) or mean (of the mean
+	// gradient, times the data size).
+	Moments string `json:"moments,omitempty"`
+	// MaxBytes bounds the memory of dense blocks and their inverses together; a layer beyond it gets the fall-back. 0: any.
+	MaxBytes int `json:"max_bytes,omitempty"`
 	// Ignore lists layers and parameters that get the fall-back: globs of their names, separated by commas.
 	Ignore string `json:"ignore,omitempty"`
 }
@@ -76,19 +81,21 @@ func (r Record) Ignores(name string) bool {
 
 // Accumulate says how statistics of several steps become one.
 type Accumulate struct {
-	Kind   string  `json:"kind"`             // none (the newest), ema, sum
-	Beta   float64 `json:"beta,omitempty"`   // ema: weight of the old value
-	Debias bool    `json:"debias,omitempty"` // divide by the sum of the weights: of an ema, or (sum) the number of statistics
-	Init   float64 `json:"init,omitempty"`   // initial value: this times the identity (sum, ema); 0 under fit kl: the size of the first gradient
-	Every  int     `json:"every,omitempty"`  // steps between statistics
-	Warmup int     `json:"warmup,omitempty"` // leading steps that all update
+	Kind string  `json:"kind"`           // none (the newest), ema, sum
+	Beta float64 `json:"beta,omitempty"` // ema: weight of the old value
+	// MomentBeta is the weight of the old second moments of kfe_io.
+	MomentBeta float64 `json:"moment_beta,omitempty"`
+	Debias     bool    `json:"debias,omitempty"` // divide by the sum of the weights: of an ema, or (sum) the number of statistics
+	Init       float64 `json:"init,omitempty"`   // initial value: this times the identity (sum, ema); 0 under fit kl: the size of the first gradient
+	Every      int     `json:"every,omitempty"`  // steps between statistics
+	Warmup     int     `json:"warmup,omitempty"` // leading steps that all update
 	// Schedule, if given, lists step by step whether statistics (and solves) are due; it overrides the intervals.
 	Schedule string `json:"schedule,omitempty"`
 }
 
 // Solve says how the statistic becomes a preconditioner.
 type Solve struct {
-	Kind       string  `json:"kind"`                 // inverse, root, divide, sign, polar (U V^T of a matrix), lie_sgd (learned by steps on a Lie group), bfgs, none
+	Kind       string  `json:"kind"`                 // inverse, gram (inverse through products of samples), root, divide, sign, polar (U V^T of a matrix), lie_sgd (learned by steps on a Lie group), bfgs, none
 	Power      float64 `json:"power,omitempty"`      // of the whole matrix: -1, -0.5
 	Kernel     string  `json:"kernel,omitempty"`     // auto, cholesky, newton (coupled Newton root), eigen; polar: keller, polar_express, cubic, exact; lie_sgd: triangular, inverse_free
 	Iterations int     `json:"iterations,omitempty"` // bound of an iterative kernel
@@ -108,7 +115,7 @@ type Solve struct {
 
 // Damping says what is added before the solve. Its value is the input "damping" of the step graph.
 type Damping struct {
-	Kind  string  `json:"kind"`            // factor_pi, rel (times the largest eigenvalue), iso, eps (after the root), clip (entries of the direction to 1), noise (random, on what lie_sgd fits), lm (Levenberg-Marquardt, of secant pairs), trace (on factors of equal mean eigenvalue), none
+	Kind  string  `json:"kind"`            // factor_pi, rel (times the largest eigenvalue), iso, eig (in the eigenbasis), eps (after the root), clip (entries of the direction to 1), noise (random, on what lie_sgd fits), lm (Levenberg-Marquardt, of secant pairs), trace (on factors of equal mean eigenvalue), none
 	Value float64 `json:"value"`           // default of the input
 	Floor float64 `json:"floor,omitempty"` // least damping of a factor (factor_pi), least eigenvalue over their mean (kfe_dim)
 	// Keep writes the damped matrix back into the statistic (rel).

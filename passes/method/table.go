@@ -3,7 +3,7 @@ package method
 import "slices"
 
 // table lists the methods.
-var table = slices.Concat(gradientMethods, tensorMethods, hessianMethods)
+var table = slices.Concat(gradientMethods, tapMethods, tensorMethods, hessianMethods)
 
 // gradientMethods are built on gradients and inputs of layers.
 var gradientMethods = []Record{
@@ -120,6 +120,11 @@ func WithPreset(r Record, preset string) (Record, error) {
 		r.Solve.Damping = Damping{Kind: "factor_pi", Value: 1e-7, Floor: 1e-7}
 		r.Solve.Every = 1
 		r.Fallback = Fallback{Norm: "unit", Embedding: "grad", Other: "grad"}
+	case r.Representation.Format == "dense":
+		r.Representation.MaxBytes = 0
+		r.Accumulate = Accumulate{Kind: "none", Every: 1}
+		r.Solve.Damping = Damping{Kind: "iso", Value: 1e-7}
+		r.Solve.Every = 1
 	case r.Representation.Format == "kf_dim":
 		r.Representation = Representation{Granularity: "layer", Format: "kf_dim", Sides: "modes", Vectors: "grad"}
 		r.Accumulate = Accumulate{Kind: "sum", Init: 1e-12, Every: 1}

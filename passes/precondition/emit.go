@@ -90,7 +90,7 @@ func (e *engine) clocks() clocked {
 
 // dataSizeIfNeeded emits the divisor outside any If, so that branches can share it.
 func (e *engine) dataSizeIfNeeded(blocks []*live) {
-	if len(blocks) > 0 && e.rec.Representation.Format == "kf_io" {
+	if len(blocks) > 0 && e.rec.Tapped() {
 		e.dataSize()
 		e.damping()
 	}
@@ -158,6 +158,21 @@ func (s *shared) advance(groups []clocked) {
 		s.when(clock, later, func(b *op.Builder) {
 			for _, lv := range later {
 				s.measured(b, &lv.work.solve, func() { lv.e.solve(b, lv) })
+			}
+		})
+	}
+	for _, clock := range clocks { // what follows statistics and solves
+		later = later[:0]
+		for _, g := range groups {
+			for _, lv := range g.blocks {
+				if g.stat == clock && lv.follow != nil {
+					later = append(later, lv)
+				}
+			}
+		}
+		s.when(clock, later, func(b *op.Builder) {
+			for _, lv := range later {
+				lv.e.follow(b, lv)
 			}
 		})
 	}
@@ -374,6 +389,17 @@ func moved(next, old []*graph.Value) []*graph.Value {
 		}
 	}
 	return list
+}
+
+// follow brings the sols that change on the clock of the statistics to this step. Those that are not finite stay.
+func (e *engine) follow(b *op.Builder, lv *live) {
+	next := lv.block.follow(b, lv.sols)
+	for i, v := range next {
+		if v != lv.sols[i] && e.rec.Guards.Finite {
+			next[i] = b.Where(e.finite(b, v), v, lv.sols[i])
+		}
+	}
+	lv.sols = next
 }
 
 // finite is a bool scalar: all entries of all values are finite. Each failure is counted.

@@ -49,6 +49,7 @@ func addFunctions(m *graph.Model, blocks []*block) error {
 		for _, t := range bl.texts {
 			texts[t] = true
 		}
+		largest = max(largest, bl.side)
 		for _, s := range bl.sols {
 			if len(s.shape) == 2 {
 				largest = max(largest, s.shape[0])

@@ -23,6 +23,9 @@ func kronBlock(e *engine, cap *captured) *block {
 	bl.sols = []slot{curvature("A_inv", v.shape(v.in, v.in), "eye"), curvature("S_inv", v.shape(v.out, v.out), "eye")}
 	bl.note.Treatment = fmt.Sprintf("Kronecker factors A %dx%d, S %dx%d", v.in, v.in, v.out, v.out) + v.each()
 	bl.fresh = func(b *op.Builder) []*graph.Value {
+		if e.rec.Curvature.Source == "recursive" {
+			return []*graph.Value{e.inputFactor(b, cap, v), e.recursiveFactor(b, cap)}
+		}
 		return []*graph.Value{e.inputFactor(b, cap, v), e.outputFactor(b, cap, v)}
 	}
 	bl.solve = func(b *op.Builder, stats []*graph.Value) ([]*graph.Value, []*graph.Value) {
@@ -115,6 +118,11 @@ func (e *engine) overDraws(b *op.Builder, cap *captured, quad func(l pass.Layer,
 			sum = plus(b, sum, quad(l, cap.g[draw][use]))
 		}
 	}
+	return e.weigh(b, cap, sum)
+}
+
+// weigh divides a sum of quadratic statistics by what overDraws says.
+func (e *engine) weigh(b *op.Builder, cap *captured, sum *graph.Value) *graph.Value {
 	if cap.factor != nil {
 		sum = b.Mul(sum, b.Square(cap.factor))
 	}

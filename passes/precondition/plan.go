@@ -22,28 +22,16 @@ var representations = []representation{
 	{"none", "", nil},
 	{"kf_io", "lie_sgd", lieBlocks},
 	{"kf_io", "bfgs", secantBlocks},
-	{"kf_io", "", kronBlocks},
+	{"kf_io", "gram", tapBlocks(samplesBlock, nil)},
+	{"kf_io", "", tapBlocks(kronBlock, embeddingBlock)},
+	{"kfe_io", "", tapBlocks(eigenBlock, nil)},
+	{"one_sided", "", tapBlocks(oneSidedBlock, frequencyBlock)},
+	{"rank1", "", tapBlocks(rankOneBlock, nil)},
+	{"dense", "", tapBlocks(unitsBlock, nil)},
 	{"kf_dim", "", tensorBlocks},
 	{"kfe_dim", "", basisBlocks},
 	{"matrix", "", matrixBlocks},
 	{"diag", "", elementBlocks},
-}
-
-// layerBlock is a row of the table of layer kinds under kf_io: the block of a captured layer.
-type layerBlock struct {
-	Kind  string
-	Block func(e *engine, cap *captured) *block
-}
-
-var layerBlocks = []layerBlock{
-	{graph.LayerLinear, kronBlock},
-	{graph.LayerConv, kronBlock},
-	{graph.LayerConvT, kronBlock},
-	{graph.LayerEmbedding, embeddingBlock},
-	{graph.LayerBatchNorm, unitBlock},
-	{graph.LayerLayerNorm, unitBlock},
-	{graph.LayerGroupNorm, unitBlock},
-	{graph.LayerRMSNorm, unitBlock},
 }
 
 // plan assigns every parameter that follows the record to a block.
@@ -88,21 +76,25 @@ func (e *engine) layers(g *graph.Graph) []pass.Layer {
 	return slices.DeleteFunc(pass.LayersOf(g), func(l pass.Layer) bool { return l.Record() != e.index })
 }
 
-// kronBlocks makes a block of every captured layer.
-func kronBlocks(e *engine, g *graph.Graph) []*block {
-	var blocks []*block
-	for _, l := range e.layers(g) {
-		cap := e.captures[l.Name]
-		if cap == nil {
-			continue
-		}
-		for _, row := range layerBlocks {
-			if row.Kind == l.Kind {
-				blocks = append(blocks, row.Block(e, cap))
+// tapBlocks makes a block of every captured layer of the record: by matrix for layers with a view, by table for embeddings, and
+// units of scale and shift for normalisations.
+func tapBlocks(matrix, table func(e *engine, cap *captured) *block) func(e *engine, g *graph.Graph) []*block {
+	kinds := map[string]func(e *engine, cap *captured) *block{graph.LayerEmbedding: table}
+	for _, k := range viewKinds {
+		kinds[k.Kind] = matrix
+	}
+	for _, k := range []string{graph.LayerBatchNorm, graph.LayerLayerNorm, graph.LayerGroupNorm, graph.LayerRMSNorm} {
+		kinds[k] = unitBlock
+	}
+	return func(e *engine, g *graph.Graph) []*block {
+		var blocks []*block
+		for _, l := range e.layers(g) {
+			if cap := e.captures[l.Name]; cap != nil {
+				blocks = append(blocks, kinds[l.Kind](e, cap))
 			}
 		}
+		return blocks
 	}
-	return blocks
 }
 
 // uncovered collects the reasons that capture and layers left on Layer tags, by parameter.

@@ -9,6 +9,7 @@ package precondition
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/graph/op"
@@ -40,6 +41,7 @@ type block struct {
 	ways    []pass.Way
 	inverts bool         // it calls the inverse for sides that are not those of its slots
 	inner   *graph.Value // of the directions and gradients, where apply has it cheaper than by the gradients
+	side    int64        // of the largest matrix that it inverts beside its sols
 
 	debiased bool    // apply takes statistics divided by their weight
 	moment   float64 // beta of an EMA of the gradients that apply takes in their place, or 0
@@ -55,6 +57,8 @@ type block struct {
 	// after, if set, makes the next sols once the step's directions are known, on the clock of the solve: what it
 	// uses may depend on the parameters' next values.
 	after func(b *op.Builder, stats, sols []*graph.Value) []*graph.Value
+	// follow, if set, makes the next sols from the present ones on the clock of the statistics, after statistics and solve.
+	follow func(b *op.Builder, sols []*graph.Value) []*graph.Value
 	// apply gives a direction per parameter from its gradients and this step's statistics and solutions.
 	apply func(b *op.Builder, grads, stats, sols []*graph.Value) []*graph.Value
 
@@ -84,13 +88,14 @@ type slot struct {
 // engine emits the blocks of the parameters that follow one record.
 type engine struct {
 	*shared
-	rec    method.Record
-	index  int          // of the record
-	label  string       // of the record: "" for the default
-	rows   *graph.Value // number of loss rows, or data_size
-	hypers map[string]*graph.Value
-	blocks []*block
-	left   map[*graph.Value]string // why the representation leaves a parameter to the fall-back
+	rec     method.Record
+	index   int          // of the record
+	label   string       // of the record: "" for the default
+	rows    *graph.Value // number of loss rows, or data_size
+	hypers  map[string]*graph.Value
+	factors map[*captured]*graph.Value // output factors by recursion
+	blocks  []*block
+	left    map[*graph.Value]string // why the representation leaves a parameter to the fall-back
 }
 
 // shared is what the engines of one model have in common.
@@ -118,6 +123,7 @@ type captured struct {
 	factor *graph.Value
 	layers []pass.Layer
 	train  map[int]*graph.Value // by use: of the training loss
+	next   string               // block above, of which the output factor is made
 }
 
 // Run emits directions for all parameters, by one engine a record.
@@ -131,7 +137,7 @@ func Run(c *pass.Ctx, m *graph.Model) error {
 	var engines []*engine
 	var blocks []*block
 	for i, rec := range mix.Records() {
-		e := &engine{shared: s, rec: rec, index: i, label: mix.Label(i), hypers: map[string]*graph.Value{}}
+		e := &engine{shared: s, rec: rec, index: i, label: mix.Label(i), hypers: map[string]*graph.Value{}, factors: map[*captured]*graph.Value{}}
 		engines = append(engines, e)
 		e.plan(m.Graph)
 		blocks = append(blocks, e.blocks...)
@@ -163,7 +169,8 @@ func (e *shared) collect(g *graph.Graph) {
 	}
 	e.captures, e.quantities = map[string]*captured{}, map[quantity][][]*graph.Value{}
 	for _, n := range pass.Tags(g, graph.TagCapture) {
-		if what := n.Str("what", ""); what != graph.CaptureOut && what != graph.CaptureTrain { // draws come in order
+		what := n.Str("what", "")
+		if !slices.Contains([]string{graph.CaptureOut, graph.CaptureTrain, graph.CaptureIn, graph.CaptureSlope}, what) { // draws come in order
 			q := quantity{n.Str("of", ""), what}
 			e.quantities[q] = append(e.quantities[q], []*graph.Value{n.Out(0), n.In(1)})
 			continue
@@ -171,7 +178,7 @@ func (e *shared) collect(g *graph.Graph) {
 		name := n.Str("block", "")
 		cap := e.captures[name]
 		if cap == nil {
-			cap = &captured{g: map[int]map[int]*graph.Value{}, train: map[int]*graph.Value{}}
+			cap = &captured{g: map[int]map[int]*graph.Value{}, train: map[int]*graph.Value{}, next: n.Str("next", "")}
 			e.captures[name] = cap
 		}
 		draw, use := int(n.Int("draw", 0)), int(n.Int("use", 0))

@@ -94,20 +94,11 @@ func embeddingBlock(e *engine, cap *captured) *block {
 	}
 	bl.note = pass.LayerNote{Layer: l.Name, Kind: l.Kind, Params: names(bl.params), Treatment: fmt.Sprintf("token frequencies %d, S %dx%d", v, d, d)}
 	bl.fresh = func(b *op.Builder) []*graph.Value {
-		var freq, count *graph.Value
-		for _, l := range cap.layers {
-			ids := b.Reshape(l.X, -1)
-			n := b.CountOf(ids, e.elem, 0)
-			ones := b.Full(b.ShapeOf(ids), e.elem, 1)
-			zeros := b.Full(b.Ints(v), e.elem, 0)
-			f := b.Op("ScatterElements", []*graph.Value{zeros, ids, ones}, graph.I("axis", 0), graph.S("reduction", "add"))
-			freq, count = plus(b, freq, f), plus(b, count, n)
-		}
 		s := e.overDraws(b, cap, func(_ pass.Layer, g *graph.Value) *graph.Value {
 			rows := b.Reshape(g, -1, d)
 			return b.Gemm(rows, rows, true, false)
 		})
-		return []*graph.Value{b.Div(freq, count), s}
+		return []*graph.Value{e.frequencies(b, cap, v), s}
 	}
 	bl.solve = func(b *op.Builder, stats []*graph.Value) ([]*graph.Value, []*graph.Value) {
 		dampA, dampS := e.factorDamping(b, b.Sum(stats[0]), float64(v), trace(b, stats[1]), float64(d))
@@ -117,4 +108,18 @@ func embeddingBlock(e *engine, cap *captured) *block {
 		return []*graph.Value{b.MatMul(b.Mul(grads[0], b.Unsqueeze(sols[0], 1)), sols[1])}
 	}
 	return bl
+}
+
+// frequencies is the frequency of each token in this batch, [tokens].
+func (e *engine) frequencies(b *op.Builder, cap *captured, tokens int64) *graph.Value {
+	var freq, count *graph.Value
+	for _, l := range cap.layers {
+		ids := b.Reshape(l.X, -1)
+		n := b.CountOf(ids, e.elem, 0)
+		ones := b.Full(b.ShapeOf(ids), e.elem, 1)
+		zeros := b.Full(b.Ints(tokens), e.elem, 0)
+		f := b.Op("ScatterElements", []*graph.Value{zeros, ids, ones}, graph.I("axis", 0), graph.S("reduction", "add"))
+		freq, count = plus(b, freq, f), plus(b, count, n)
+	}
+	return b.Div(freq, count)
 }

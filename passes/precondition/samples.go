@@ -1,0 +1,102 @@
+package precondition
+
+import (
+	"fmt"
+
+	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/graph/op"
+	"github.com/asdlc/asdlc/passes/pass"
+)
+
+// samplesBlock is kronBlock with factors that are not formed (SKFAC, Tang et al. 2021): with the R rows X of a batch's inputs,
+// A = X^T X, and by Sherman, Morrison and Woodbury
+//
+//	(A + d I)^-1 = [I - X^T (X X^T + d I)^-1 X] / d
+//
+// takes the inverse of an R x R matrix; likewise S with the rows of output gradients. Where R is not less than the side of a
+// factor, the factor itself is inverted. It keeps no state: the rows are those of the step's batch.
+func samplesBlock(e *engine, cap *captured) *block {
+	v := e.viewOf(cap.layers[0])
+	bl := v.block()
+	bl.guard, bl.side = true, max(v.in, v.out)
+	bl.stats = []slot{curvature("rows_in", v.shape(v.in), "zeros"), curvature("rows_out", v.shape(v.out), "zeros")} // shapes of a row: never kept
+	bl.note.Treatment = fmt.Sprintf("samples of sides %d and %d, inverted through their products", v.in, v.out) + v.each()
+	bl.fresh = func(b *op.Builder) []*graph.Value {
+		var xs, ds []*graph.Value
+		var count *graph.Value
+		axis := int64(len(v.shape()))
+		for _, l := range cap.layers {
+			x := v.withOnes(b, v.rowsIn(e, b, l))
+			xs, count = append(xs, x), plus(b, count, b.CountOf(x, e.elem, int(axis)))
+		}
+		for draw := range len(cap.g) {
+			for use, l := range cap.layers {
+				ds = append(ds, v.rowsOut(e, b, l, cap.g[draw][use]))
+			}
+		}
+		scale := b.Sqrt(e.weigh(b, cap, b.Float(e.elem, 1)))
+		return []*graph.Value{b.Div(b.Concat(axis, xs...), b.Sqrt(count)), b.Mul(b.Concat(axis, ds...), scale)}
+	}
+	bl.apply = func(b *op.Builder, grads, stats, _ []*graph.Value) []*graph.Value {
+		x, d := stats[0], stats[1]
+		dampA, dampS := e.factorDamping(b, v.squares(b, x), float64(v.in), v.squares(b, d), float64(v.out))
+		m := e.throughSamples(b, v.gradient(b, grads), d, dampS, v.out)
+		m = b.Swap(e.throughSamples(b, b.Swap(m), x, dampA, v.in))
+		var bias *graph.Value
+		if !v.joint && len(grads) > 1 {
+			bias = b.ReshapeLike(e.throughSamples(b, b.Reshape(grads[1], v.shape(v.out, 1)...), d, dampS, v.out), grads[1])
+		}
+		return v.parameters(b, m, bias, grads)
+	}
+	return bl
+}
+
+// squares is the sum of squares of a matrix, or of each group's.
+func (v view) squares(b *op.Builder, x *graph.Value) *graph.Value {
+	if v.groups > 1 {
+		return b.SumKeep(b.Square(x), 1, 2)
+	}
+	return b.Sum(b.Square(x))
+}
+
+// throughSamples is (x^T x + d I)^-1 m for rows x of n numbers, by whichever of x x^T and x^T x is the smaller.
+func (e *engine) throughSamples(b *op.Builder, m, x, d *graph.Value, n int64) *graph.Value {
+	axis := x.Type.Rank() - 2
+	direct := func(b *op.Builder) []*graph.Value {
+		return []*graph.Value{b.MatMul(e.inverse(b, gram(b, x), d), m)}
+	}
+	through := func(b *op.Builder) []*graph.Value {
+		products := b.MatMul(x, b.Swap(x))
+		inner := b.MatMul(e.inverseOf(b, products, d), b.MatMul(x, m))
+		return []*graph.Value{b.Div(b.Sub(m, b.MatMul(b.Swap(x), inner)), d)}
+	}
+	if rows, ok := x.Type.Dims[axis].Size(); ok {
+		if rows < n {
+			return through(b)[0]
+		}
+		return direct(b)[0]
+	}
+	few := b.Compare("Less", b.Squeeze(b.DimOf(x, axis), 0), b.Int(n))
+	return b.If(few, through, direct)[0]
+}
+
+// inverseOf is (m + d I)^-1 where the side of m need not be known.
+func (e *engine) inverseOf(b *op.Builder, m, d *graph.Value) *graph.Value {
+	if _, ok := m.Type.Dims[m.Type.Rank()-1].Size(); ok {
+		return e.inverse(b, m, d)
+	}
+	first, function := m, inverseFunction(1)
+	if m.Type.Rank() == 3 {
+		first, function = b.Squeeze(b.Slice(m, []int64{0}, []int64{1}, []int64{0}), 0), batchInverseFunction
+	}
+	return call(b, function, b.Add(m, b.Mul(eye(b, first), d)))
+}
+
+// overUses sums a statistic that is linear in output gradients over the uses of a layer, for the first draw.
+func (e *engine) overUses(b *op.Builder, cap *captured, linear func(l pass.Layer, g *graph.Value) *graph.Value) *graph.Value {
+	var sum *graph.Value
+	for use, l := range cap.layers {
+		sum = plus(b, sum, linear(l, cap.g[0][use]))
+	}
+	return sum
+}

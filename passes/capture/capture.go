@@ -41,6 +41,7 @@ func Run(c *pass.Ctx, m *graph.Model) error {
 	w := &writer{b: op.NewBuilder(m, m.Graph), loss: losses[0], records: mix.Records(), difference: c.Options.HVP == "difference", factors: c.Options.Batch > 0}
 	w.logits, w.target = w.loss.In(1), w.loss.In(2)
 	blocks := cover(m.Graph, w.records)
+	warnCoupled(c, m.Graph, blocks)
 	if c.Options.Emit == "gradient" && len(w.from(blocks, "secant")) > 0 {
 		return &pass.OptionError{Option: "emit", Value: "gradient", Want: "update: curvature.source secant compares gradients at the parameters and at their next values, which only the step graph's own update knows"}
 	}
@@ -53,6 +54,20 @@ func Run(c *pass.Ctx, m *graph.Model) error {
 	w.elements(m.Graph)
 	w.secant(m.Graph, w.from(blocks, "secant"))
 	return w.b.Err()
+}
+
+// warnCoupled notes that batch statistics make an example's loss depend on the other examples, so that there are no
+// gradients of single examples in the strict sense.
+func warnCoupled(c *pass.Ctx, g *graph.Graph, blocks []block) {
+	if len(blocks) == 0 {
+		return
+	}
+	for _, l := range pass.LayersOf(g) {
+		if l.Kind == graph.LayerBatchNorm && l.Node.In(4) == nil {
+			c.Note("batch normalisation by the statistics of the batch couples its examples: curvature from gradients of single examples leaves that out (--bn frozen does not couple them)")
+			return
+		}
+	}
 }
 
 type writer struct {

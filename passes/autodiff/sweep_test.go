@@ -7,7 +7,8 @@ import (
 
 // sweeps are specs for combinations of attributes.
 func sweeps() []spec {
-	return slices.Concat(convSweep(), poolSweep(), resizeSweep(), rnnSweep(), reduceSweep(), padSweep(), indexSweep(), einsumSweep())
+	return slices.Concat(convSweep(), poolSweep(), resizeSweep(), rnnSweep(), reduceSweep(), padSweep(), indexSweep(), einsumSweep(),
+		normSweep(), lossSweep(), attentionSweep(), gridSweep())
 }
 
 // TestSweeps checks derivatives at first and second order over combinations of attributes.

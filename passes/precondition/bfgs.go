@@ -99,11 +99,8 @@ func (p *secantPair) update(b *op.Builder, stats, sols []*graph.Value) []*graph.
 	y := b.Add(b.MatMul(stats[0], s), b.Mul(s, dampA))
 	hA := bfgs(b, sols[0], s, y, b.Float(p.e.elem, 0))
 
-	grad := p.meanOutput(b, func(use int, _ pass.Layer) *graph.Value { return p.cap.g[0][use] })
-	if p.cap.factor != nil {
-		grad = b.Mul(grad, p.cap.factor)
-	}
-	s, y = p.change(b, grad)
+	grad := p.perRow(b, p.meanOutput(b, func(use int, _ pass.Layer) *graph.Value { return p.cap.g[0][use] }))
+	s, y = p.change(b)
 	beta := p.e.rec.Accumulate.Beta
 	s, y = p.e.moving(b, sols[2], s, beta), p.e.moving(b, sols[3], y, beta)
 	ds, dy := p.damped(b, sols[1], s, y, dampG)
@@ -111,17 +108,21 @@ func (p *secantPair) update(b *op.Builder, stats, sols []*graph.Value) []*graph.
 	return []*graph.Value{hA, bfgs(b, sols[1], ds, dy, least), s, y, sols[4]}
 }
 
-// change is how the mean output and its mean gradient differ between the next parameters and these.
-func (p *secantPair) change(b *op.Builder, grad *graph.Value) (s, y *graph.Value) {
+// change is how the mean output and its mean gradient differ between the next parameters and these: the mean of the
+// differences, for the means themselves are so close that rounding would show.
+func (p *secantPair) change(b *op.Builder) (s, y *graph.Value) {
 	after := p.e.quantities[quantity{p.cap.layers[0].Name, graph.CaptureAfter}] // by use: gradient, output
-	s = b.Sub(
-		p.meanOutput(b, func(use int, _ pass.Layer) *graph.Value { return after[use][1] }),
-		p.meanOutput(b, func(_ int, l pass.Layer) *graph.Value { return l.Out }))
-	y = p.meanOutput(b, func(use int, _ pass.Layer) *graph.Value { return after[use][0] })
-	if p.cap.factor != nil {
-		y = b.Mul(y, p.cap.factor)
+	s = p.meanOutput(b, func(use int, l pass.Layer) *graph.Value { return b.Sub(after[use][1], l.Out) })
+	y = p.meanOutput(b, func(use int, _ pass.Layer) *graph.Value { return b.Sub(after[use][0], p.cap.g[0][use]) })
+	return s, p.perRow(b, y)
+}
+
+// perRow makes mean gradients of the training loss those of each row's own loss.
+func (p *secantPair) perRow(b *op.Builder, g *graph.Value) *graph.Value {
+	if p.cap.factor == nil {
+		return g
 	}
-	return s, b.Sub(y, grad)
+	return b.Mul(g, p.cap.factor)
 }
 
 // meanInput is the mean of the rows of the layer's inputs, with a coordinate of ones for a bias.

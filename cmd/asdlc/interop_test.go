@@ -79,7 +79,7 @@ var interopMethods = []struct {
 	{"eva", []string{"-m", "eva"}, 0.01},
 	{"unit-ng", []string{"-m", "unit-ng", "--set", "representation.max_bytes=20000000"}, 0.01},
 	{"adahessian", []string{"-m", "adahessian"}, 0.01},
-	{"esgd", []string{"-m", "esgd"}, 0.001},
+	{"esgd", []string{"-m", "esgd", "--set", "damping=0.1"}, 0.001},
 	{"psgd-kf", []string{"-m", "psgd-kf"}, 0.01},
 	{"k-bfgs", []string{"-m", "k-bfgs"}, 0.01},
 	{"sophia-g", []string{"-m", "sophia-g"}, 0.0001},

@@ -28,10 +28,27 @@ func (w *writer) evaluate(at map[*graph.Value]*graph.Value) *twin {
 			t.vals[n.Out(0)] = t.of(n.In(0))
 			continue
 		}
+		if n.Is("", "BatchNormalization") && n.Int("training_mode", 0) == 1 {
+			w.copyBatchNorm(n, t.vals)
+			continue
+		}
 		graph.CopyNode(w.b.Builder, n, t.vals)
 	}
 	t.logits = t.of(w.logits)
 	return t
+}
+
+// copyBatchNorm copies a batch normalisation by batch statistics with other tensors in the place of the running ones, which
+// its first output does not depend on: onnxruntime writes the next running statistics over the inputs, a second time for
+// a second node that reads the same.
+func (w *writer) copyBatchNorm(n *graph.Node, vals map[*graph.Value]*graph.Value) {
+	const mean, variance = 3, 4
+	for _, i := range []int{mean, variance} {
+		vals[n.In(i)] = w.b.Neg(n.In(i))
+	}
+	graph.CopyNode(w.b.Builder, n, vals)
+	delete(vals, n.In(mean))
+	delete(vals, n.In(variance))
 }
 
 // of is what stands for v.

@@ -114,7 +114,21 @@ func (p *secantPair) change(b *op.Builder) (s, y *graph.Value) {
 	after := p.e.quantities[quantity{p.cap.layers[0].Name, graph.CaptureAfter}] // by use: gradient, output
 	s = p.meanOutput(b, func(use int, l pass.Layer) *graph.Value { return b.Sub(after[use][1], l.Out) })
 	y = p.meanOutput(b, func(use int, _ pass.Layer) *graph.Value { return b.Sub(after[use][0], p.cap.g[0][use]) })
-	return s, p.perRow(b, y)
+	size := p.meanOutput(b, func(use int, _ pass.Layer) *graph.Value {
+		return b.Add(b.Unary("Abs", after[use][0]), b.Unary("Abs", p.cap.g[0][use]))
+	})
+	return s, p.perRow(b, p.known(b, y, size))
+}
+
+// known is y where it is more than the rounding of the numbers that it is the mean of, and zero elsewhere. Before a
+// normalisation over the same rows mean gradients are exactly zero: Powell's damping would take what rounding leaves of
+// them for directions.
+func (p *secantPair) known(b *op.Builder, y, size *graph.Value) *graph.Value {
+	rounding := 8 * 0x1p-23
+	if p.e.elem == graph.Float64 {
+		rounding = 8 * 0x1p-52
+	}
+	return b.Where(b.Compare("Greater", b.Unary("Abs", y), b.Scale(size, rounding)), y, b.Float(p.e.elem, 0))
 }
 
 // perRow makes mean gradients of the training loss those of each row's own loss.

@@ -28,7 +28,8 @@ type TrainerConfig struct {
 	Hyper map[string]float64
 
 	// Original is the model that the step graph was made from, to be evaluated on the test set after each epoch; nil, or no
-	// test set, leaves that out.
+	// test set, leaves that out. Its parameters have the names of the step graph's: where an exporter made names up, that is
+	// what passes.Named gives.
 	Original *graph.Model
 	Logits   string // model output that predictions are read from; "" is the first of type float [N, classes]
 	Threads  int    // as in Options

@@ -12,7 +12,7 @@ import (
 // ExportWeights copies original with other values for its parameters and buffers, by their names in the file. Everything
 // else stays as it is. A parameter that the exporter had merged with an equal one, so that the file has an Identity in
 // its place, gets an initializer of its own; one held by a Constant node stays there. Float64 values of a float32 parameter
-// are rounded. A name that the file does not have, or another type or shape, is an error of kind ErrFeed that names it.
+// are rounded. For parameters that have other names in the file than in the step graph, see passes.Restore. A name that the file does not have, or another type or shape, is an error of kind ErrFeed that names it.
 func ExportWeights(original *graph.Model, weights map[string]*kernel.Tensor) (*graph.Model, error) {
 	c := graph.Clone(original)
 	values := map[string]*graph.Value{}

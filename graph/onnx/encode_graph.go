@@ -1,9 +1,9 @@
 package onnx
 
 import (
-	"google.golang.org/protobuf/proto"
-
 	"strconv"
+
+	"google.golang.org/protobuf/proto"
 
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/graph/onnx/internal/pb"

@@ -67,6 +67,8 @@ var interopMethods = []struct {
 	{"soap", []string{"-m", "soap", "--set", "solve.iterations=2", "--set", "solve.tolerance=1e-12"}, 0.001}, // a fixed count of trips of the bases
 	{"kl-shampoo", []string{"-m", "kl-shampoo", "--set", "solve.iterations=2", "--set", "solve.tolerance=1e-12"}, 0.001},
 	{"splus", []string{"-m", "splus", "--set", "solve.iterations=2", "--set", "solve.tolerance=1e-12"}, 0.001},
+	{"tnt", []string{"-m", "tnt"}, 0.0001},
+	{"psgd-kron", []string{"-m", "psgd-kron"}, 0.001},
 	{"kfac-mc", []string{"-m", "kfac"}, 0.01},
 	{"kfac-emp", []string{"-m", "kfac", "--set", "curvature.source=emp"}, 0.01},
 	{"kfac-exact", []string{"-m", "kfac", "--set", "curvature.source=exact"}, 0.01},

@@ -155,7 +155,6 @@ var ranges = []struct {
 	{"solve.damping.floor", func(r Record) float64 { return r.Solve.Damping.Floor }, 0, 1e12},
 	{"apply.beta", func(r Record) float64 { return r.Apply.Beta }, 0, 0.9999999},
 	{"solve.balance", func(r Record) float64 { return float64(r.Solve.Balance) }, 0, 1e9},
-	{"solve.anneal", func(r Record) float64 { return r.Solve.Anneal }, 0, 1},
 	{"apply.clip_rms", func(r Record) float64 { return r.Apply.ClipRMS }, 0, 1e12},
 	{"apply.kl_clip", func(r Record) float64 { return r.Apply.KLClip }, 0, 1e12},
 	{"update.lr", func(r Record) float64 { return r.Update.LR }, 0, 1e12},

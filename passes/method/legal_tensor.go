@@ -69,6 +69,20 @@ var tensorRules = []rule{
 	{func(r Record) bool {
 		return r.Representation.Format == "kf_dim" && r.Solve.Kind == "root" && !wholeRoot(r.Solve.Power)
 	}, "inverse roots of kf_dim are of a whole order: solve.power must be -1, -1/2, -1/3, ..."},
+	{func(r Record) bool {
+		return r.Representation.Format == "kf_dim" && r.Solve.Kind == "lie_sgd" &&
+			(r.Curvature.Source != "batch" || r.Accumulate.Kind != "none" || r.Accumulate.Init <= 0 || r.Solve.Power != -0.5 || !oneOf(r.Solve.Kernel, "triangular", "inverse_free"))
+	}, "kf_dim with solve.kind lie_sgd fits the inverse root of mean gradients: curvature.source batch, accumulate.kind none with accumulate.init above 0, solve.power -0.5, solve.kernel triangular or inverse_free"},
+	{func(r Record) bool {
+		return oneOf(r.Solve.Kernel, "triangular", "inverse_free") && (r.Representation.Format != "kf_dim" || r.Solve.Kind != "lie_sgd")
+	}, "solve.kernel triangular and inverse_free are for kf_dim with solve.kind lie_sgd"},
+	{func(r Record) bool {
+		return (r.Solve.Balance != 0 || r.Apply.ClipRMS != 0) && (r.Representation.Format != "kf_dim" || r.Solve.Kind != "lie_sgd")
+	}, "solve.balance and apply.clip_rms are for kf_dim with solve.kind lie_sgd"},
+	{func(r Record) bool {
+		return r.Solve.Kind == "lie_sgd" && oneOf(r.Apply.Graft, "sgd", "adam") && r.Representation.Format == "kf_dim"
+	},
+		"what is fitted to white noise has a norm of its own: with solve.kind lie_sgd, apply.graft must be none"},
 	{func(r Record) bool { return r.Representation.Vectors == "full" && r.Representation.Format != "kf_dim" },
 		"representation.vectors full is a factor of a tensor of one dimension: it needs kf_dim"},
 	{func(r Record) bool {

@@ -106,8 +106,6 @@ type Solve struct {
 	Damping    Damping `json:"damping"`
 	// Balance is the number of steps after which fitted factors are given equal size again; 0 is never.
 	Balance int `json:"balance,omitempty"`
-	// Anneal spaces solves out, from every step up to warmup to one in every: t steps after the warm-up, one in exp(anneal t).
-	Anneal float64 `json:"anneal,omitempty"`
 	// Lag makes a direction use the basis of the step before, which excludes the present gradient. The first step then makes
 	// no change; solve.kind sign takes the identity for its basis.
 	Lag bool `json:"lag,omitempty"`

@@ -84,4 +84,18 @@ var tensorMethods = []Record{
 		Equations:      "Frans et al. 2025, algorithm 1",
 		Oracles:        "TestBasisTwin TestSplusIsSignSGD TestSplusBound TestAverage",
 	},
+	{
+		Name: "psgd-kron", Doc: "PSGD-Kron: Kronecker factors that whiten the momentum, learned by steps on a group",
+		Cite:           "X.-L. Li, arXiv:2211.04422 and arXiv:2402.11858; Pooladzandi & Li, arXiv:2402.04553",
+		Curvature:      Curvature{Matrix: "F", Source: "batch"},
+		Representation: Representation{Granularity: "layer", Format: "kf_dim", Sides: "matrix", MaxSide: 8192, OnExceed: "diagonal"},
+		Accumulate:     Accumulate{Kind: "none", Init: 1, Debias: true},
+		Solve:          Solve{Kind: "lie_sgd", Power: -0.5, Kernel: "triangular", Rate: 0.1, Balance: 100, Every: 33, Warmup: 500, Damping: Damping{Kind: "noise", Value: 1e-9}},
+		Apply:          Apply{Beta: 0.9, ClipRMS: 1.1},
+		Guards:         Guards{Finite: true},
+		Fallback:       Fallback{Other: "adam"},
+		Update:         Update{LR: 0.0003, Decay: "decoupled"},
+		Equations:      "Li 2018, section IV, with the momentum for Hv and noise for v; kernel inverse_free: Li, psgd_torch, dQ = Q^0.5 E Q^1.5",
+		Oracles:        "TestWhitenTwin TestWhitenFixedPoint TestWhitenStart TestWhitenPermutation",
+	},
 }

@@ -28,6 +28,7 @@ var representations = []representation{
 	{"one_sided", "", tapBlocks(oneSidedBlock, frequencyBlock)},
 	{"rank1", "", tapBlocks(rankOneBlock, nil)},
 	{"dense", "", tapBlocks(unitsBlock, nil)},
+	{"kf_dim", "lie_sgd", whitenBlocks},
 	{"kf_dim", "", tensorBlocks},
 	{"kfe_dim", "", basisBlocks},
 	{"matrix", "", matrixBlocks},

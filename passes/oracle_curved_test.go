@@ -178,7 +178,7 @@ func TestSophia(t *testing.T) {
 // TestBadProbes: a batch or a probe that is not finite leaves estimates and moments as they are, and is counted.
 func TestBadProbes(t *testing.T) {
 	n := mlpNet()
-	for _, name := range []string{"adahessian", "sfn", "esgd", "sophia-g"} {
+	for _, name := range []string{"adahessian", "sfn", "esgd", "sophia-g", "psgd-kf", "k-bfgs"} {
 		rng := rand.New(rand.NewPCG(6, 32))
 		s := instrument(t, source(n.body, n.params(rng)), record(t, name, "accumulate.every=1"), pass.Options{})
 		for _, bad := range []bool{true, false, true} {

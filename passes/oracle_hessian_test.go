@@ -6,6 +6,7 @@ import (
 	"math/rand/v2"
 	"testing"
 
+	"github.com/asdlc/asdlc/passes/method"
 	"github.com/asdlc/asdlc/passes/pass"
 )
 
@@ -146,6 +147,109 @@ func kernelMean(a array, abs bool) array {
 	return out
 }
 
+// curvedTwin is an element-wise method of Hessian-vector products in plain Go.
+type curvedTwin struct {
+	rec    method.Record
+	d, m   arrays // estimate, first moment
+	weight float64
+	steps  int
+}
+
+func newCurvedTwin(rec method.Record, params arrays) *curvedTwin {
+	tw := &curvedTwin{rec: rec, d: arrays{}, m: arrays{}}
+	for name, p := range params {
+		tw.d[name], tw.m[name] = newArray(p.shape...), newArray(p.shape...)
+	}
+	return tw
+}
+
+// one is what a probe gives for one parameter.
+func (tw *curvedTwin) one(hv, v array) []float64 {
+	if tw.rec.Curvature.Estimate == "row_squared" {
+		return estimate("row_squared", hv.v, nil)
+	}
+	e := array{hv.shape, estimate("diag", hv.v, v.v)}
+	if sp := tw.rec.Representation.Spatial; sp != "" {
+		e = kernelMean(e, sp == "mean_abs")
+	}
+	if tw.rec.Curvature.Estimate == "diag_squared" {
+		return estimate("row_squared", e.v, nil)
+	}
+	return e.v
+}
+
+// refresh folds the mean over probes into the estimates.
+func (tw *curvedTwin) refresh(h [][]float64, params arrays, draws []arrays) {
+	old, fresh := 1.0, 1.0
+	switch tw.rec.Accumulate.Kind {
+	case "ema":
+		old, fresh = tw.rec.Accumulate.Beta, 1-tw.rec.Accumulate.Beta
+	case "none":
+		old = 0
+	}
+	tw.weight = old*tw.weight + fresh
+	for _, d := range tw.d {
+		for i := range d.v {
+			d.v[i] *= old
+		}
+	}
+	for _, v := range draws {
+		for name, hv := range hessianTimes(h, params, v) {
+			for i, x := range tw.one(hv, v[name]) {
+				tw.d[name].v[i] += fresh * x / float64(len(draws))
+			}
+		}
+	}
+}
+
+// directions divides first moments by the curvature.
+func (tw *curvedTwin) directions(grads arrays) arrays {
+	tw.steps++
+	power := -tw.rec.Solve.Power
+	if tw.rec.Curvature.Estimate != "diag" {
+		power /= 2
+	}
+	dirs, beta := arrays{}, tw.rec.Apply.Beta
+	for name, g := range grads {
+		dir := newArray(g.shape...)
+		for i, x := range g.v {
+			if m := tw.m[name].v; beta != 0 {
+				m[i] = beta*m[i] + (1-beta)*x
+				if x = m[i]; tw.rec.Accumulate.Debias {
+					x /= 1 - math.Pow(beta, float64(tw.steps))
+				}
+			}
+			c := math.Abs(tw.d[name].v[i])
+			if tw.rec.Accumulate.Debias {
+				c /= tw.weight
+			}
+			dir.v[i] = x / (math.Pow(c, power) + tw.rec.Solve.Damping.Value)
+		}
+		dirs[name] = dir
+	}
+	return dirs
+}
+
+// drawnProbes makes probes and the inputs that feed them.
+func drawnProbes(rng *rand.Rand, rec method.Record, params, feeds arrays) ([]arrays, arrays) {
+	var draws []arrays
+	samples := rec.Curvature.Samples
+	for range samples {
+		draws = append(draws, probes(rng, rec.Curvature.Probe, params))
+	}
+	for name, p := range params {
+		stacked := array{shape: append([]int{samples}, p.shape...)}
+		for _, v := range draws {
+			stacked.v = append(stacked.v, v[name].v...)
+		}
+		if samples == 1 {
+			stacked.shape = p.shape
+		}
+		feeds = feeds.with("asdl/noise/probe/"+name, stacked)
+	}
+	return draws, feeds
+}
+
 // TestHessianTwins follows the element-wise methods of Hessian-vector products over several steps.
 func TestHessianTwins(t *testing.T) {
 	for _, c := range []struct {
@@ -162,98 +266,34 @@ func TestHessianTwins(t *testing.T) {
 	} {
 		for _, n := range []*net{mlpNet(), convNet()} {
 			t.Run(fmt.Sprint(n.name, c.method, c.set), func(t *testing.T) {
-				rng := rand.New(rand.NewPCG(2, 31))
-				rec := record(t, c.method, append(c.set, "update.lr=0.02")...)
-				params := n.params(rng)
-				s := instrument(t, source(n.body, params), rec, all)
-				d, m, buffers, weight := arrays{}, arrays{}, arrays{}, 0.0
-				for name, p := range params {
-					d[name], m[name] = newArray(p.shape...), newArray(p.shape...)
-				}
-				for k := range 5 {
-					data := n.batch(rng, 4)
-					samples := rec.Curvature.Samples
-					feeds, draws := data, []arrays{}
-					for range samples {
-						draws = append(draws, probes(rng, rec.Curvature.Probe, params))
-					}
-					for name, p := range params {
-						stacked := array{shape: append([]int{samples}, p.shape...)}
-						for _, v := range draws {
-							stacked.v = append(stacked.v, v[name].v...)
-						}
-						if samples == 1 {
-							stacked.shape = p.shape
-						}
-						feeds = feeds.with("asdl/noise/probe/"+name, stacked)
-					}
-					out := s.step(feeds)
-					loss := crossEntropyOf(data["target"])
-					grads := n.gradient(params, data["x"], loss)
-					ticks := k%max(rec.Accumulate.Every, 1) == 0
-					if ticks {
-						h := n.hessian(params, data["x"], loss)
-						old, fresh := 1.0, 1.0
-						switch rec.Accumulate.Kind {
-						case "ema":
-							old, fresh = rec.Accumulate.Beta, 1-rec.Accumulate.Beta
-						case "none":
-							old = 0
-						}
-						weight = old*weight + fresh
-						for name := range params {
-							sum := newArray(params[name].shape...)
-							for _, v := range draws {
-								hv := hessianTimes(h, params, v)
-								e := array{params[name].shape, estimate("diag", hv[name].v, v[name].v)}
-								if sp := rec.Representation.Spatial; sp != "" {
-									e = kernelMean(e, sp == "mean_abs")
-								}
-								switch rec.Curvature.Estimate {
-								case "diag_squared":
-									e.v = estimate("row_squared", e.v, nil)
-								case "row_squared":
-									e.v = estimate("row_squared", hv[name].v, nil)
-								}
-								for i := range e.v {
-									sum.v[i] += e.v[i] / float64(samples)
-								}
-							}
-							for i := range sum.v {
-								d[name].v[i] = old*d[name].v[i] + fresh*sum.v[i]
-							}
-						}
-					}
-					dirs := arrays{}
-					for name, g := range grads {
-						dir := newArray(g.shape...)
-						for i := range g.v {
-							g.v[i] /= 4
-							x := g.v[i]
-							if beta := rec.Apply.Beta; beta != 0 {
-								m[name].v[i] = beta*m[name].v[i] + (1-beta)*x
-								if x = m[name].v[i]; rec.Accumulate.Debias {
-									x /= 1 - math.Pow(beta, float64(k+1))
-								}
-							}
-							c := d[name].v[i]
-							if rec.Accumulate.Debias {
-								c /= weight
-							}
-							power := -rec.Solve.Power
-							if rec.Curvature.Estimate != "diag" {
-								power /= 2
-							}
-							dir.v[i] = x / (math.Pow(math.Abs(c), power) + rec.Solve.Damping.Value)
-						}
-						dirs[name] = dir
-					}
-					nearAll(t, fmt.Sprint("gradient ", k), outputsOf(out, "grad/", ""), grads, 1e-9)
-					nearAll(t, fmt.Sprint("direction ", k), outputsOf(out, "precond/", ""), dirs, 1e-5)
-					update(rec, rec.Update.LR, params, buffers, grads, outputsOf(out, "precond/", ""))
-					nearAll(t, fmt.Sprint("parameters ", k), outputsOf(out, "", "/next"), params, 1e-9)
-				}
+				followCurved(t, n, record(t, c.method, append(c.set, "update.lr=0.02")...))
 			})
 		}
+	}
+}
+
+func followCurved(t *testing.T, n *net, rec method.Record) {
+	rng := rand.New(rand.NewPCG(2, 31))
+	params := n.params(rng)
+	s := instrument(t, source(n.body, params), rec, all)
+	tw, buffers := newCurvedTwin(rec, params), arrays{}
+	for k := range 5 {
+		data := n.batch(rng, 4)
+		draws, feeds := drawnProbes(rng, rec, params, data)
+		out := s.step(feeds)
+		loss := crossEntropyOf(data["target"])
+		grads := n.gradient(params, data["x"], loss)
+		for _, g := range grads {
+			for i := range g.v {
+				g.v[i] /= 4
+			}
+		}
+		if k%max(rec.Accumulate.Every, 1) == 0 {
+			tw.refresh(n.hessian(params, data["x"], loss), params, draws)
+		}
+		nearAll(t, fmt.Sprint("gradient ", k), outputsOf(out, "grad/", ""), grads, 1e-9)
+		nearAll(t, fmt.Sprint("direction ", k), outputsOf(out, "precond/", ""), tw.directions(grads), 1e-5)
+		update(rec, rec.Update.LR, params, buffers, grads, outputsOf(out, "precond/", ""))
+		nearAll(t, fmt.Sprint("parameters ", k), outputsOf(out, "", "/next"), params, 1e-9)
 	}
 }

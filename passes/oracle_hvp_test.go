@@ -140,3 +140,49 @@ func TestLazyProducts(t *testing.T) {
 		}
 	}
 }
+
+// TestLazySecant: on steps without a pair the model is evaluated once.
+func TestLazySecant(t *testing.T) {
+	n := convNet()
+	rng := rand.New(rand.NewPCG(9, 31))
+	m := compile(t, source(n.body, n.params(rng)), record(t, "k-bfgs", "every=10"), pass.Options{}).Step
+	top, all := 0, 0
+	for n := range m.Graph.Nodes() {
+		if n.Op == "Tanh" {
+			top++
+		}
+	}
+	for n := range m.Graph.All() {
+		if n.Op == "Tanh" {
+			all++
+		}
+	}
+	if top != 1 || all != 2 {
+		t.Errorf("%d evaluations of the model, %d on every step; want 2 and 1", all, top)
+	}
+}
+
+// TestNoGradient: parameters that the loss does not see, and a loss that is flat, make no step and nothing that is not finite.
+func TestNoGradient(t *testing.T) {
+	body := `(double[N,3] x) => (double[N,2] y) PARAMS { h = Gemm <transB: int = 1> (x, "a.weight", "a.bias")  r = Relu (h)
+		y = Gemm <transB: int = 1> (r, "b.weight", "b.bias") }`
+	for _, name := range []string{"adahessian", "sfn", "esgd", "sophia-g", "psgd-kf", "k-bfgs"} {
+		rng := rand.New(rand.NewPCG(10, 31))
+		params := arrays{"a.weight": normals(rng, 4, 3), "a.bias": newArray(4), "b.weight": normals(rng, 2, 4), "b.bias": normals(rng, 2)}
+		for i := range params["a.bias"].v {
+			params["a.bias"].v[i] = -100 - float64(i) // no unit of the first layer is ever on
+		}
+		s := instrument(t, single(source(body, params)), record(t, name, "update.weight_decay=0"), pass.Options{OutputPrecond: true})
+		for k := range 30 {
+			out := s.step(arrays{"x": normals(rng, 1, 3), "target": labels(rng, 2, 1)})
+			if !finiteArrays(out) {
+				t.Fatalf("%s, step %d: not finite", name, k)
+			}
+			for _, v := range out["precond/a.weight"].v {
+				if v != 0 {
+					t.Fatalf("%s, step %d: a step of %g along a gradient of zero", name, k, v)
+				}
+			}
+		}
+	}
+}

@@ -5,6 +5,7 @@ import (
 	"fmt"
 	"math"
 	"os"
+	"slices"
 	"sort"
 	"strconv"
 	"strings"
@@ -54,6 +55,29 @@ var wrong = map[string]string{
 	"mlp_kfac_intervals_mse":  "Q11: the gradient scale differs between update steps and others",
 }
 
+// goldenMethods are the methods of recorded runs, by what the names of the cases contain.
+var goldenMethods = []goldenMethod{
+	{"_kfac_", "kfac", []string{"mlp", "mlp1", "mlpbn", "cnnnb", "emb"}, false},
+	{"_shampoo_", "shampoo", []string{"mlp", "mlp1", "mlpbn", "cnnnb", "emb"}, false},
+	{"_unit_", "unit-ng", []string{"mlp", "mlpbn"}, false},
+	{"_skfac_", "skfac", []string{"mlp"}, true},
+}
+
+type goldenMethod struct {
+	infix, method string
+	models        []string
+	stateless     bool // what ASDL keeps, the step graph does not
+}
+
+func goldenMethodOf(name string) *goldenMethod {
+	for i := range goldenMethods {
+		if strings.Contains(name, goldenMethods[i].infix) {
+			return &goldenMethods[i]
+		}
+	}
+	return nil
+}
+
 func goldenCases(t *testing.T) map[string]goldenCase {
 	t.Helper()
 	text, err := os.ReadFile(graphtest.Shared(t, "golden", "asdl", "index.json"))
@@ -66,7 +90,8 @@ func goldenCases(t *testing.T) map[string]goldenCase {
 	}
 	cases := map[string]goldenCase{}
 	for name, msg := range raw {
-		if !strings.Contains(name, "_kfac_") && !strings.Contains(name, "_shampoo_") {
+		g := goldenMethodOf(name)
+		if g == nil {
 			continue
 		}
 		var c goldenCase
@@ -74,11 +99,8 @@ func goldenCases(t *testing.T) map[string]goldenCase {
 			t.Fatalf("%s: %v", name, err)
 		}
 		c.name = name
-		switch c.Model {
-		case "mlp", "mlp1", "mlpbn", "cnnnb", "emb":
-			if c.Error == "" && wrong[name] == "" {
-				cases[name] = c
-			}
+		if slices.Contains(g.models, c.Model) && c.Error == "" && wrong[name] == "" {
+			cases[name] = c
 		}
 	}
 	return cases
@@ -87,11 +109,7 @@ func goldenCases(t *testing.T) map[string]goldenCase {
 // goldenRecord is the method record that reproduces a case under preset asdl.
 func goldenRecord(t *testing.T, c goldenCase) (method.Record, pass.Options) {
 	t.Helper()
-	name := "kfac"
-	if strings.Contains(c.name, "_shampoo_") {
-		name = "shampoo"
-	}
-	rec, _ := method.Lookup(name)
+	rec, _ := method.Lookup(goldenMethodOf(c.name).method)
 	rec, err := method.WithPreset(rec, "asdl")
 	if err != nil {
 		t.Fatal(err)
@@ -106,7 +124,7 @@ func goldenRecord(t *testing.T, c goldenCase) (method.Record, pass.Options) {
 	if c.EMA > 0 {
 		rec.Accumulate.Kind, rec.Accumulate.Beta, rec.Accumulate.Debias = "ema", 1-c.EMA, false
 	}
-	if strings.Contains(c.name, "_kfac_emp") {
+	if strings.Contains(c.name, "fac_emp") || strings.Contains(c.name, "_unit_emp") {
 		rec.Curvature.Source = "emp"
 	}
 	rec.Curvature.Samples = max(c.Samples, 1)
@@ -362,7 +380,7 @@ func compare(t *testing.T, c goldenCase, arrays map[string]*data.Array, prefix s
 			continue
 		}
 		ours := goldenName(rest)
-		if ours == "" {
+		if ours == "" || strings.HasPrefix(ours, "asdl/") && goldenMethodOf(c.name).stateless {
 			continue
 		}
 		got, ok := out[ours]

@@ -13,12 +13,8 @@ func attentionRules() []Rule {
 	}
 }
 
-// Inputs and outputs of Attention.
-const (
-	attnMask, attnPastKey, attnPastValue, attnFilled = 3, 4, 5, 6
-
-	attnPresentKey, attnPresentValue, attnScores = 1, 2, 3
-)
+// Optional inputs of Attention.
+const attnMask, attnPastKey, attnPastValue, attnFilled = 3, 4, 5, 6
 
 // attention is softmax(scale q k^T + mask) v for each head (Vaswani et al. 2017). With fewer heads of keys and values
 // than of queries, groups of queries share them (Ainslie et al. 2023). Queries without a key to attend to give zeros.

@@ -107,7 +107,7 @@ def gradient_graph(binary, model, loss, folder):
     """The file of asdlc's gradient graph, and the dimensions of its target."""
     file, step = str(folder / "model.onnx"), str(folder / "step.onnx")
     onnx.save(model, file)
-    compiled = [binary, "instrument", file, "-m", "sgd", "--emit", "gradient", "--outputs", "grad", "--loss", loss]
+    compiled = [binary, "instrument", file, "-m", "sgd", "--emit", "gradient", "--outputs", "grad", "--tie", "none", "--loss", loss]
     subprocess.run([*compiled, "-f", "-o", step], check=True, stdout=subprocess.DEVNULL)
     return step, next(v for v in onnx.load(step).graph.input if v.name == "target").type.tensor_type.shape.dim
 
@@ -119,6 +119,17 @@ def by_asdlc(binary, step, feeds, folder):
     run = [binary, "run", step, "--feeds", fed, "--dtype", "float64", "-f", "-o", out]
     subprocess.run(run, check=True, stdout=subprocess.DEVNULL)
     return dict(np.load(out))
+
+
+def names_in_file(binary, model, names, folder):
+    """The value of the model that each parameter is: that of its name, or for those that asdlc gave a name the one that
+    asdlc inspect tells, or else the initializer without a name that is left."""
+    told = subprocess.run([binary, "inspect", str(folder / "model.onnx"), "--json"], check=True, capture_output=True).stdout
+    files = {p["name"]: p["file"] for p in json.loads(told)["parameters"] if "file" in p}
+    known = {t.name for t in model.graph.initializer} | {o for n in model.graph.node for o in n.output}
+    found = {n: n if n in known else files.get(n) for n in names}
+    left = [t.name for t in model.graph.initializer if t.name not in found.values() and t.name.startswith("onnx::")]
+    return {n: f or left.pop() for n, f in found.items()}
 
 
 def by_torch(model, feeds, loss, axis, names):
@@ -156,7 +167,9 @@ def compare(binary, path, loss, folder):
     step, dims = gradient_graph(binary, model, loss, folder)
     feeds["target"], axis = random_target(model, feeds, loss, dims, rng)
     got = by_asdlc(binary, step, feeds, folder)
-    names = [k.removeprefix("grad/") for k in got if k.startswith("grad/")]
+    names = names_in_file(binary, model, [k.removeprefix("grad/") for k in got if k.startswith("grad/")], folder)
+    got |= {"grad/" + f: got["grad/" + n] for n, f in names.items()}
+    names = list(names.values())
     value, want = by_torch(model, feeds, loss, axis, names)
     largest = max(np.abs(g).max(initial=0) for g in want.values())
     worst, at = 0.0, ""

@@ -24,14 +24,16 @@ var wideNets = []struct {
 			h = Gemm <transB: int = 1, alpha: float = 0.5> (x, "fc1.weight", "fc1.bias")  a = Tanh (h)
 			g = MatMul (a, "fc2.weight")  c = Tanh (g)  y = Gemm <transB: int = 1> (c, "fc3.weight", "fc3.bias") }`,
 		map[string][]int{"fc1.weight": {12, 9}, "fc1.bias": {12}, "fc2.weight": {12, 10}, "fc3.weight": {3, 10}, "fc3.bias": {3}},
-		[]int{9}, []string{"fc1", "fc2"},
+		[]int{9},
+		[]string{"fc1", "fc2"},
 	},
 	{
 		"tied over positions", `(double[N,2,9] x) => (double[N,3] y) PARAMS {
 			h = MatMul (x, "fc.weight")  hb = Add (h, "fc.bias")  a = Tanh (hb)  g = MatMul (a, "fc.weight")  gb = Add (g, "fc.bias")
 			p = ReduceMean <axes: ints = [1], keepdims: int = 0> (gb)  y = Gemm <transB: int = 1> (p, "head.weight", "head.bias") }`,
 		map[string][]int{"fc.weight": {9, 9}, "fc.bias": {9}, "head.weight": {3, 9}, "head.bias": {3}},
-		[]int{2, 9}, []string{"fc"},
+		[]int{2, 9},
+		[]string{"fc"},
 	},
 	{
 		"convolutions", `(double[N,8,2,3] x) => (double[N,3] y) PARAMS {
@@ -39,7 +41,8 @@ var wideNets = []struct {
 			g = Conv <kernel_shape: ints = [1,1], group: int = 2> (a, "c2.weight", "c2.bias")
 			p = ReduceMean <axes: ints = [2,3], keepdims: int = 0> (g)  y = Gemm <transB: int = 1> (p, "head.weight", "head.bias") }`,
 		map[string][]int{"c1.weight": {12, 8, 2, 2}, "c1.bias": {12}, "c2.weight": {16, 6, 1, 1}, "c2.bias": {16}, "head.weight": {3, 16}, "head.bias": {3}},
-		[]int{8, 2, 3}, []string{"c1", "c2"},
+		[]int{8, 2, 3},
+		[]string{"c1", "c2"},
 	},
 }
 

@@ -70,7 +70,7 @@ func (e *engine) tensorBlock(p pass.Param) *block {
 		return e.vectorBlock(p)
 	}
 	t := &factorTensor{engine: e, param: p, shape: shape, view: view, cuts: e.cuts(view)}
-	t.block = &block{name: p.Name(), params: []pass.Param{p}, observe: t.observe, apply: t.apply}
+	t.block = &block{name: p.Name(), params: []pass.Param{p}, guard: true, observe: t.observe, apply: t.apply}
 	t.slots()
 	bl := t.block
 	if e.rec.Apply.Graft == "adam" {

@@ -2,6 +2,10 @@ package op
 
 import "github.com/asdlc/asdlc/graph"
 
+var patchAttrs = []AttrSpec{
+	need("kernel_shape", graph.AttrInts), may("strides", graph.AttrInts), may("dilations", graph.AttrInts), may("pads", graph.AttrInts),
+}
+
 // runtimeTable has the operators that the Go runtime puts in the place of patterns of standard ones. They are in no file.
 var runtimeTable = []Schema{
 	{
@@ -12,6 +16,14 @@ var runtimeTable = []Schema{
 			need("kernel_shape", graph.AttrInts), may("strides", graph.AttrInts), may("dilations", graph.AttrInts), may("pads", graph.AttrInts), attrInt("group", 1),
 		},
 		Infer: inferConvWeightGrad, Doc: "gradient of Conv in its weight",
+	},
+	{
+		Domain: graph.Asdl, Name: "PatchGram", Since: 1, Inputs: unaryIn(floatElem), Outputs: unaryOut(floatElem), Attrs: patchAttrs,
+		Infer: func(c *Context) error { return c.inferPatches(false) }, Doc: "sum of p p^T over the patches p that a Conv sees",
+	},
+	{
+		Domain: graph.Asdl, Name: "PatchSum", Since: 1, Inputs: unaryIn(floatElem), Outputs: unaryOut(floatElem), Attrs: patchAttrs,
+		Infer: func(c *Context) error { return c.inferPatches(true) }, Doc: "sum of the patches that a Conv sees, as a row",
 	},
 	{
 		Domain: graph.Asdl, Name: "ReluGrad", Since: 1,
@@ -34,5 +46,28 @@ func inferConvWeightGrad(c *Context) error {
 		ins = graph.Known(n / group)
 	}
 	c.Set(0, append([]graph.Dim{g.Dims[1], ins}, knownDims(kernel)...)...)
+	return nil
+}
+
+// inferPatches: [k, k], or [1, k], for patches of k elements.
+func (c *Context) inferPatches(row bool) error {
+	kernel, _ := c.Ints("kernel_shape")
+	x, k := c.Type(0), graph.UnknownDim
+	if x.Ranked {
+		if x.Rank() != len(kernel)+2 {
+			return c.fail("X has type %s, want [N, C, ...] for a kernel of %v", x, kernel)
+		}
+		if n, ok := x.Dims[1].Size(); ok {
+			for _, m := range kernel {
+				n *= m
+			}
+			k = graph.Known(n)
+		}
+	}
+	if row {
+		c.Set(0, graph.Known(1), k)
+	} else {
+		c.Set(0, k, k)
+	}
 	return nil
 }

@@ -23,7 +23,7 @@ func makeConvWeightGrad[T amd64.Float](c *Call) (Run, error) {
 		return nil, err
 	}
 	copy(w.out, g[2:])
-	v := newWeightGrad[T](c, w, x[0], groups, x[1]/groups, g[1]/groups)
+	v := newWeightGrad[T](c, w, x[0], groups, x[1]/groups, g[1]/groups, false)
 	return func(in, out []*Tensor) error {
 		v.run(Data[T](in[0]), Data[T](in[1]), Data[T](out[0]))
 		return nil
@@ -31,13 +31,15 @@ func makeConvWeightGrad[T amd64.Float](c *Call) (Run, error) {
 }
 
 // weightGrad is the product of the output gradient, as a matrix [outs, images*places] per group, with the transposed
-// matrix of patches [images*places, k], whose strips are copied out of a lattice. A task is a group, some rows, and some
+// matrix of patches [images*places, k], whose strips are copied out of a lattice; or, under gram, of the matrix of patches
+// with its transpose, [k, k], of which the tiles above the diagonal are left out. A task is a group, some rows, and some
 // columns; it adds up all images in order.
 type weightGrad[T amd64.Float] struct {
 	m              *amd64.GEMM[T]
 	l              *lattice
 	images, groups int
 	ins, outs, k   int
+	gram           bool
 
 	tileImages     int
 	rows, rowTiles int // rows of a task
@@ -55,12 +57,15 @@ type weightGrad[T amd64.Float] struct {
 	x, g, w []T
 }
 
-func newWeightGrad[T amd64.Float](c *Call, w *window, images, groups, ins, outs int) *weightGrad[T] {
+func newWeightGrad[T amd64.Float](c *Call, w *window, images, groups, ins, outs int, gram bool) *weightGrad[T] {
 	v := &weightGrad[T]{
 		m: amd64.MatrixOf[T](c.Pool.Kernels()), l: newLattice(w, ins),
-		images: images, groups: groups, ins: ins, outs: outs,
+		images: images, groups: groups, ins: ins, outs: outs, gram: gram,
 	}
 	v.k = ins * v.l.kernels
+	if gram {
+		v.outs = v.k
+	}
 	v.plan(c)
 	return v
 }
@@ -136,17 +141,33 @@ func (v *weightGrad[T]) addImages(slot, group, image, images int, b *band, r rec
 	total := images * b.places
 	for p0 := 0; p0 < total; p0 += v.depth {
 		depth := min(v.depth, total-p0)
-		v.packGrads(grads, group, r.i0, rows, image, b, p0, depth)
+		if v.gram {
+			v.packPatches(grads, src, r.i0, rows, p0, depth)
+		} else {
+			v.packGrads(grads, group, r.i0, rows, image, b, p0, depth)
+		}
 		for j := r.j0; j < r.j1; j += v.width {
 			n := min(v.width, r.j1-j)
 			packStrip(v.m, strip, v.width, src, v.placeAt, p0, p0+depth, v.rowAt, j, j+n, v.alongRows)
 			for t := range tiles {
 				lo, hi := t*rows/tiles, (t+1)*rows/tiles
+				if v.gram && j >= r.i0+hi {
+					continue
+				}
 				v.m.Tile(hi-lo, n, depth, &grads[lo*depth], 1, hi-lo, &strip[0], v.width,
 					&v.w[(group*v.outs+r.i0+lo)*v.k+j], v.k, 1, beta)
 			}
 		}
 		beta = 1
+	}
+}
+
+// packPatches writes places p0..p0+depth of rows of the matrix of patches in tiles, as packGrads does.
+func (v *weightGrad[T]) packPatches(dst, src []T, i0, rows, p0, depth int) {
+	tiles := ceilDiv(rows, v.m.Rows)
+	for t := range tiles {
+		lo, hi := t*rows/tiles, (t+1)*rows/tiles
+		packStrip(v.m, dst[lo*depth:], hi-lo, src, v.placeAt, p0, p0+depth, v.rowAt, i0+lo, i0+hi, v.alongRows)
 	}
 }
 
@@ -179,6 +200,9 @@ func (v *weightGrad[T]) lattice(slot int, b *band, group, image, images int, r r
 		v.fresh[slot] = false
 	}
 	c0, c1 := r.j0/v.l.kernels, ceilDiv(r.j1, v.l.kernels)
+	if v.gram {
+		c0, c1 = min(c0, r.i0/v.l.kernels), max(c1, ceilDiv(r.i1, v.l.kernels))
+	}
 	for i := range images {
 		spread(v.l, v.m, b, dst[i*each:], v.x[((image+i)*v.groups+group)*v.ins*v.l.image:], c0, c1)
 	}

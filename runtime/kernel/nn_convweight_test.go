@@ -60,3 +60,59 @@ func TestConvWeightGradSizes(t *testing.T) {
 		forPools(t, func(t *testing.T, p *Pool) { checkConvWeightGrad[float32](t, g, rand.New(rand.NewPCG(1, 1)), p) })
 	}
 }
+
+func checkPatches[T amd64.Float](t *testing.T, g convCase, rng *rand.Rand, p *Pool) {
+	t.Helper()
+	out := g.convOut()
+	x := randomTensor[T](rng, append([]int{g.images, g.ins}, g.in...)...)
+	attrs := g.attrs()[1:]
+	places, size, kernels := Count(out), Count(g.in), Count(g.kernel)
+	k, rows, xs := g.ins*kernels, g.images*places, Data[T](x)
+	patches := make([]float64, rows*k)
+	g.eachTap(out, g.in, func(place, tap, at int) {
+		for n := range g.images {
+			for c := range g.ins {
+				patches[(n*places+place)*k+c*kernels+tap] = float64(xs[(n*g.ins+c)*size+at])
+			}
+		}
+	})
+	sum, gram := make([]float64, k), make([]float64, k*k)
+	for r := range rows {
+		row := patches[r*k : (r+1)*k]
+		for i, a := range row {
+			sum[i] += a
+			for j, b := range row {
+				gram[i*k+j] += a * b
+			}
+		}
+	}
+	for _, o := range []opCase{
+		{op: "PatchGram", out: []Spec{outLike[T](k, k)}}, {op: "PatchSum", out: []Spec{outLike[T](1, k)}},
+	} {
+		o.domain, o.in, o.attrs, o.pool = graph.Asdl, []*Tensor{x}, attrs, p
+		want := gram
+		if o.op == "PatchSum" {
+			want = sum
+		}
+		wantClose[T](t, o.op+" "+g.String(), o.run(t)[0], want, tolerance[T](float64(rows+8)))
+		if n := o.allocs(t); n != 0 {
+			t.Errorf("%v: %v allocations per run", g, n)
+		}
+	}
+}
+
+func TestPatches(t *testing.T) {
+	forPools(t, func(t *testing.T, p *Pool) {
+		rng := rand.New(rand.NewPCG(31, 32))
+		for range 150 {
+			g := randomConv(rng)
+			if g.groups = 1; g.convOut() != nil {
+				checkPatches[float32](t, g, rng, p)
+				checkPatches[float64](t, g, rng, p)
+			}
+		}
+		ones := []int{1, 1}
+		checkPatches[float32](t, convCase{images: 2, groups: 1, ins: 30, in: []int{12, 11}, kernel: []int{3, 3}, stride: ones, dilation: ones, padLo: ones, padHi: ones}, rng, p)
+		checkPatches[float32](t, convCase{images: 1, groups: 1, ins: 3, in: []int{230, 231}, kernel: []int{7, 7}, stride: []int{2, 2}, dilation: ones, padLo: ones, padHi: ones}, rng, p)
+	})
+}

@@ -11,9 +11,11 @@ func runtimeTable() []Row {
 		runtimeRow(row[float32]("ReluGrad", makeReluGrad[float32])),
 		runtimeRow(row[float64]("ReluGrad", makeReluGrad[float64])),
 	)
-	return append(rows, runtimeRow(Row{
-		Op: "ConvWeightGrad", Elems: floats, Note: "portable", Make: byFloat(makeConvWeightGrad[float32], makeConvWeightGrad[float64]),
-	}))
+	return append(rows,
+		runtimeRow(Row{Op: "ConvWeightGrad", Elems: floats, Note: "portable", Make: byFloat(makeConvWeightGrad[float32], makeConvWeightGrad[float64])}),
+		runtimeRow(Row{Op: "PatchGram", Elems: floats, Note: "portable", Make: byFloat(makePatchGram[float32], makePatchGram[float64])}),
+		runtimeRow(Row{Op: "PatchSum", Elems: floats, Note: "portable", Make: byFloat(makePatchSum[float32], makePatchSum[float64])}),
+	)
 }
 
 func runtimeRow(r Row) Row {

@@ -18,6 +18,8 @@ type fusion struct {
 var fusions = []fusion{
 	{"Transpose", "ConvWeightGrad", matchConvWeightGrad},
 	{"Where", "ReluGrad", matchReluGrad},
+	{"Gemm", "PatchGram", matchPatchGram},
+	{"ReduceSum", "PatchSum", matchPatchSum},
 }
 
 // fuse replaces patterns in a graph and in nested ones, where reg has a kernel. What nothing uses any more is removed.

@@ -23,7 +23,6 @@ var solverWorks = []solverWork{
 	{"Cholesky", func(_ *graph.Node, n, _ float64) float64 { return 2 * cube(n) / 3 }}, // and the inverse of the factor
 	{"CholeskyInverse", func(_ *graph.Node, n, _ float64) float64 { return cube(n) }},
 	{"UpperInverse", func(_ *graph.Node, n, _ float64) float64 { return cube(n) / 3 }},
-	{"NormBound", func(_ *graph.Node, n, _ float64) float64 { return 6 * n * n }},
 	{"LieStep", func(_ *graph.Node, n, _ float64) float64 { return 2 * cube(n) }},
 	{"InverseFreeStep", func(_ *graph.Node, n, _ float64) float64 { return 6 * cube(n) }},
 	{"NormBound", func(_ *graph.Node, n, _ float64) float64 { return 2 * n * n }},

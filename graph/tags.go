@@ -30,7 +30,8 @@ const Asdl = "asdl"
 //	Hyper()                    name, default, dtype      a scalar hyper-parameter
 //	Step()                                               the step counter, an int64 scalar
 //	Every(step)                every, warmup, clock      a bool scalar: whether the clock ticks at this step
-//	Noise(shape)               name, draw, kind, dtype   random numbers of that shape: kind uniform (0,1), normal, rademacher (signs)
+//	Noise(shape)               name, draw, kind, dtype   random numbers of that shape: kind uniform (0,1), normal, rademacher (signs),
+//	                                                     or distinct indices below an int64: kind subset, of
 const (
 	TagParam    = "Param"
 	TagLayer    = "Layer"

@@ -45,6 +45,7 @@ type goldenCase struct {
 	Total       int      `json:"num_total_steps"`
 	UpdRatio    float64  `json:"preconditioner_upd_ratio"`
 	WarmupRatio float64  `json:"preconditioner_warmup_ratio"`
+	Sketch      int      `json:"sketching_size"`
 	Note        string   `json:"note"`
 	name        string
 }
@@ -53,6 +54,10 @@ type goldenCase struct {
 var wrong = map[string]string{
 	"mlp_kfac_tiny_data_size": "Q11: gradients scaled by batch/data_size on update steps",
 	"mlp_kfac_intervals_mse":  "Q11: the gradient scale differs between update steps and others",
+	"mlp_seng_interval":       "Q36: per-example data is kept for later steps, whatever the size of their batches",
+	"cnnnb_seng":              "Q36: the result depends on the signs that a singular value decomposition happens to give",
+	"cnnnb_seng_sketch":       "Q36: the result depends on the signs that a singular value decomposition happens to give",
+	"emb_seng":                "Q10: parameters outside linear layers get the gradient of the sum",
 }
 
 // goldenMethods are the methods of recorded runs, by what the names of the cases contain.
@@ -61,6 +66,7 @@ var goldenMethods = []goldenMethod{
 	{"_shampoo_", "shampoo", []string{"mlp", "mlp1", "mlpbn", "cnnnb", "emb"}, false},
 	{"_unit_", "unit-ng", []string{"mlp", "mlpbn"}, false},
 	{"_skfac_", "skfac", []string{"mlp"}, true},
+	{"_seng", "seng", []string{"mlp", "mlp1", "cnnnb", "emb"}, true},
 }
 
 type goldenMethod struct {
@@ -110,6 +116,9 @@ func goldenCases(t *testing.T) map[string]goldenCase {
 func goldenRecord(t *testing.T, c goldenCase) (method.Record, pass.Options) {
 	t.Helper()
 	rec, _ := method.Lookup(goldenMethodOf(c.name).method)
+	if c.Sketch > 0 {
+		rec.Representation.Sketch = c.Sketch
+	}
 	rec, err := method.WithPreset(rec, "asdl")
 	if err != nil {
 		t.Fatal(err)
@@ -308,10 +317,33 @@ func goldenFeeds(t *testing.T, arrays map[string]*data.Array, prefix string, typ
 			feeds[name] = stack(t, noise, typ, c)
 		}
 	}
+	for i, name := range sketches(types) { // the first of a permutation
+		n, _ := types[name].Dims[0].Size()
+		feeds[name] = kernel.Of(kernel.Data[int64](input(t, noise[i], graph.Int64))[:n], int(n))
+	}
 	if starts > 0 && len(noise) > 0 && (starts != len(noise) || kind != "rand") {
 		t.Fatalf("%d power-iteration starts, %d recorded draws of %s", starts, len(noise), kind)
 	}
 	return feeds
+}
+
+// sketches lists the inputs for SENG's columns in the order in which ASDL draws them: from the last layer to the first,
+// inputs before outputs.
+func sketches(types map[string]graph.Type) []string {
+	var names []string
+	for name := range types {
+		if strings.HasPrefix(name, "asdl/noise/sketch/") {
+			names = append(names, name)
+		}
+	}
+	layer := func(name string) string { return strings.Split(name, "/")[3] }
+	sort.Slice(names, func(i, j int) bool {
+		if layer(names[i]) != layer(names[j]) {
+			return layer(names[i]) > layer(names[j])
+		}
+		return names[i] < names[j]
+	})
+	return names
 }
 
 // stack joins the recorded draws of labels or normals: [samples, N, ...]; zeros on steps without a draw.

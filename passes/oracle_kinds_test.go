@@ -32,6 +32,9 @@ func tappedMethods(t *testing.T) map[string]method.Record {
 		"foof":           {"foof"},
 		"eva":            {"eva"},
 		"unit-ng":        {"unit-ng", "curvature.source=emp"},
+		"seng":           {"seng"},
+		"seng, reduce":   {"seng", "curvature.sharing=reduce"},
+		"tonga-unit":     {"tonga-unit"},
 	} {
 		recs[name] = record(t, set[0], append([]string{"solve.every=1", "apply.kl_clip=0"}, set[1:]...)...)
 	}

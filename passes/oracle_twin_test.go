@@ -50,27 +50,3 @@ func TestSecantBeforeNormalisation(t *testing.T) {
 		}
 	}
 }
-
-// TestCurvedOnLayerKinds: on attention, recurrent cells, embeddings, grouped convolutions and batch normalisations the methods
-// of Hessian-vector products and secant pairs learn one batch.
-func TestCurvedOnLayerKinds(t *testing.T) {
-	rates := map[string]float64{"adahessian": 0.01, "sfn": 0.01, "esgd": 1e-4, "sophia-g": 0.01, "psgd-kf": 0.01, "k-bfgs": 0.02}
-	for _, k := range kinds {
-		for name, lr := range rates {
-			rng := rand.New(rand.NewPCG(8, 34))
-			params, batch := layerBatch(rng, k.shapes, k.x, k.tokens, 3)
-			s := instrument(t, source(k.body, params), record(t, name), pass.Options{})
-			var losses []float64
-			for range 20 {
-				out := s.step(batch.with("lr", number(lr)))
-				if !finiteArrays(out) {
-					t.Fatalf("%s, %s: not finite", k.name, name)
-				}
-				losses = append(losses, out["loss"].v[0])
-			}
-			if last := losses[len(losses)-1]; !(last < losses[0]) {
-				t.Errorf("%s, %s: the loss goes from %g to %g", k.name, name, losses[0], last)
-			}
-		}
-	}
-}

@@ -84,6 +84,9 @@ var interopMethods = []struct {
 	{"esgd", []string{"-m", "esgd", "--set", "damping=0.1"}, 0.001},
 	{"psgd-kf", []string{"-m", "psgd-kf"}, 0.01},
 	{"k-bfgs", []string{"-m", "k-bfgs"}, 0.01},
+	{"seng", []string{"-m", "seng", "--set", "representation.sketch=16"}, 0.01},
+	{"seng-reduce", []string{"-m", "seng", "--set", "curvature.sharing=reduce", "--set", "apply.product=implicit"}, 0.01},
+	{"tonga-unit", []string{"-m", "tonga-unit", "--set", "solve.every=2"}, 0.001},
 	{"sophia-g", []string{"-m", "sophia-g"}, 0.0001},
 }
 

@@ -215,7 +215,7 @@ func makePlan(m *graph.Model, mix method.Mix, f *planFlags) (*stepPlan, error) {
 	return p, err
 }
 
-// wanted are the outputs that a training asks for beside the next states: the loss and the outputs of the model.
+// wanted are the outputs that a training asks for beside the next states: the loss and the model's.
 func wanted(r *passes.Result) []string {
 	var names []string
 	for _, v := range r.Step.Graph.Outputs() {

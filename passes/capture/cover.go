@@ -72,7 +72,7 @@ func refuseSides(rec method.Record, l pass.Layer) string {
 
 func refuseNorm(rec method.Record, _ pass.Layer) string {
 	switch {
-	case rec.Fallback.Norm != "unit":
+	case rec.Fallback.Norm != "unit" && rec.Fallback.Norm != "gram":
 		return "fallback.norm is " + rec.Fallback.Norm
 	case rec.Curvature.Source == "none" || rec.Curvature.Source == "recursive":
 		return "the method has no statistic for normalisations"

@@ -40,6 +40,9 @@ func (l *lowering) noise() error {
 			b := l.b
 			positive := b.Compare("Greater", l.uniform(n.In(0), 2*i, e), b.Float(e, 0.5))
 			v = b.Where(positive, b.Float(e, 1), b.Float(e, -1))
+		case "subset":
+			u := l.uniform(l.b.Ints(n.Int("of", 0)), 2*i, graph.Float64)
+			v = l.b.Node("", "TopK", []*graph.Value{u, n.In(0)}, 2).Outputs()[1]
 		default:
 			return fmt.Errorf("BUG: noise of kind %q", kind)
 		}

@@ -103,26 +103,27 @@ var choices = []struct {
 	{"preset", func(r Record) string { return r.Preset }, []string{"paper", "asdl"}},
 	{"curvature.matrix", func(r Record) string { return r.Curvature.Matrix }, []string{"none", "F", "GGN", "H", "absH", "bfgs"}},
 	{"curvature.source", func(r Record) string { return r.Curvature.Source }, []string{"none", "mc", "emp", "exact", "recursive", "batch", "hvp", "secant"}},
-	{"curvature.sharing", func(r Record) string { return r.Curvature.Sharing }, []string{"", "expand", "reduce"}},
+	{"curvature.sharing", func(r Record) string { return r.Curvature.Sharing }, []string{"", "expand", "reduce", "per_example"}},
 	{"curvature.probe", func(r Record) string { return r.Curvature.Probe }, []string{"", "normal", "rademacher"}},
 	{"curvature.estimate", func(r Record) string { return r.Curvature.Estimate }, []string{"", "diag", "diag_squared", "row_squared"}},
 	{"representation.spatial", func(r Record) string { return r.Representation.Spatial }, []string{"", "mean", "mean_abs"}},
 	{"representation.granularity", func(r Record) string { return r.Representation.Granularity }, []string{"none", "layer", "unit", "element"}},
-	{"representation.format", func(r Record) string { return r.Representation.Format }, []string{"none", "kf_io", "kfe_io", "one_sided", "rank1", "dense", "kf_dim", "kfe_dim", "matrix", "diag"}},
+	{"representation.format", func(r Record) string { return r.Representation.Format }, []string{"none", "kf_io", "kfe_io", "one_sided", "rank1", "dense", "gram", "lowrank", "kf_dim", "kfe_dim", "matrix", "diag"}},
 	{"representation.bias", func(r Record) string { return r.Representation.Bias }, []string{"", "joint", "output"}},
 	{"representation.sides", func(r Record) string { return r.Representation.Sides }, []string{"", "matrix", "modes", "kernel"}},
 	{"representation.vectors", func(r Record) string { return r.Representation.Vectors }, []string{"", "diag", "full", "grad", "element"}},
 	{"representation.fit", func(r Record) string { return r.Representation.Fit }, []string{"", "kl"}},
 	{"representation.on_exceed", func(r Record) string { return r.Representation.OnExceed }, []string{"", "split", "identity", "diagonal"}},
 	{"representation.moments", func(r Record) string { return r.Representation.Moments }, []string{"", "example", "mean"}},
-	{"accumulate.kind", func(r Record) string { return r.Accumulate.Kind }, []string{"none", "ema", "sum"}},
+	{"accumulate.kind", func(r Record) string { return r.Accumulate.Kind }, []string{"none", "ema", "sum", "discount"}},
 	{"solve.kind", func(r Record) string { return r.Solve.Kind }, []string{"none", "inverse", "gram", "root", "divide", "sign", "polar", "lie_sgd", "bfgs"}},
 	{"solve.kernel", func(r Record) string { return r.Solve.Kernel }, []string{"", "auto", "cholesky", "newton", "eigen", "track", "keller", "polar_express", "cubic", "exact", "triangular", "inverse_free"}},
 	{"solve.damping.kind", func(r Record) string { return r.Solve.Damping.Kind }, []string{"none", "factor_pi", "rel", "iso", "eig", "eps", "clip", "noise", "lm", "trace"}},
 	{"apply.graft", func(r Record) string { return r.Apply.Graft }, []string{"", "none", "sgd", "adam"}},
-	{"fallback.norm", func(r Record) string { return r.Fallback.Norm }, []string{"", "unit", "grad", "adam"}},
+	{"fallback.norm", func(r Record) string { return r.Fallback.Norm }, []string{"", "unit", "gram", "grad", "adam"}},
 	{"fallback.embedding", func(r Record) string { return r.Fallback.Embedding }, []string{"", "kron", "grad", "adam", "sign"}},
 	{"fallback.head", func(r Record) string { return r.Fallback.Head }, []string{"", "grad", "adam"}},
+	{"apply.product", func(r Record) string { return r.Apply.Product }, []string{"", "exact", "implicit"}},
 	{"apply.lr_scale", func(r Record) string { return r.Apply.LRScale }, []string{"", "none", "keller", "moonlight", "sides"}},
 	{"fallback.other", func(r Record) string { return r.Fallback.Other }, []string{"grad", "adam"}},
 	{"update.decay", func(r Record) string { return r.Update.Decay }, []string{"", "coupled", "decoupled"}},
@@ -140,6 +141,8 @@ var ranges = []struct {
 	{"curvature.variance", func(r Record) float64 { return r.Curvature.Variance }, 0, 1e12},
 	{"representation.max_side", func(r Record) float64 { return float64(r.Representation.MaxSide) }, 0, 1 << 20},
 	{"representation.max_bytes", func(r Record) float64 { return float64(r.Representation.MaxBytes) }, 0, 1 << 50},
+	{"representation.sketch", func(r Record) float64 { return float64(r.Representation.Sketch) }, 0, 1 << 20},
+	{"representation.rank", func(r Record) float64 { return float64(r.Representation.Rank) }, 0, 1 << 20},
 	{"accumulate.moment_beta", func(r Record) float64 { return r.Accumulate.MomentBeta }, 0, 0.9999999},
 	{"accumulate.beta", func(r Record) float64 { return r.Accumulate.Beta }, 0, 0.9999999},
 	{"accumulate.init", func(r Record) float64 { return r.Accumulate.Init }, 0, 1e12},
@@ -189,7 +192,7 @@ func Validate(r Record) error {
 	if len(errs) > 0 {
 		return errors.Join(errs...)
 	}
-	for _, rule := range slices.Concat(rules, tensorRules, hessianRules, tapRules) {
+	for _, rule := range slices.Concat(rules, tensorRules, hessianRules, tapRules, gramRules) {
 		if rule.Breaks(r) {
 			errs = append(errs, fmt.Errorf("method %s: %s", r.Name, rule.Reason))
 		}

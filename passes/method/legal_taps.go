@@ -1,7 +1,7 @@
 package method
 
 // tapFormats are the representations built on inputs and output gradients of layers.
-var tapFormats = []string{"kf_io", "kfe_io", "one_sided", "rank1", "dense"}
+var tapFormats = []string{"kf_io", "kfe_io", "one_sided", "rank1", "dense", "gram"}
 
 // Tapped reports whether the record's statistics come from inputs and output gradients of layers.
 func (r Record) Tapped() bool {
@@ -48,9 +48,9 @@ var tapRules = []rule{
 		return r.Solve.Kind == "gram" && r.Representation.Format == "kf_io" && !oneOf(r.Solve.Damping.Kind, "factor_pi", "iso")
 	}, "without damping the samples of a batch have no inverse: solve.damping.kind must be factor_pi or iso"},
 	{func(r Record) bool {
-		return r.Solve.Kind == "gram" && !oneOf(r.Representation.Format, "kf_io", "rank1")
+		return r.Solve.Kind == "gram" && !oneOf(r.Representation.Format, "kf_io", "rank1", "gram", "lowrank")
 	},
-		"solve.kind gram inverts what is made of samples: it needs kf_io or rank1"},
+		"solve.kind gram inverts what is made of samples: it needs kf_io, rank1, gram or lowrank"},
 	{func(r Record) bool {
 		return r.Accumulate.Kind == "sum" && oneOf(r.Representation.Format, "one_sided", "rank1", "dense")
 	}, "sums grow without bound and their inverse goes to zero: accumulate.kind must be none or ema"},
@@ -60,7 +60,7 @@ var tapRules = []rule{
 	{func(r Record) bool { return r.Representation.MaxBytes != 0 && r.Representation.Format != "dense" },
 		"representation.max_bytes bounds dense blocks"},
 	{func(r Record) bool {
-		return (r.Representation.Format == "dense") != (r.Representation.Granularity == "unit")
+		return oneOf(r.Representation.Format, "dense", "lowrank") != (r.Representation.Granularity == "unit")
 	},
-		"granularity unit and representation.format dense go together"},
+		"granularity unit goes with representation.format dense or lowrank, and they with it"},
 }

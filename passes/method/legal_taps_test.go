@@ -19,10 +19,10 @@ func TestTapRules(t *testing.T) {
 		{"eva", []string{"solve.kind=inverse"}, "rank1 needs solve.kind gram"},
 		{"skfac", []string{"solve.every=2"}, "those of one batch"},
 		{"skfac", []string{"solve.damping.kind=none"}, "without damping"},
-		{"foof", []string{"solve.kind=gram"}, "it needs kf_io or rank1"},
+		{"foof", []string{"solve.kind=gram"}, "it needs kf_io, rank1, gram or lowrank"},
 		{"unit-ng", []string{"accumulate.kind=sum"}, "sums grow without bound"},
 		{"ekfac", []string{"representation.bias=output"}, "representation.bias must be joint"},
 		{"kfac", []string{"representation.max_bytes=5"}, "representation.max_bytes bounds"},
-		{"kfac", []string{"representation.granularity=unit"}, "go together"},
+		{"kfac", []string{"representation.granularity=unit"}, "granularity unit goes"},
 	})
 }

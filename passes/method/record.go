@@ -32,7 +32,7 @@ type Curvature struct {
 	Matrix  string `json:"matrix"`            // F (Fisher), GGN, H (Hessian), absH (its absolute value), bfgs (secant approximation of H), none
 	Source  string `json:"source"`            // mc, emp, exact (per-example gradients), recursive (from the layer above), batch (mean gradients), hvp (Hessian-vector products), secant (a second evaluation at the next parameters), none
 	Samples int    `json:"samples,omitempty"` // labels drawn per example, for source mc; probe vectors, for source hvp
-	Sharing string `json:"sharing,omitempty"` // expand or reduce: layers used at several positions
+	Sharing string `json:"sharing,omitempty"` // layers used at several positions: expand, reduce, or per_example (gram: exact gradients of examples)
 	// DataSize divides the statistics; 0 is the number of loss rows of the batch.
 	DataSize int `json:"data_size,omitempty"`
 	// Scale multiplies every statistic.
@@ -49,7 +49,7 @@ type Curvature struct {
 // Representation says what is stored of the matrix.
 type Representation struct {
 	Granularity string `json:"granularity"`       // layer, unit, element, none
-	Format      string `json:"format"`            // kf_io, kfe_io (in the eigenbases of kf_io), one_sided (the input factor of kf_io), rank1, dense, kf_dim, kfe_dim (in the eigenbases of kf_dim), matrix (the gradient itself, no statistic), diag, none
+	Format      string `json:"format"`            // kf_io, kfe_io (in the eigenbases of kf_io), one_sided (the input factor of kf_io), rank1, dense, gram (of the gradients of the batch's examples), lowrank (a few rows a unit), kf_dim, kfe_dim (in the eigenbases of kf_dim), matrix (the gradient itself, no statistic), diag, none
 	Bias        string `json:"bias,omitempty"`    // kf_io: joint (homogeneous coordinate) or output (output factor alone)
 	Sides       string `json:"sides,omitempty"`   // kf_dim, kfe_dim: matrix (first dimension against the rest), modes (one factor a dimension), kernel (one for all positions of a kernel)
 	Vectors     string `json:"vectors,omitempty"` // tensors of one dimension: diag, full (a factor) or grad (kf_dim), element (kfe_dim: the same rule without a basis)
@@ -65,6 +65,8 @@ type Representation struct {
 	Moments string `json:"moments,omitempty"`
 	// MaxBytes bounds the memory of dense blocks and their inverses together; a layer beyond it gets the fall-back. 0: any.
 	MaxBytes int `json:"max_bytes,omitempty"`
+	Sketch   int `json:"sketch,omitempty"` // gram: columns of a layer's inputs, and of its outputs, that the Gram matrix is estimated from; 0 is all
+	Rank     int `json:"rank,omitempty"`   // lowrank: rows kept of the past
 	// Ignore lists layers and parameters that get the fall-back: globs of their names, separated by commas.
 	Ignore string `json:"ignore,omitempty"`
 }
@@ -81,8 +83,8 @@ func (r Record) Ignores(name string) bool {
 
 // Accumulate says how statistics of several steps become one.
 type Accumulate struct {
-	Kind string  `json:"kind"`           // none (the newest), ema, sum
-	Beta float64 `json:"beta,omitempty"` // ema: weight of the old value
+	Kind string  `json:"kind"`           // none (the newest), ema, sum, discount (the old value times beta, plus the new)
+	Beta float64 `json:"beta,omitempty"` // ema, discount: weight of the old value
 	// MomentBeta is the weight of the old second moments of kfe_io.
 	MomentBeta float64 `json:"moment_beta,omitempty"`
 	Debias     bool    `json:"debias,omitempty"` // divide by the sum of the weights: of an ema, or (sum) the number of statistics
@@ -95,7 +97,7 @@ type Accumulate struct {
 
 // Solve says how the statistic becomes a preconditioner.
 type Solve struct {
-	Kind       string  `json:"kind"`                 // inverse, gram (inverse through products of samples), root, divide, sign, polar (U V^T of a matrix), lie_sgd (learned by steps on a Lie group), bfgs, none
+	Kind       string  `json:"kind"`                 // inverse, gram (inverse through products of samples or rows), root, divide, sign, polar (U V^T of a matrix), lie_sgd (learned by steps on a Lie group), bfgs, none
 	Power      float64 `json:"power,omitempty"`      // of the whole matrix: -1, -0.5
 	Kernel     string  `json:"kernel,omitempty"`     // auto, cholesky, newton (coupled Newton root), eigen; polar: keller, polar_express, cubic, exact; lie_sgd: triangular, inverse_free
 	Iterations int     `json:"iterations,omitempty"` // bound of an iterative kernel
@@ -128,6 +130,7 @@ type Apply struct {
 	ClipRMS  float64 `json:"clip_rms,omitempty"` // bound on the root-mean-square entry of a direction (lie_sgd); 0 is off
 	KLClip   float64 `json:"kl_clip,omitempty"`  // bound on lr^2 * sum(direction . gradient); 0 is off
 	Scale    float64 `json:"scale,omitempty"`    // factor on the gradient of preconditioned layers
+	Product  string  `json:"product,omitempty"`  // gram: how coefficients of examples become a matrix: exact (the weighted sum of their gradients) or implicit (an estimate of rank one)
 	// LRScale is a factor on the direction of a matrix of o outputs and i inputs: keller sqrt(max(1, o/i)), moonlight
 	// 0.2 sqrt(max(o, i)), sides 2/(o+i) (and 1e-3 on vectors), or none.
 	LRScale string `json:"lr_scale,omitempty"`
@@ -140,7 +143,7 @@ type Guards struct {
 
 // Fallback says what parameters get that the representation does not cover: grad (the plain gradient) or adam.
 type Fallback struct {
-	Norm      string `json:"norm,omitempty"`      // unit, grad, adam: scale and shift of normalisation layers
+	Norm      string `json:"norm,omitempty"`      // unit, gram (as other layers), grad, adam: scale and shift of normalisation layers
 	Embedding string `json:"embedding,omitempty"` // kron (diagonal x dense), grad, adam, sign (of the momentum, times 1e-3); empty: as other layers
 	Head      string `json:"head,omitempty"`      // grad, adam: the layers that make the logits; empty: as other layers
 	Other     string `json:"other"`               // grad, adam: everything else

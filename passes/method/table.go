@@ -3,7 +3,7 @@ package method
 import "slices"
 
 // table lists the methods.
-var table = slices.Concat(gradientMethods, tapMethods, tensorMethods, hessianMethods)
+var table = slices.Concat(gradientMethods, tapMethods, tensorMethods, hessianMethods, gramMethods)
 
 // gradientMethods are built on gradients and inputs of layers.
 var gradientMethods = []Record{
@@ -96,7 +96,8 @@ func Lookup(name string) (Record, bool) {
 
 // WithPreset returns r under a preset: "paper" leaves it as it is; "asdl" takes over the conventions of the PyTorch
 // library ASDL: K-FAC without moving average, with the bias outside the input factor and no debiasing; Shampoo with one
-// factor a dimension and the ridge kept in the statistic; intervals of 1, and no grafting, clipping or guards.
+// factor a dimension and the ridge kept in the statistic; SENG with its factors of sketches and its estimate of products;
+// intervals of 1, and no grafting, clipping or guards.
 func WithPreset(r Record, preset string) (Record, error) {
 	switch preset {
 	case "", "paper":
@@ -114,6 +115,9 @@ func WithPreset(r Record, preset string) (Record, error) {
 	case r.Solve.Kind == "lie_sgd":
 		r.Representation.MaxSide = 0
 		r.Solve.Damping = Damping{Kind: "none"}
+	case r.Representation.Format == "gram":
+		r.Representation.Bias, r.Curvature.Sharing, r.Apply.Product = "output", "expand", "implicit"
+		r.Fallback = Fallback{Norm: "grad", Embedding: "grad", Other: "grad"}
 	case r.Representation.Format == "kf_io":
 		r.Representation.Bias, r.Representation.MaxSide = "output", 0
 		r.Accumulate = Accumulate{Kind: "none", Every: 1}

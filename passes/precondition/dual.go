@@ -160,7 +160,7 @@ func (e *engine) applyDual(bl *block, f *factored) bool {
 	}
 	bl.ways = ways
 	bl.stats, bl.sols, bl.fresh, bl.solve = nil, nil, nil, nil
-	bl.always, bl.guard, bl.side = true, true, 1
+	bl.always, bl.guard, bl.inverts = true, true, true
 	bl.note.Treatment += ", by Gram matrices of their rows"
 	bl.apply = func(b *op.Builder, grads, _, _ []*graph.Value) []*graph.Value {
 		dirs, inner := d.apply(b, grads, e.rec.Apply.KLClip != 0 && !e.gradientAnyway())

@@ -55,6 +55,9 @@ func addFunctions(m *graph.Model, blocks []*block) error {
 				largest = max(largest, s.shape[0])
 			}
 		}
+		if bl.inverts {
+			largest = max(largest, 1)
+		}
 		for _, t := range bl.roots {
 			roots[t] = true
 		}

@@ -28,6 +28,8 @@ var representations = []representation{
 	{"one_sided", "", tapBlocks(oneSidedBlock, frequencyBlock)},
 	{"rank1", "", tapBlocks(rankOneBlock, nil)},
 	{"dense", "", tapBlocks(unitsBlock, nil)},
+	{"gram", "", tapBlocks(gramBlock, nil)},
+	{"lowrank", "", tongaBlocks},
 	{"kf_dim", "lie_sgd", whitenBlocks},
 	{"kf_dim", "", tensorBlocks},
 	{"kfe_dim", "", basisBlocks},
@@ -85,7 +87,7 @@ func tapBlocks(matrix, table func(e *engine, cap *captured) *block) func(e *engi
 		kinds[k.Kind] = matrix
 	}
 	for _, k := range []string{graph.LayerBatchNorm, graph.LayerLayerNorm, graph.LayerGroupNorm, graph.LayerRMSNorm} {
-		kinds[k] = unitBlock
+		kinds[k] = normBlock
 	}
 	return func(e *engine, g *graph.Graph) []*block {
 		var blocks []*block

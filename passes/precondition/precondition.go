@@ -26,21 +26,22 @@ var Pass = pass.Pass{
 // block is a set of parameters preconditioned together. stats are slots of accumulated statistics, sols what the solve
 // makes of them.
 type block struct {
-	name   string
-	params []pass.Param
-	note   pass.LayerNote
-	stats  []slot
-	sols   []slot
-	always bool     // statistics and solve on every step, whatever the intervals
-	rule   string   // update rule tag: "" or "adam"
-	roots  []int    // orders p of the inverse roots A^(-1/p) that solve takes
-	graft  *block   // the block whose direction gives the norm, or nil
-	guard  bool     // a direction that is not finite makes no step
-	lag    bool     // directions come before this step's statistics and solutions
-	texts  []string // further functions that it calls
-	ways   []pass.Way
-	inner  *graph.Value // of the directions and gradients, where apply has it cheaper than by the gradients
-	side   int64        // of the largest matrix that it inverts beside its sols
+	name    string
+	params  []pass.Param
+	note    pass.LayerNote
+	stats   []slot
+	sols    []slot
+	always  bool     // statistics and solve on every step, whatever the intervals
+	rule    string   // update rule tag: "" or "adam"
+	roots   []int    // orders p of the inverse roots A^(-1/p) that solve takes
+	graft   *block   // the block whose direction gives the norm, or nil
+	guard   bool     // a direction that is not finite makes no step
+	lag     bool     // directions come before this step's statistics and solutions
+	texts   []string // further functions that it calls
+	ways    []pass.Way
+	inverts bool         // it calls the inverse for sides that are not those of its slots
+	inner   *graph.Value // of the directions and gradients, where apply has it cheaper than by the gradients
+	side    int64        // of the largest matrix that it inverts beside its sols
 
 	debiased bool    // apply takes statistics divided by their weight
 	moment   float64 // beta of an EMA of the gradients that apply takes in their place, or 0

@@ -70,16 +70,20 @@ func elements(v *graph.Value) int64 {
 // inverse2 is (f + lambda I)^-1 for 2x2 blocks [c, 2, 2], in closed form. A lambda below the rounding of a block's
 // trace is raised to it: a block of few examples has rank one, and rounding would make its inverse indefinite.
 func (e *engine) inverse2(b *op.Builder, f *graph.Value) *graph.Value {
-	rounding := 64 * 0x1p-23
-	if e.elem == graph.Float64 {
-		rounding = 64 * 0x1p-52
-	}
 	flat := b.Split(b.Reshape(f, -1, 4), 1, 1, 1, 1, 1) // ww, wb, bw, bb, each [c, 1]
-	lambda := b.Op("Max", []*graph.Value{e.damping(), b.Scale(b.Add(flat[0], flat[3]), rounding)})
+	lambda := b.Op("Max", []*graph.Value{e.damping(), b.Scale(b.Add(flat[0], flat[3]), e.rounding())})
 	ww, wb, bb := b.Add(flat[0], lambda), flat[1], b.Add(flat[3], lambda)
 	det := b.Sub(b.Mul(ww, bb), b.Square(wb))
 	inv := b.Concat(1, b.Div(bb, det), b.Neg(b.Div(wb, det)), b.Neg(b.Div(wb, det)), b.Div(ww, det))
 	return b.Reshape(inv, -1, 2, 2)
+}
+
+// rounding is that of the inverse of a small matrix, relative to its trace.
+func (e *engine) rounding() float64 {
+	if e.elem == graph.Float64 {
+		return 64 * 0x1p-52
+	}
+	return 64 * 0x1p-23
 }
 
 // embeddingBlock preconditions an embedding table [V, d]: A is diagonal, the frequency of each token, S as for a linear

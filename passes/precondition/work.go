@@ -23,6 +23,7 @@ var solverWorks = []solverWork{
 	{"Cholesky", func(_ *graph.Node, n, _ float64) float64 { return 2 * cube(n) / 3 }}, // and the inverse of the factor
 	{"CholeskyInverse", func(_ *graph.Node, n, _ float64) float64 { return cube(n) }},
 	{"UpperInverse", func(_ *graph.Node, n, _ float64) float64 { return cube(n) / 3 }},
+	{"NormBound", func(_ *graph.Node, n, _ float64) float64 { return 6 * n * n }},
 	{"LieStep", func(_ *graph.Node, n, _ float64) float64 { return 2 * cube(n) }},
 	{"InverseFreeStep", func(_ *graph.Node, n, _ float64) float64 { return 6 * cube(n) }},
 	{"NormBound", func(_ *graph.Node, n, _ float64) float64 { return 2 * n * n }},
@@ -31,6 +32,7 @@ var solverWorks = []solverWork{
 	{"PowerIteration", func(call *graph.Node, n, _ float64) float64 { return 2 * n * n * float64(call.Int("iterations", 1)) }},
 	{"Polar", polarFlops},
 	{"SymmetricEigen", func(_ *graph.Node, n, _ float64) float64 { return 9 * cube(n) }},
+	{"BatchEigen", func(_ *graph.Node, n, _ float64) float64 { return 6 * 6 * cube(n) * n }}, // six sweeps of n rounds of three products
 	{"EigenRoot", func(_ *graph.Node, n, _ float64) float64 { return 11 * cube(n) }},
 	{"InverseRoot", inverseRootFlops},
 	{"EigenBasis", func(_ *graph.Node, n, _ float64) float64 { return 2 * cube(n) * 2 * 14 }}, // two trips

@@ -1,0 +1,28 @@
+package method
+
+import "testing"
+
+// Each rule of rows and Gram matrices is broken by a change of one method.
+func TestGramRules(t *testing.T) {
+	breakRules(t, gramRules, []breach{
+		{"seng", []string{"solve.kind=inverse"}, "need solve.kind gram"},
+		{"seng", []string{"solve.damping.kind=none"}, "need solve.kind gram"},
+		{"tonga-unit", []string{"solve.power=-0.5"}, "need solve.kind gram"},
+		{"seng", []string{"fallback.embedding=kron"}, "fallback.embedding must be grad or adam"},
+		{"seng", []string{"curvature.source=batch"}, "gradients of single examples"},
+		{"seng", []string{"every=10"}, "no state tensor can follow"},
+		{"seng", []string{"accumulate.kind=ema"}, "no state tensor can follow"},
+		{"seng", []string{"representation.bias=output"}, "representation.bias must be joint"},
+		{"kfac", []string{"curvature.sharing=per_example"}, "are for representation.format gram"},
+		{"kfac", []string{"representation.sketch=10"}, "are for representation.format gram"},
+		{"kfac", []string{"fallback.norm=gram"}, "are for representation.format gram"},
+		{"tonga-unit", []string{"accumulate.kind=ema"}, "add up with a discount"},
+		{"adam", []string{"accumulate.kind=discount"}, "add up with a discount"},
+		{"tonga-unit", []string{"representation.granularity=layer"}, "granularity unit goes"},
+		{"tonga-unit", []string{"curvature.source=emp"}, "rows of mean gradients"},
+		{"tonga-unit", []string{"representation.rank=0"}, "representation.rank positive"},
+		{"tonga-unit", []string{"representation.rank=60"}, "at most 64"},
+		{"adam", []string{"representation.rank=2"}, "0 for other formats"},
+		{"tonga-unit", []string{"accumulate.every=2"}, "one row a step"},
+	})
+}

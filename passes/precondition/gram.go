@@ -1,0 +1,163 @@
+package precondition
+
+import (
+	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/graph/op"
+	"github.com/asdlc/asdlc/passes/pass"
+)
+
+// examples are gradients of single examples in a layer's Ŵ, in factors: U_n = sum over positions t of d_nt a_nt^T, o x i+.
+type examples struct {
+	a, d *graph.Value // [N, P, i+] and [N, P, o]; of a layer with groups, [groups, N, P, ...]
+	n    *graph.Value // what the sum over examples of U_n U_n^T is divided by, a scalar
+}
+
+// examples collects a and d of all uses of a layer, from what of makes of one: of the gradient g of the un-averaged loss in
+// its output. Uses with the same examples are positions of these; other uses, and other draws of labels, are more examples.
+func (e *engine) examples(b *op.Builder, cap *captured, of func(l pass.Layer, g *graph.Value) (a, d *graph.Value)) examples {
+	expand := e.rec.Curvature.Sharing == "expand"
+	shared := !expand
+	for _, l := range cap.layers {
+		shared = shared && l.Out.Type.Dims[0] == cap.layers[0].Out.Type.Dims[0]
+	}
+	var as, ds []*graph.Value
+	for draw := range len(cap.g) {
+		var positionsA, positionsD []*graph.Value
+		for use, l := range cap.layers {
+			g := cap.g[draw][use]
+			if cap.factor != nil {
+				g = b.Mul(g, cap.factor)
+			}
+			a, d := of(l, g)
+			if expand {
+				a, d = apart(b, a), apart(b, d)
+			}
+			if shared {
+				positionsA, positionsD = append(positionsA, a), append(positionsD, d)
+			} else {
+				as, ds = append(as, a), append(ds, d)
+			}
+		}
+		if shared {
+			axis := int64(positionsA[0].Type.Rank() - 2)
+			as, ds = append(as, joinedAt(b, axis, positionsA)), append(ds, joinedAt(b, axis, positionsD))
+		}
+	}
+	x := examples{n: e.dataSize()}
+	axis := int64(as[0].Type.Rank() - 3)
+	x.a, x.d = joinedAt(b, axis, as), joinedAt(b, axis, ds)
+	if s := e.rec.Curvature.Samples; e.rec.Curvature.Source == "mc" && s > 1 {
+		x.n = b.Scale(x.n, float64(s))
+	}
+	return x
+}
+
+// apart makes every position an example.
+func apart(b *op.Builder, x *graph.Value) *graph.Value {
+	return b.Unsqueeze(flatRows(b, x), int64(x.Type.Rank()-2))
+}
+
+// flatRows is [N P, k] for [N, P, k], or [groups, N P, k] for [groups, N, P, k].
+func flatRows(b *op.Builder, x *graph.Value) *graph.Value {
+	r := x.Type.Rank()
+	k := side(x, r-1)
+	if r == 3 {
+		return b.Reshape(x, -1, k)
+	}
+	return b.Reshape(x, 0, -1, k)
+}
+
+func joinedAt(b *op.Builder, axis int64, xs []*graph.Value) *graph.Value {
+	if len(xs) == 1 {
+		return xs[0]
+	}
+	return b.Concat(axis, xs...)
+}
+
+// gram is U U^T, [N, N] or [groups, N, N]: sum over t and s of (a_nt.a_ms) (d_nt.d_ms). With one position this is a product of
+// two Gram matrices; with more, the sum is taken as it is, or through the gradients U_n themselves, whichever is less work
+// for many examples.
+func (x examples) gram(b *op.Builder) *graph.Value {
+	r := x.a.Type.Rank()
+	i, o := side(x.a, r-1), side(x.d, r-1)
+	positions, known := x.a.Type.Dims[r-2].Size()
+	switch {
+	case known && positions == 1:
+		return b.Mul(products(b, b.Squeeze(x.a, int64(r-2))), products(b, b.Squeeze(x.d, int64(r-2))))
+	case known && positions*positions*(i+o) < i*o:
+		pair := func(y *graph.Value) *graph.Value { // [N, N, P, P]
+			return b.MatMul(b.Unsqueeze(y, int64(r-2)), b.Swap(b.Unsqueeze(y, int64(r-3))))
+		}
+		return b.Sum(b.Mul(pair(x.a), pair(x.d)), int64(r-1), int64(r))
+	}
+	u := b.MatMul(b.Swap(x.d), x.a)
+	if r == 3 {
+		return products(b, b.Reshape(u, 0, o*i))
+	}
+	return products(b, b.Reshape(u, 0, 0, o*i))
+}
+
+// products is x x^T over the rows of [..., N, k].
+func products(b *op.Builder, x *graph.Value) *graph.Value {
+	if x.Type.Rank() == 2 {
+		return b.Gemm(x, x, false, true)
+	}
+	return b.MatMul(x, b.Swap(x))
+}
+
+// times is U g, [N, 1] or [groups, N, 1], for a matrix g in the shape of Ŵ.
+func (x examples) times(b *op.Builder, g *graph.Value) *graph.Value {
+	r := x.a.Type.Rank()
+	if r > 3 {
+		g = b.Unsqueeze(g, 1)
+	}
+	return b.Unsqueeze(b.Sum(b.Mul(b.MatMul(x.a, b.Swap(g)), x.d), int64(r-2), int64(r-1)), int64(r-2))
+}
+
+// back is U^T v, in the shape of Ŵ, for v of [N, 1] or [groups, N, 1].
+func (x examples) back(b *op.Builder, v *graph.Value) *graph.Value {
+	r := x.a.Type.Rank()
+	d, a := flatRows(b, b.Mul(x.d, b.Unsqueeze(v, int64(r-1)))), flatRows(b, x.a)
+	if r == 3 {
+		return b.Gemm(d, a, true, false)
+	}
+	return b.MatMul(b.Swap(d), a)
+}
+
+// implicit is an estimate of U^T v of rank P (Yang et al. 2022, section 3.4): the sum over positions t of
+// (sum over n of q_n d_nt) (sum over n of v_n a_nt)^T / (sum over n of q_n), q being the root of |v|.
+func (x examples) implicit(b *op.Builder, v *graph.Value) *graph.Value {
+	n := int64(x.a.Type.Rank() - 3)
+	v = b.Unsqueeze(v, n+2)
+	q := b.Sqrt(b.Unary("Abs", v))
+	total := b.Op("Max", []*graph.Value{b.Sum(q, n, n+2), b.FloatLike(q, 1e-30)})
+	total = b.Unsqueeze(total, n+1)
+	d, a := b.Sum(b.Mul(x.d, q), n), b.Sum(b.Mul(x.a, v), n)
+	return b.Div(b.MatMul(b.Swap(d), a), total)
+}
+
+// woodbury is (U^T U / n + lambda I)^-1 g; y and h are what is known of U and g in U U^T and U g.
+func (e *engine) woodbury(b *op.Builder, x, y examples, g, h *graph.Value) *graph.Value {
+	k, lambda := y.gram(b), e.damping()
+	one := k
+	if k.Type.Rank() > 2 {
+		one = b.Gather(k, b.Int(0), 0)
+	}
+	damped := b.Add(b.Div(k, x.n), b.Mul(eye(b, one), lambda))
+	var inverse *graph.Value
+	if k.Type.Rank() > 2 {
+		inverse = call(b, batchInverseFunction, damped)
+	} else {
+		inverse = call(b, inverseFunction(1), damped)
+	}
+	v := b.MatMul(inverse, y.times(b, h))
+	back := x.back
+	if e.rec.Apply.Product == "implicit" {
+		back = x.implicit
+	}
+	n := x.n
+	if e.rec.Preset == "asdl" {
+		n = b.Square(n)
+	}
+	return b.Div(b.Sub(g, b.Div(back(b, v), n)), lambda)
+}

@@ -13,6 +13,7 @@ import (
 	"testing"
 
 	"github.com/asdlc/asdlc/models"
+	"github.com/asdlc/asdlc/passes/loss"
 	"github.com/asdlc/asdlc/passes/method"
 )
 
@@ -20,7 +21,7 @@ import (
 var updateDocs = flag.Bool("update-docs", false, "write the tables in README.md and docs/*.md anew")
 
 // docTables are the tables that may follow a line <!-- table: NAME --> in a document.
-var docTables = map[string]func() []string{"methods": methodsMarkdown, "models": modelsMarkdown}
+var docTables = map[string]func() []string{"methods": methodsMarkdown, "models": modelsMarkdown, "losses": lossesMarkdown}
 
 var tableMarker = regexp.MustCompile(`^<!-- table: (\w+) -->$`)
 
@@ -116,6 +117,31 @@ func modelsMarkdown() []string {
 		}
 		flags := "`" + strings.Join(newFlags(m), "`, `") + "`"
 		lines = append(lines, fmt.Sprintf("| `%s` | %s | `%s` | %s | %s | %s |", m.Name, m.Doc, m.Input, parameters, flags, cmp.Or(m.Cite, "-")))
+	}
+	return lines
+}
+
+func lossesMarkdown() []string {
+	lines := []string{"| `--loss` | what it is | output | target | options | curvature by |", "|---|---|---|---|---|---|"}
+	for _, l := range loss.All() {
+		target, options := "like the output", "-"
+		switch {
+		case l.NoRoot != "":
+			target = "-"
+		case l.Labels:
+			target = "int64 labels"
+		}
+		if len(l.Options) > 0 {
+			options = "`--" + strings.Join(l.Options, "`, `--") + "`"
+		}
+		sources := "emp"
+		if l.NoRoot == "" {
+			sources = "exact, " + sources
+		}
+		if l.NoSample == "" {
+			sources = "mc, " + sources
+		}
+		lines = append(lines, fmt.Sprintf("| `%s` | %s | %s | %s | %s | %s |", l.Name, l.Doc, cmp.Or(l.Input, "any"), target, options, sources))
 	}
 	return lines
 }

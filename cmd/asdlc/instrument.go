@@ -33,7 +33,10 @@ or inverses are refreshed have graphs of their own, STEP.refresh.onnx and so on.
 			if err != nil {
 				return err
 			}
-			o := f.resolved()
+			o, err := f.resolved()
+			if err != nil {
+				return err
+			}
 			for _, name := range outputs {
 				switch name {
 				case "grad":

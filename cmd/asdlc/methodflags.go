@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"strconv"
 	"strings"
 
 	"github.com/spf13/pflag"
@@ -9,6 +10,7 @@ import (
 	"github.com/asdlc/asdlc/passes/loss"
 	"github.com/asdlc/asdlc/passes/method"
 	"github.com/asdlc/asdlc/passes/pass"
+	"github.com/asdlc/asdlc/runtime/data"
 )
 
 // methodFlags choose a method record and how a model is compiled by it.
@@ -17,6 +19,7 @@ type methodFlags struct {
 	set, layers    []string
 	options        pass.Options
 	ignoreIndex    int64
+	lossWeights    string
 	flags          *pflag.FlagSet
 }
 
@@ -30,7 +33,9 @@ func (f *methodFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&o.Loss.Row, "loss", "cross-entropy", "training loss: "+strings.Join(loss.Names(), ", "))
 	fs.StringVar(&o.Loss.Reduction, "reduction", "mean", "of the loss: mean, rows (mean over examples of the sum over outputs), sum")
 	fs.Float64Var(&o.Loss.LabelSmoothing, "label-smoothing", 0, "label smoothing of the cross-entropy")
-	fs.Int64Var(&f.ignoreIndex, "ignore-index", 0, "label that does not count")
+	fs.Int64Var(&f.ignoreIndex, "ignore-index", 0, "label that does not count, of cross-entropy and nll")
+	fs.StringVar(&f.lossWeights, "loss-weights", "", "weights of the classes, of cross-entropy and nll: FILE.npy or numbers separated by commas; a mean is over the labels' weights")
+	fs.Float64Var(&o.Loss.Delta, "loss-delta", 0, "of huber and smooth-l1: the distance from which the loss is linear (default 1)")
 	fs.StringVar(&o.Logits, "logits", "", "model output that the loss sees (default: the first floating-point one)")
 	fs.StringVar(&o.Target, "target", "", `name of the target input (default "target")`)
 	fs.StringVar(&o.BN, "bn", "train", "batch normalisation: train (batch statistics) or frozen")
@@ -110,11 +115,39 @@ func usage(err error) error {
 }
 
 // resolved returns the options with the flags that need a look at whether they were given.
-func (f *methodFlags) resolved() pass.Options {
+func (f *methodFlags) resolved() (pass.Options, error) {
 	o := f.options
 	if f.flags.Changed("ignore-index") {
 		v := f.ignoreIndex
 		o.Loss.IgnoreIndex = &v
 	}
-	return o
+	var err error
+	if f.lossWeights != "" {
+		o.Loss.ClassWeights, err = parseWeights(f.lossWeights)
+	}
+	return o, err
+}
+
+// parseWeights reads the weights of classes: a file, or numbers separated by commas.
+func parseWeights(text string) ([]float64, error) {
+	if strings.HasSuffix(text, ".npy") {
+		a, err := data.ReadNPY(text)
+		if err != nil {
+			return nil, err
+		}
+		weights, err := data.As[float64](a)
+		if err != nil || len(a.Shape) != 1 {
+			return nil, fmt.Errorf("--loss-weights %s: want an array of one dimension of numbers, got shape %v", text, a.Shape)
+		}
+		return weights, nil
+	}
+	var weights []float64
+	for _, field := range strings.Split(text, ",") {
+		w, err := strconv.ParseFloat(strings.TrimSpace(field), 64)
+		if err != nil {
+			return nil, usagef("--loss-weights %s: want FILE.npy or numbers separated by commas", text)
+		}
+		weights = append(weights, w)
+	}
+	return weights, nil
 }

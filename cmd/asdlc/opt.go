@@ -46,7 +46,11 @@ needs. The invariants of the graph are checked after each pass.`,
 				}
 				mix.Write(m.Metadata)
 			}
-			ctx := &pass.Ctx{Options: f.resolved(), Report: &pass.Report{}}
+			o, err := f.resolved()
+			if err != nil {
+				return err
+			}
+			ctx := &pass.Ctx{Options: o, Report: &pass.Report{}}
 			ctx.Options.Verify = true
 			if err := pass.RunTable(ctx, m, rows); err != nil {
 				return fmt.Errorf("%s: %w", args[0], err)

@@ -172,12 +172,16 @@ type fallback struct {
 }
 
 func makePlan(m *graph.Model, mix method.Mix, f *planFlags) (*stepPlan, error) {
-	r, err := passes.InstrumentMix(m, mix, f.resolved(), "")
+	o, err := f.resolved()
+	if err != nil {
+		return nil, err
+	}
+	r, err := passes.InstrumentMix(m, mix, o, "")
 	if err != nil {
 		return nil, err
 	}
 	sgd, _ := method.Lookup("sgd")
-	base, err := passes.Instrument(m, sgd, f.resolved(), "")
+	base, err := passes.Instrument(m, sgd, o, "")
 	if err != nil {
 		return nil, err
 	}

@@ -233,7 +233,11 @@ func (f *trainFlags) compile(path string) (*program, error) {
 	if err != nil {
 		return nil, err
 	}
-	r, err := passes.InstrumentMix(m, mix, f.forBatch(), digest)
+	o, err := f.forBatch()
+	if err != nil {
+		return nil, err
+	}
+	r, err := passes.InstrumentMix(m, mix, o, digest)
 	if err != nil {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
@@ -242,10 +246,10 @@ func (f *trainFlags) compile(path string) (*program, error) {
 }
 
 // forBatch are the options of a compilation for the batch size of the training.
-func (f *trainFlags) forBatch() pass.Options {
-	o := f.resolved()
+func (f *trainFlags) forBatch() (pass.Options, error) {
+	o, err := f.resolved()
 	o.Batch = int64(cmp.Or(f.config.Batch, runtime.DefaultBatch))
-	return o
+	return o, err
 }
 
 // openStep reads what goes with a step graph; numbers of the method are set at its inputs.

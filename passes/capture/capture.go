@@ -185,14 +185,20 @@ func (w *writer) sampled(blocks []block) {
 		for i, more := 0, group; len(more) > 0; i++ {
 			record := more[0].Record
 			b.Prefix = "sampled/"
-			labels := w.about(graph.TagSample, w.target, append(by(record), graph.I("draw", int64(w.draws)))...)
-			seed := w.about(graph.TagLossGrad, labels, by(record)...)
-			seed.Def().RemoveAttr("label_smoothing") // the Fisher matrix takes labels as drawn
+			seed := w.sampledSeed(record)
 			w.tag(more, graph.CaptureOut, w.request(w.logits, seed, outputs(more)), nil, i)
-			w.draws++
 			more = slices.DeleteFunc(slices.Clone(more), func(bl block) bool { return w.records[bl.Record].Curvature.Samples <= i+1 })
 		}
 	}
+}
+
+// sampledSeed is the gradient of the loss in the logits under labels drawn from the model. The labels of the data still
+// decide how much a row weighs.
+func (w *writer) sampledSeed(record int) *graph.Value {
+	labels := w.about(graph.TagSample, w.target, append(by(record), graph.I("draw", int64(w.draws)))...)
+	w.draws++
+	attrs := slices.Concat(w.loss.Attrs(), by(record), []graph.Attr{graph.I("sampled", 1)})
+	return w.b.Tag(graph.TagLossGrad, []*graph.Value{w.logits, labels, w.target}, attrs...)
 }
 
 // alike groups blocks whose records draw from the same distribution and look at it on the same steps: a pass that serves

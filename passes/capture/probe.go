@@ -41,10 +41,7 @@ func (w *writer) probed(ps []pass.Param, rec method.Record) {
 func (w *writer) drawn(ps []pass.Param, record int) {
 	for draw := range max(1, w.records[record].Curvature.Samples) {
 		w.b.Prefix = "sampled/"
-		labels := w.about(graph.TagSample, w.target, append(by(record), graph.I("draw", int64(w.draws)))...)
-		seed := w.about(graph.TagLossGrad, labels, by(record)...)
-		seed.Def().RemoveAttr("label_smoothing") // the Fisher matrix takes labels as drawn
-		w.draws++
+		seed := w.sampledSeed(record)
 		for i, grad := range w.request(w.logits, seed, values(ps)) {
 			w.tagParam(ps[i], graph.CaptureSampled, draw, grad)
 		}

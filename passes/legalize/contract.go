@@ -110,7 +110,7 @@ func (l *lowering) survey() error {
 	for _, n := range pass.Tags(g, graph.TagLoss) {
 		l.extra[n.Out(0).Name] = "loss"
 		logits, target := n.In(1), n.In(2)
-		if target == nil {
+		if target == nil || n.Int("axis", 1) < 0 { // the model's own loss, whose operand is no target
 			continue
 		}
 		l.target.name = target.Name

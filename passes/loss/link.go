@@ -12,25 +12,33 @@ import (
 // link is a row: an operator at the end of a model that turns logits into probabilities, or into their logarithms, and the losses
 // that apply it themselves. Under one of these, training sees what is before the operator.
 type link struct {
-	Op, Is string
-	Losses []string
+	Op, By, Holds string
+	// Losses are, by the loss that is asked for, the one that sees the logits.
+	Losses map[string]string
 	// Match returns the logits before y, whose classes are along axis, or nil.
 	Match func(b *op.Builder, y *graph.Value, axis int) *graph.Value
 }
 
+var (
+	overClasses   = map[string]string{"cross-entropy": "cross-entropy"}
+	overLogarithm = map[string]string{"cross-entropy": "cross-entropy", "nll": "cross-entropy"}
+	overOutputs   = map[string]string{"bce-with-logits": "bce-with-logits", "bce": "bce-with-logits"}
+)
+
 var links = []link{
-	{"Softmax", "probabilities by Softmax", []string{"cross-entropy"}, beforeSoftmax},
-	{"LogSoftmax", "logarithms of probabilities by LogSoftmax", []string{"cross-entropy"}, beforeSoftmax},
-	{"Log", "logarithms of probabilities", []string{"cross-entropy"}, beforeLog},
-	{"Concat", "the probabilities of two classes by Sigmoid", []string{"cross-entropy"}, beforePair},
-	{"Sigmoid", "probabilities by Sigmoid", []string{"bce-with-logits", "bce"}, func(_ *op.Builder, y *graph.Value, _ int) *graph.Value { return y.Def().In(0) }},
+	{"Softmax", " by Softmax", probabilities, overClasses, beforeSoftmax},
+	{"LogSoftmax", " by LogSoftmax", logarithms, overLogarithm, beforeSoftmax},
+	{"Log", "", logarithms, overLogarithm, beforeLog},
+	{"Concat", " of two classes by Sigmoid", probabilities, overClasses, beforePair},
+	{"Sigmoid", " by Sigmoid", probabilities, overOutputs, func(_ *op.Builder, y *graph.Value, _ int) *graph.Value { return y.Def().In(0) }},
 }
 
-// beforeLink returns what the loss r is to see in place of the output y, and tells the user where that is not y.
-func beforeLink(c *pass.Ctx, m *graph.Model, r *row, y *graph.Value, axis int) *graph.Value {
+// beforeLink returns what the loss r is to see in place of the output y, and the loss that then does its work. It tells the
+// user where that is not y, and where y is not what the loss takes it for.
+func beforeLink(c *pass.Ctx, m *graph.Model, r *row, y *graph.Value, axis int) (*row, *graph.Value) {
 	n := y.Def()
 	if n == nil {
-		return y
+		return r, y
 	}
 	for _, l := range links {
 		if !n.Is("", l.Op) {
@@ -42,18 +50,21 @@ func beforeLink(c *pass.Ctx, m *graph.Model, r *row, y *graph.Value, axis int) *
 		if z == nil || b.Err() != nil {
 			continue
 		}
-		for _, name := range l.Losses {
-			if name == r.Name {
-				c.Note(fmt.Sprintf("output %s holds %s: the %s is computed from the logits before it, %s", y, l.Is, r.Name, graph.Untagged(z)))
-				return z
+		holds := fmt.Sprintf("output %s holds %s%s", y, l.Holds, l.By)
+		if name, ok := l.Losses[r.Name]; ok {
+			to, err := rowNamed(name)
+			if err != nil {
+				panic("BUG: link to no loss: " + name)
 			}
+			c.Note(fmt.Sprintf("%s: the %s is computed from the logits before it, %s", holds, r.Name, graph.Untagged(z)))
+			return to, z
 		}
-		if r.Labels {
-			c.Note(fmt.Sprintf("output %s holds %s, and the %s takes it for logits: choose a loss that fits, or name the logits with --logits", y, l.Is, r.Name))
+		if r.Input != "" && r.Input != l.Holds {
+			c.Note(fmt.Sprintf("%s, and the %s takes it for %s: choose a loss that fits, or name the logits with --logits", holds, r.Name, r.Input))
 		}
-		return y
+		return r, y
 	}
-	return y
+	return r, y
 }
 
 // beforeSoftmax: over the classes.

@@ -22,7 +22,12 @@ g (float[N,2] x) => (float[N,3] y) <float[2,3] "fc.weight" = {1,2,3,4,5,6}, floa
 		{"softmax", `y = Softmax <axis: int = 1> (z)`, `y = Identity (z)`, "cross-entropy", "from the logits before it, z"},
 		{"log softmax", `y = LogSoftmax <axis: int = -1> (z)`, `y = Identity (z)`, "cross-entropy", "from the logits before it, z"},
 		{"logarithm of softmax", `p = Softmax <axis: int = -1> (z)  y = Log (p)`, `y = Identity (z)`, "cross-entropy", "from the logits before it"},
-		{"two classes", `p = Sigmoid (s1)  q = Sub (one, p)  y = Concat <axis: int = 1> (q, p)`, `n = Sub (s1, s1)  y = Concat <axis: int = 1> (n, s1)`, "cross-entropy", "the probabilities of two classes"},
+		{"two classes", `p = Sigmoid (s1)  q = Sub (one, p)  y = Concat <axis: int = 1> (q, p)`, `n = Sub (s1, s1)  y = Concat <axis: int = 1> (n, s1)`, "cross-entropy", "holds probabilities of two classes by Sigmoid"},
+		{"likelihood", `y = LogSoftmax <axis: int = 1> (z)`, `y = LogSoftmax <axis: int = 1> (z)  same = Identity (y)`, "nll", "the nll is computed from the logits before it, z"},
+		{"binary", `y = Sigmoid (z)`, `n = Neg (z)  e = Exp (n)  f = Add (e, one)  y = Div (one, f)`, "bce", "the bce is computed from the logits before it, z"},
+		{"binary with logits", `y = Sigmoid (z)`, `y = Identity (z)`, "bce-with-logits", "the bce-with-logits is computed from the logits before it, z"},
+		{"likelihood of probabilities", `y = Softmax <axis: int = 1> (z)`, `y = Softmax <axis: int = 1> (z)`, "nll", "the nll takes it for logarithms of probabilities"},
+		{"binary of probabilities", `y = Softmax <axis: int = 1> (z)`, `y = Softmax <axis: int = 1> (z)`, "bce", ""},
 		{"squared error of probabilities", `y = Softmax <axis: int = 1> (z)`, `y = Softmax <axis: int = 1> (z)`, "mse", ""},
 		{"sigmoid under cross-entropy", `y = Sigmoid (z)`, `y = Sigmoid (z)`, "cross-entropy", "takes it for logits"},
 	} {

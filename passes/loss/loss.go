@@ -31,32 +31,84 @@ var ExpandPass = pass.Pass{
 // row is one loss. All methods work on logits of shape [R, C] and row weights of the loss's own scale.
 type row struct {
 	Name, Doc string
+	// Input is what the loss takes the output for; "" is any number.
+	Input string
 	// Labels says that targets are class indices; otherwise they have the logits' shape.
 	Labels bool
+	// Options are those beyond the reduction that the loss takes, by the names of the command line.
+	Options []string
 	// Value is the per-row loss, shape [R], zero for rows that do not count.
 	Value func(b *op.Builder, s site) *graph.Value
-	// Grad is d(sum of Value)/d logits, shape [R, C].
+	// Grad is d(sum of Value)/d logits, shape [R, C]. At sampled targets it is that of the loss at weight 1, times the root
+	// of the weight, so that its second moment is proportional to the weight, as the Hessian is.
 	Grad func(b *op.Builder, s site) *graph.Value
-	// Sample draws targets from the model's predictive distribution, whose Fisher matrix in the logits is the
-	// Hessian of Value in them.
+	// Sample draws targets from the model's predictive distribution, whose Fisher matrix in the logits is what Root gives.
 	Sample func(b *op.Builder, s site, draw noise) *graph.Value
-	// Root is column j of S with S S^T the Hessian of a row's Value in its logits, shape [R, C].
+	// Root is column j of S, shape [R, C], with S S^T the Hessian of a row's Value in its logits; its mean under the
+	// predictive distribution (the Fisher matrix) where the Hessian is zero or depends on targets in another way than by
+	// cutting them off.
 	Root func(b *op.Builder, s site, j int64) *graph.Value
+	// NoSample and NoRoot say why there is no Sample or no Root.
+	NoSample, NoRoot string
 }
 
-// rows is the table of losses.
+// rows is the table of losses. Formulas are those of the PyTorch modules of the same names.
 var rows = []row{
-	{"cross-entropy", "softmax cross-entropy with integer labels", true, crossEntropy, crossEntropyGrad, crossEntropySample, crossEntropyRoot},
-	{"mse", "mean squared error", false, squared, squaredGrad, squaredSample, squaredRoot},
+	{
+		Name: "cross-entropy", Doc: "softmax cross-entropy with integer labels", Input: "logits", Labels: true,
+		Options: []string{"label-smoothing", "ignore-index", "loss-weights"},
+		Value:   crossEntropy, Grad: crossEntropyGrad, Sample: labelSample, Root: crossEntropyRoot,
+	},
+	{
+		Name: "nll", Doc: "negative log-likelihood of integer labels", Input: logarithms, Labels: true,
+		Options: []string{"ignore-index", "loss-weights"},
+		Value:   likelihood, Grad: likelihoodGrad, Sample: labelSample, Root: likelihoodRoot,
+	},
+	element("bce-with-logits", "binary cross-entropy of each output's sigmoid, targets 0 to 1", "logits", unit{logistic, logisticSlope, logisticCurvature, logisticSample, ""}),
+	element("bce", "binary cross-entropy, targets 0 to 1", probabilities, unit{binary, binarySlope, binaryCurvature, binarySample, ""}),
+	{Name: "mse", Doc: "mean squared error", Value: squared, Grad: squaredGrad, Sample: squaredSample, Root: squaredRoot},
+	element("l1", "mean absolute error", "", unit{absolute, absoluteSlope, absoluteCurvature, absoluteSample, ""}),
+	element("huber", "squares up to a distance delta, then lines", "", unit{huber, huberSlope, huberCurvature, nil, noHuberSample}, "loss-delta"),
+	element("smooth-l1", "the Huber loss divided by its delta", "", smooth, "loss-delta"),
+	{Name: outputRow, Doc: "an output of the model is the loss: of the batch (a scalar), or of each row", Value: own, Grad: ownGrad, NoSample: noOwnSample, NoRoot: noOwnRoot},
 }
+
+// What outputs hold, and losses take.
+const (
+	probabilities = "probabilities"
+	logarithms    = "logarithms of probabilities"
+)
 
 // Names lists the losses.
 func Names() []string {
 	names := make([]string, len(rows))
 	for i, r := range rows {
 		names[i] = r.Name
+		if r.Name == outputRow {
+			names[i] += ":NAME"
+		}
 	}
 	return names
+}
+
+// Info is what users are told of a loss.
+type Info struct {
+	Name, Doc string
+	Input     string // what it takes the output for; "" is any number
+	Labels    bool   // targets are class indices, else they have the output's shape
+	Options   []string
+	// NoSample and NoRoot say why curvature.source mc, or exact, is refused; "" where it is not.
+	NoSample, NoRoot string
+}
+
+// All describes the losses, in the order of Names.
+func All() []Info {
+	infos := make([]Info, len(rows))
+	for i, name := range Names() {
+		r := rows[i]
+		infos[i] = Info{name, r.Doc, r.Input, r.Labels, r.Options, r.NoSample, r.NoRoot}
+	}
+	return infos
 }
 
 func rowNamed(name string) (*row, error) {
@@ -70,13 +122,14 @@ func rowNamed(name string) (*row, error) {
 
 // site is where a loss is computed: logits as rows, targets as rows, and the settings of the Loss tag.
 type site struct {
-	z         *graph.Value // [R, C]
-	target    *graph.Value // labels [R], or values [R, C]; nil where not needed
-	smoothing float64
-	ignore    *int64
-	weight    float64 // of a row's loss: 1, or 1/C for the mean over elements
-	asdl      bool    // sampling scale of ASDL for squared errors
-	variance  float64
+	settings
+	z        *graph.Value // [R, C]
+	target   *graph.Value // labels [R], or values [R, C]; nil where not needed
+	truth    *graph.Value // for sampled labels: those of the data, [R], which decide on weights
+	examples *graph.Value // for a loss that is a scalar of the model: what has an example in each slice
+	weight   float64      // of a row's loss: 1, or 1/C for the mean over elements
+	asdl     bool         // sampling scale of ASDL for squared errors
+	variance float64
 }
 
 // noise gives the random numbers of one draw.
@@ -87,39 +140,30 @@ type noise struct {
 
 // Attach adds the loss to the model: input target, output loss and the Loss tag.
 func Attach(c *pass.Ctx, m *graph.Model) error {
-	o := c.Options
-	r, err := rowNamed(o.Loss.Row)
+	set, logits, err := choose(c, m)
 	if err != nil {
 		return err
 	}
-	logits, err := findLogits(m, o.Logits)
-	if err != nil {
+	if err := serves(m, set.row); err != nil {
 		return err
 	}
-	axis, err := classAxis(logits)
-	if err != nil {
-		return err
-	}
-	logits = beforeLink(c, m, r, logits, axis)
 	reportUnreached(c, m, logits)
-	name := o.Target
-	if name == "" {
-		name = "target"
+	target, err := addTarget(m, set, logits, c.Options.Target)
+	if err != nil {
+		return err
 	}
-	if m.Graph.NameTaken(name) {
-		name = pass.Prefix + name
-	}
-	target := m.Graph.AddInput(name, targetType(r, logits.Type, axis))
 	b := op.NewBuilder(m, m.Graph)
 	b.Prefix = "loss/"
-	set := settings{row: r, reduction: o.Loss.Reduction, axis: axis, smoothing: o.Loss.LabelSmoothing, ignore: o.Loss.IgnoreIndex}
 	s, err := siteOf(b, set, logits, target)
 	if err != nil {
 		return err
 	}
-	total := b.Sum(r.Value(b, s))
-	if o.Loss.Reduction == "mean" || o.Loss.Reduction == "rows" {
-		total = b.Div(total, countRows(b, s))
+	total := logits
+	if logits.Type.Rank() > 0 {
+		total = b.Sum(set.row.Value(b, s))
+		if set.averages() {
+			total = b.Div(total, countRows(b, s))
+		}
 	}
 	output := "loss"
 	if m.Graph.NameTaken(output) {
@@ -130,42 +174,74 @@ func Attach(c *pass.Ctx, m *graph.Model) error {
 	return b.Err()
 }
 
-// settings are what a Loss tag and the requests about it say of the loss.
-type settings struct {
-	row       *row
-	reduction string
-	axis      int // of the classes in the logits
-	smoothing float64
-	ignore    *int64
+// choose finds the loss and what it sees, by the options and by the end of the model.
+func choose(c *pass.Ctx, m *graph.Model) (settings, *graph.Value, error) {
+	o := c.Options
+	if name, ok := strings.CutPrefix(o.Loss.Row, outputRow+":"); ok {
+		return chooseOutput(m, o, name)
+	}
+	r, err := rowNamed(o.Loss.Row)
+	if err != nil {
+		return settings{}, nil, err
+	}
+	if r.Name == outputRow {
+		return settings{}, nil, &pass.OptionError{Option: "loss", Value: r.Name, Want: "output:NAME, with the name of an output of the model"}
+	}
+	logits, err := findLogits(m, pass.OptionError{Option: "logits", Value: o.Logits}, o.Logits)
+	if err != nil {
+		return settings{}, nil, err
+	}
+	axis, err := classAxis(logits)
+	if err != nil {
+		return settings{}, nil, err
+	}
+	if err := checkOptions(r, o.Loss, logits.Type.Dims[axis]); err != nil {
+		return settings{}, nil, err
+	}
+	r, logits = beforeLink(c, m, r, logits, axis)
+	return newSettings(r, o.Loss, axis), logits, nil
 }
 
-// attrs writes the settings for a tag.
-func (s settings) attrs() []graph.Attr {
-	attrs := []graph.Attr{graph.S("row", s.row.Name), graph.S("reduction", s.reduction), graph.I("axis", int64(s.axis))}
-	if s.smoothing != 0 {
-		attrs = append(attrs, graph.T("label_smoothing", graph.Scalar(s.smoothing)))
+// serves refuses methods that need what the loss does not have.
+func serves(m *graph.Model, r *row) error {
+	if _, ok := m.Metadata["asdl.method"]; !ok { // a model that no method is to train
+		return nil
 	}
-	if s.ignore != nil {
-		attrs = append(attrs, graph.I("ignore_index", *s.ignore))
+	mix, err := method.ReadMix(m.Metadata)
+	if err != nil {
+		return err
 	}
-	return attrs
+	for _, rec := range mix.Records() {
+		reason := ""
+		switch source := rec.Curvature.Source; source {
+		case "mc":
+			reason = r.NoSample
+		case "exact", "recursive":
+			reason = r.NoRoot
+		}
+		if reason != "" {
+			return &pass.OptionError{Option: "loss", Value: r.Name, Want: fmt.Sprintf("a loss with which curvature.source=%s of %s works, or curvature.source=emp: %s", rec.Curvature.Source, rec.Name, reason)}
+		}
+	}
+	return nil
 }
 
-// settingsOf reads the settings of a tag.
-func settingsOf(n *graph.Node) (settings, error) {
-	r, err := rowNamed(n.Str("row", ""))
-	s := settings{row: r, reduction: n.Str("reduction", "mean"), axis: int(n.Int("axis", 1))}
-	if a, ok := n.Attr("label_smoothing"); ok {
-		s.smoothing = graph.Data[float64](a.T)[0]
+// addTarget adds the input of targets. A loss that is an output of the model has none; in its place are the examples.
+func addTarget(m *graph.Model, set settings, logits *graph.Value, name string) (*graph.Value, error) {
+	if set.row.Name == outputRow {
+		return examples(m.Graph)
 	}
-	if a, ok := n.Attr("ignore_index"); ok {
-		v := a.I
-		s.ignore = &v
+	if name == "" {
+		name = "target"
 	}
-	return s, err
+	if m.Graph.NameTaken(name) {
+		name = pass.Prefix + name
+	}
+	return m.Graph.AddInput(name, targetType(set.row, logits.Type, set.axis)), nil
 }
 
-func findLogits(m *graph.Model, name string) (*graph.Value, error) {
+// findLogits is the output that the option asked for names, or the first that can be logits.
+func findLogits(m *graph.Model, asked pass.OptionError, name string) (*graph.Value, error) {
 	var names []string
 	for _, v := range m.Graph.Outputs() {
 		if (name == "" && v.Type.Elem.IsFloat()) || v.Name == name {
@@ -176,7 +252,8 @@ func findLogits(m *graph.Model, name string) (*graph.Value, error) {
 	if name == "" {
 		return nil, fmt.Errorf("%w: no output of the model is a floating-point tensor that could be the logits (outputs: %v)", graph.ErrUnsupported, names)
 	}
-	return nil, &pass.OptionError{Option: "logits", Value: name, Want: "an output of the model: " + strings.Join(names, ", ")}
+	asked.Want = "an output of the model: " + strings.Join(names, ", ")
+	return nil, &asked
 }
 
 // classAxis is the axis of the classes: the last of [N, C] and [N, T, C], the second of images [N, C, H, W].
@@ -234,6 +311,9 @@ func expandOne(c *pass.Ctx, m *graph.Model, n *graph.Node, rec method.Record) er
 	if err != nil {
 		return err
 	}
+	if len(n.Inputs()) > 2 && r.Labels {
+		s.truth = flatLabels(b, n.In(2))
+	}
 	s.asdl, s.variance = rec.Preset == "asdl", rec.Curvature.Variance
 	var out *graph.Value
 	switch n.Op {
@@ -253,96 +333,4 @@ func expandOne(c *pass.Ctx, m *graph.Model, n *graph.Node, rec method.Record) er
 	n.Out(0).ReplaceUses(out)
 	n.Remove()
 	return nil
-}
-
-// siteOf brings logits and target to rows.
-func siteOf(b *op.Builder, set settings, logits, target *graph.Value) (site, error) {
-	s := site{smoothing: set.smoothing, ignore: set.ignore, weight: 1}
-	axis, r := set.axis, set.row
-	count, ok := logits.Type.Dims[axis].Size()
-	if !ok {
-		return s, fmt.Errorf("%w: the number of classes of logits %s (type %s) is not known; fix it in the model", graph.ErrUnsupported, logits, logits.Type)
-	}
-	s.z = rowsOf(b, logits, axis, count)
-	if !r.Labels && set.reduction == "mean" {
-		s.weight = 1 / float64(count)
-	}
-	switch {
-	case target == nil:
-	case r.Labels:
-		s.target = target
-		if target.Type.Rank() != 1 {
-			s.target = b.Reshape(target, -1)
-		}
-	default:
-		s.target = rowsOf(b, target, axis, count)
-	}
-	return s, nil
-}
-
-// rowsOf brings v to [R, C].
-func rowsOf(b *op.Builder, v *graph.Value, axis int, classes int64) *graph.Value {
-	rank := v.Type.Rank()
-	if axis != rank-1 {
-		v = b.Transpose(v, toLast(rank, axis)...)
-	}
-	if rank == 2 {
-		return v
-	}
-	return b.Reshape(v, -1, classes)
-}
-
-// unrows is the inverse of rowsOf.
-func unrows(b *op.Builder, tag *graph.Node, v, logits *graph.Value) *graph.Value {
-	rank, axis := logits.Type.Rank(), int(tag.Int("axis", 1))
-	if axis == rank-1 {
-		if rank == 2 {
-			return v
-		}
-		return b.ReshapeTo(v, b.ShapeOf(logits))
-	}
-	perm := toLast(rank, axis)
-	back := make([]int64, rank)
-	for i, p := range perm {
-		back[p] = int64(i)
-	}
-	moved := b.Gather(b.ShapeOf(logits), b.Ints(perm...), 0)
-	return b.Transpose(b.ReshapeTo(v, moved), back...)
-}
-
-// likeTarget gives sampled targets the shape that the loss's target has.
-func likeTarget(b *op.Builder, tag *graph.Node, r *row, v, logits *graph.Value) *graph.Value {
-	if !r.Labels {
-		return unrows(b, tag, v, logits)
-	}
-	if logits.Type.Rank() == 2 {
-		return v
-	}
-	return b.ReshapeLike(v, tag.In(1))
-}
-
-func toLast(rank, axis int) []int64 {
-	var perm []int64
-	for i := range rank {
-		if i != axis {
-			perm = append(perm, int64(i))
-		}
-	}
-	return append(perm, int64(axis))
-}
-
-// countRows is the number of rows that count, a float scalar; at least 1, so that a batch of ignored labels gives a
-// loss of zero.
-func countRows(b *op.Builder, s site) *graph.Value {
-	e := s.z.Type.Elem
-	if s.ignore == nil {
-		return b.CountOf(s.z, e, 0)
-	}
-	n := b.Sum(b.Cast(counted(b, s), e))
-	return b.Op("Max", []*graph.Value{n, b.Float(e, 1)})
-}
-
-// counted is a bool [R]: whether a row's label is not ignore_index.
-func counted(b *op.Builder, s site) *graph.Value {
-	return b.Unary("Not", b.Compare("Equal", s.target, b.Int(*s.ignore)))
 }

@@ -46,10 +46,12 @@ func (e *OptionError) Error() string {
 
 // LossOptions choose and set a row of the loss table.
 type LossOptions struct {
-	Row            string // "cross-entropy", "mse", ...
-	Reduction      string // "mean" or "sum"
+	Row            string // "cross-entropy", "mse", ..., or "output:NAME"
+	Reduction      string // "mean", "rows" or "sum"
 	LabelSmoothing float64
 	IgnoreIndex    *int64
+	ClassWeights   []float64 // one a class; nil: all 1
+	Delta          float64   // of huber and smooth-l1; 0 is 1
 }
 
 // Report collects what a compilation tells its user.

@@ -237,6 +237,9 @@ func (e *shared) lossRows(loss *graph.Node) *graph.Value {
 			axes = append(axes, i)
 		}
 	}
+	if loss.Int("scalar", 0) != 0 { // of the model: its operand has an example in each slice
+		return b.CountOf(loss.In(2), e.elem, 0)
+	}
 	if len(axes) == 0 { // the logits of one example
 		return b.Float(e.elem, 1)
 	}

@@ -42,6 +42,20 @@ const (
 	cureType = "store it as bool, an integer, float16, float32 or float64 array"
 )
 
+// ReadNPY reads the array of a numpy .npy file, as ReadNPZ reads those of an archive.
+func ReadNPY(path string) (*Array, error) {
+	f, size, err := openRegular(path)
+	if err != nil {
+		return nil, err
+	}
+	defer f.Close()
+	a, err := decodeNPY(f, size, firstRead)
+	if fault, ok := errors.AsType[*errNPY](err); ok {
+		return nil, &FileError{Path: path, Problem: fault.problem, Cure: strings.Replace(fault.cure, "savez", "save", 1), Err: fault.err}
+	}
+	return a, err
+}
+
 // decodeNPY reads an npy stream that is known to be size bytes long. It allocates first bytes at once for the elements.
 func decodeNPY(r io.Reader, size int64, first int) (*Array, error) {
 	text, used, err := readNPYHeader(r)

@@ -74,7 +74,8 @@ func joinedAt(b *op.Builder, axis int64, xs []*graph.Value) *graph.Value {
 	return b.Concat(axis, xs...)
 }
 
-// gram is U U^T, [N, N] or [groups, N, N]: sum over t and s of (a_nt.a_ms) (d_nt.d_ms). With one position this is a product of
+// gram is U U^T, [N, N] or [groups, N, N]: sum over t and s of (a_nt.a_ms) (d_nt.d_ms), without the paper's cut of each U_n to
+// a rank. With one position this is a product of
 // two Gram matrices; with more, the sum is taken as it is, or through the gradients U_n themselves, whichever is less work
 // for many examples.
 func (x examples) gram(b *op.Builder) *graph.Value {

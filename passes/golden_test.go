@@ -198,7 +198,7 @@ func replay(t *testing.T, c goldenCase, elem string) {
 	if elem == "f32" {
 		tol = 1e-4
 		if c.name == "emb_shampoo_sum" {
-			tol = 1e-3 // statistics of deficient rank
+			tol = 2e-3 // statistics of deficient rank: which exponential the softmax takes moves the roots by 1e-3
 		}
 	}
 	arrays, err := data.ReadNPZ(graphtest.Shared(t, "golden", "asdl", c.name+".npz"))

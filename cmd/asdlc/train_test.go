@@ -48,6 +48,7 @@ func smallMLP(t testing.TB, dir string) string {
 var learning = map[string][]string{
 	"shampoo":    {"--set", "representation.max_side=100"}, // roots of side 784 take seconds
 	"adahessian": {"--lr", "0.02"},                         // the paper's rate is for long training
+	"psgd-kron":  {"--lr", "0.003"},                        // likewise
 }
 
 // Every method learns, and the file it writes is as good as the last epoch said.

@@ -35,7 +35,7 @@ func patchesOf(rows *graph.Value) ([]*graph.Value, []graph.Attr) {
 	last := rows.Type.Dims[1]
 	for made(rows, "Reshape") != nil {
 		in := rows.Def().In(0)
-		if r := in.Type.Rank(); r == 0 || in.Type.Dims[r-1] != last {
+		if r := in.Type.Rank(); r < 1 || in.Type.Dims[r-1] != last {
 			break
 		}
 		rows = in
@@ -49,6 +49,9 @@ func patchesOf(rows *graph.Value) ([]*graph.Value, []graph.Attr) {
 		return nil, nil
 	}
 	x, kernel := conv.In(0), conv.IntList("kernel_shape")
+	if x.Type.Rank() < 3 {
+		return nil, nil
+	}
 	if channels, ok := x.Type.Dims[1].Size(); !ok || conv.Int("group", 1) != channels || !oneHot(conv.In(1), kernel) {
 		return nil, nil
 	}

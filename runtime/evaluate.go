@@ -21,12 +21,13 @@ type Score struct {
 
 // Evaluator measures a classifier in its inference form: BatchNormalization by running statistics, no Dropout.
 type Evaluator struct {
-	session *Session
-	x       *batchInput
-	scores  string
-	classes int
-	batch   int
-	weights []string
+	session   *Session
+	x         *batchInput
+	scores    string
+	classes   int
+	batch     int
+	weights   []string
+	threshold *float64 // with one score of two classes
 }
 
 // EvaluatorConfig says how an Evaluator runs. The zero value is usable.
@@ -34,6 +35,9 @@ type EvaluatorConfig struct {
 	Batch   int    // samples at a time; 0 is 512, or what the model fixes
 	Logits  string // output of class scores; "" is the first of type float [N, classes]
 	Threads int    // as in Options
+	// Threshold is for models with one score of two classes: class 1 is predicted above it. 0, which nil stands for, says
+	// that scores are logits, anything else that they are probabilities. It is not asked of a model that ends in Sigmoid.
+	Threshold *float64
 	// Weights lists initializers that are given later, and again, by SetWeights.
 	Weights []string
 }
@@ -46,6 +50,8 @@ func logitsOf(scores *graph.Value) *graph.Value {
 		switch axis := n.Int("axis", -1); {
 		case n.Is("", "Identity"):
 			v = n.In(0)
+		case n.Is("", "Sigmoid") && isSingle(scores):
+			return n.In(0)
 		case (n.Is("", "Softmax") || n.Is("", "LogSoftmax")) && (axis == 1 || axis == -1):
 			if !n.In(0).Type.Ranked {
 				return scores
@@ -58,6 +64,11 @@ func logitsOf(scores *graph.Value) *graph.Value {
 	return scores
 }
 
+func isSingle(scores *graph.Value) bool {
+	n, ok := lastDim(scores.Type)
+	return ok && n == 1
+}
+
 // NewEvaluator prepares m, which is not changed, for samples like those of the split; it fits the samples to the input
 // of m and checks the labels.
 func NewEvaluator(m *graph.Model, split *data.Split, config EvaluatorConfig) (*Evaluator, error) {
@@ -65,6 +76,13 @@ func NewEvaluator(m *graph.Model, split *data.Split, config EvaluatorConfig) (*E
 	scores, classes, err := findScores(c, config.Logits)
 	if err != nil {
 		return nil, located(m, err)
+	}
+	var threshold *float64
+	if logits := logitsOf(scores); classes == 1 {
+		threshold = new(float64)
+		if logits == scores && config.Threshold != nil {
+			threshold = config.Threshold
+		}
 	}
 	scores = logitsOf(scores)
 	c.Graph.SetOutputs(scores)
@@ -75,7 +93,7 @@ func NewEvaluator(m *graph.Model, split *data.Split, config EvaluatorConfig) (*E
 	if err != nil {
 		return nil, err
 	}
-	e := &Evaluator{session: s, scores: scores.Name, classes: classes, batch: config.Batch, weights: config.Weights}
+	e := &Evaluator{session: s, scores: scores.Name, classes: classes, batch: config.Batch, weights: config.Weights, threshold: threshold}
 	if err := e.prepare(split); err != nil {
 		_ = s.Close()
 		return nil, located(m, err)
@@ -138,7 +156,7 @@ func (e *Evaluator) prepare(split *data.Split) error {
 	if x == nil {
 		return fmt.Errorf("%w: no input for the samples", ErrFeed)
 	}
-	if err := fit(split, *x, e.classes); err != nil {
+	if err := fit(split, *x, max(e.classes, 2)); err != nil {
 		return err
 	}
 	if n, ok := x.Type.Dims[0].Size(); ok {
@@ -191,7 +209,7 @@ func (e *Evaluator) Evaluate(ctx context.Context, d *data.Dataset) (Score, error
 		if err != nil {
 			return Score{}, err
 		}
-		hits, loss := judge(scores, b.Labels, e.classes)
+		hits, loss := judge(scores, b.Labels, e.classes, e.threshold)
 		correct += hits
 		s.Loss += loss
 		s.Samples += len(b.Labels)
@@ -201,19 +219,23 @@ func (e *Evaluator) Evaluate(ctx context.Context, d *data.Dataset) (Score, error
 	return s, nil
 }
 
-// judge counts the rows whose largest score is that of the label, and sums the cross-entropies of the softmax.
-func judge(scores *kernel.Tensor, labels []int64, classes int) (correct int, loss float64) {
+// judge counts the rows whose largest score is that of the label, and sums the cross-entropies of the softmax. With a
+// threshold, rows have one score of two classes.
+func judge(scores *kernel.Tensor, labels []int64, classes int, threshold *float64) (correct int, loss float64) {
 	switch scores.Elem {
 	case graph.Float32:
-		return judgeRows(kernel.Data[float32](scores), labels, classes)
+		return judgeRows(kernel.Data[float32](scores), labels, classes, threshold)
 	case graph.Float64:
-		return judgeRows(kernel.Data[float64](scores), labels, classes)
+		return judgeRows(kernel.Data[float64](scores), labels, classes, threshold)
 	}
 	wide, _ := scores.Const().Float64s()
-	return judgeRows(wide, labels, classes)
+	return judgeRows(wide, labels, classes, threshold)
 }
 
-func judgeRows[T ~float32 | ~float64](scores []T, labels []int64, classes int) (correct int, loss float64) {
+func judgeRows[T ~float32 | ~float64](scores []T, labels []int64, classes int, threshold *float64) (correct int, loss float64) {
+	if threshold != nil {
+		return judgeSingle(scores, labels, *threshold)
+	}
 	for i, label := range labels {
 		row := scores[i*classes : (i+1)*classes]
 		best, top := 0, row[0]
@@ -230,6 +252,25 @@ func judgeRows[T ~float32 | ~float64](scores []T, labels []int64, classes int) (
 		// A row of NaN is never right: its best is class 0 for want of a larger one.
 		if int64(best) == label && sum-sum == 0 {
 			correct++
+		}
+	}
+	return correct, loss
+}
+
+// judgeSingle is judge for scores of class 1: logits if the threshold is 0, else probabilities, with logarithms cut off at -100.
+func judgeSingle[T ~float32 | ~float64](scores []T, labels []int64, threshold float64) (correct int, loss float64) {
+	for i, label := range labels {
+		z := float64(scores[i])
+		if z-z == 0 && (z > threshold) == (label == 1) {
+			correct++
+		}
+		switch {
+		case threshold == 0:
+			loss += max(z, 0) - z*float64(label) + math.Log1p(math.Exp(-math.Abs(z)))
+		case label == 1:
+			loss -= max(math.Log(z), -100)
+		default:
+			loss -= max(math.Log1p(-z), -100)
 		}
 	}
 	return correct, loss

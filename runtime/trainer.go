@@ -173,7 +173,7 @@ func (t *Trainer) prepare(init *graph.Model) error {
 // bindBatch makes the tensors through which the step graph reads samples and targets.
 func (t *Trainer) bindBatch() error {
 	x := t.session.byName[t.contract.x.Name]
-	if err := fit(t.config.Data, x.Port, t.contract.classes); err != nil {
+	if err := fit(t.config.Data, x.Port, t.contract.labelCount()); err != nil {
 		return err
 	}
 	if t.config.Batch == 0 {
@@ -265,7 +265,7 @@ func (t *Trainer) openEvaluator() error {
 	for name := range weights {
 		names = append(names, name)
 	}
-	t.eval, err = NewEvaluator(m, t.config.Data, EvaluatorConfig{Batch: t.config.Batch, Logits: t.contract.logits, Threads: t.config.Threads, Weights: names})
+	t.eval, err = NewEvaluator(m, t.config.Data, EvaluatorConfig{Batch: t.config.Batch, Logits: t.contract.logits, Threads: t.config.Threads, Weights: names, Threshold: t.contract.threshold})
 	return err
 }
 

@@ -15,7 +15,8 @@ type stepContract struct {
 	hypers      map[string]bool
 	seeded      bool
 	classes     int
-	targetIndex bool // targets are class numbers, not one-hot rows
+	targetIndex bool     // targets are class numbers, not one-hot rows
+	threshold   *float64 // of the one score of two classes
 }
 
 // contractInput is an entry of the metadata property asdl.inputs.
@@ -24,6 +25,8 @@ type contractInput struct {
 	Role    string `json:"role"`    // model, target, param, buffer, state, counter, hyper, seed, noise
 	Classes int    `json:"classes"` // of integer labels; 0 where labels are not bounded
 	Ignore  *int64 `json:"ignore"`  // a label beside them that does not count
+	// Threshold is the value of the model's single output above which class 1 of 0 and 1 is predicted.
+	Threshold *float64 `json:"threshold"`
 }
 
 // contractOutput is an entry of the metadata property asdl.outputs.
@@ -120,6 +123,14 @@ func (c *stepContract) readOutputs(outputs []contractOutput, types map[string]gr
 	return nil
 }
 
+// labelCount is the number of classes that labels may have.
+func (c *stepContract) labelCount() int {
+	if c.threshold != nil {
+		return 2
+	}
+	return c.classes
+}
+
 func lastDim(t graph.Type) (int, bool) {
 	if t.Rank() != 2 {
 		return 0, false
@@ -133,6 +144,9 @@ func (c *stepContract) readTarget(m *graph.Model) error {
 	for _, v := range m.Graph.Inputs() {
 		if v.Name != c.target.Name {
 			continue
+		}
+		if c.classes == 1 {
+			c.threshold = c.target.Threshold
 		}
 		switch t := v.Type; {
 		case t.Elem == graph.Int64 && t.Rank() == 1:

@@ -100,7 +100,7 @@ func (t *Trainer) train(b *data.Batch) error {
 	if err != nil {
 		return err
 	}
-	hits, _ := judge(logits, b.Labels, t.contract.classes)
+	hits, _ := judge(logits, b.Labels, t.contract.classes, t.contract.threshold)
 	n := len(b.Labels)
 	t.epoch.Loss += value * float64(n)
 	t.epoch.Correct += hits
@@ -130,6 +130,11 @@ func (t *Trainer) fillTarget(labels []int64) {
 	clear(t.target.Raw)
 	for i, label := range labels {
 		at := i*t.contract.classes + int(label)
+		if t.contract.threshold != nil { // the row is the label
+			if at = i; label == 0 {
+				continue
+			}
+		}
 		if t.target.Elem == graph.Float64 {
 			kernel.Data[float64](t.target)[at] = 1
 		} else {

@@ -23,6 +23,8 @@ type inputEntry struct {
 	// Classes bounds integer labels: 0 <= label < classes, or equal to ignore.
 	Classes int64  `json:"classes,omitempty"`
 	Ignore  *int64 `json:"ignore,omitempty"`
+	// Threshold is the value of a model's single output above which class 1 of 0 and 1 is predicted.
+	Threshold *float64 `json:"threshold,omitempty"`
 }
 
 // outputEntry is an element of the metadata "asdl.outputs".
@@ -73,7 +75,7 @@ func (l *lowering) inputEntries() []inputEntry {
 		if e.Role == "" {
 			e.Role = "model"
 			if v.Name == l.target.name {
-				e.Role, e.Classes, e.Ignore = "target", l.target.classes, l.target.ignore
+				e.Role, e.Classes, e.Ignore, e.Threshold = "target", l.target.classes, l.target.ignore, l.target.threshold
 			}
 		}
 		entries = append(entries, e)
@@ -101,6 +103,8 @@ type targetInfo struct {
 	name    string
 	classes int64
 	ignore  *int64
+	// threshold, where there is one output, whose targets are 0 and 1
+	threshold *float64
 }
 
 // survey reads what the metadata needs from the tags before they go.
@@ -116,6 +120,10 @@ func (l *lowering) survey() error {
 		l.target.name = target.Name
 		if target.Type.Elem.IsInt() {
 			l.target.classes, _ = logits.Type.Dims[n.Int("axis", 1)].Size()
+		}
+		if a, ok := n.Attr("threshold"); ok && logits.Type.Dims[n.Int("axis", 1)] == graph.Known(1) {
+			v := graph.Data[float64](a.T)[0]
+			l.target.threshold = &v
 		}
 		if a, ok := n.Attr("ignore_index"); ok {
 			v := a.I

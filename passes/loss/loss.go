@@ -198,8 +198,11 @@ func choose(c *pass.Ctx, m *graph.Model) (settings, *graph.Value, error) {
 	if err := checkOptions(r, o.Loss, logits.Type.Dims[axis]); err != nil {
 		return settings{}, nil, err
 	}
+	threshold := thresholdOf(r, logits)
 	r, logits = beforeLink(c, m, r, logits, axis)
-	return newSettings(r, o.Loss, axis), logits, nil
+	s := newSettings(r, o.Loss, axis)
+	s.threshold = threshold
+	return s, logits, nil
 }
 
 // serves refuses methods that need what the loss does not have.

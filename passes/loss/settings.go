@@ -21,6 +21,8 @@ type settings struct {
 	ignore    *int64
 	classes   []float64 // weights of the classes; nil: all 1
 	delta     float64
+	// threshold is the value of the model's output from which on a label is rather 1 than 0; nil: targets are not such.
+	threshold *float64
 }
 
 func newSettings(r *row, o pass.LossOptions, axis int) settings {
@@ -32,6 +34,18 @@ func newSettings(r *row, o pass.LossOptions, axis int) settings {
 		}
 	}
 	return s
+}
+
+// thresholdOf is the threshold of output y under the loss r.
+func thresholdOf(r *row, y *graph.Value) *float64 {
+	t := 0.0
+	switch {
+	case r.Labels || r.Input == "":
+		return nil
+	case r.Input == probabilities || y.Def() != nil && y.Def().Is("", "Sigmoid"):
+		t = 0.5
+	}
+	return &t
 }
 
 // averages reports whether the loss is a mean over rows.
@@ -51,6 +65,9 @@ func (s settings) attrs() []graph.Attr {
 	}
 	if s.classes != nil {
 		attrs = append(attrs, graph.T("class_weights", graph.TensorOf(s.classes, int64(len(s.classes)))))
+	}
+	if s.threshold != nil {
+		attrs = append(attrs, graph.T("threshold", graph.Scalar(*s.threshold)))
 	}
 	if s.delta != 0 {
 		attrs = append(attrs, graph.T("delta", graph.Scalar(s.delta)))

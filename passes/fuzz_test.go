@@ -113,7 +113,7 @@ func randomMethod(t *rapid.T) method.Record {
 func randomOptions(t *rapid.T) pass.Options {
 	pick := func(what string, from ...string) string { return rapid.SampledFrom(from).Draw(t, what) }
 	o := pass.Options{
-		Verify: true, Loss: pass.LossOptions{Row: pick("loss", "mse", "cross-entropy"), Reduction: pick("reduction", "mean", "sum")},
+		Verify: true, Loss: pass.LossOptions{Row: pick("loss", "mse", "cross-entropy", "bce-with-logits", "l1", "huber", "nll"), Reduction: pick("reduction", "mean", "sum")},
 		Emit: pick("emit", "update", "gradient"), Noise: pick("noise", "hash", "input"), BN: pick("bn", "train", "frozen"),
 		OutputGrad: rapid.Bool().Draw(t, "grad"), OutputPrecond: rapid.Bool().Draw(t, "precond"), Inline: rapid.Bool().Draw(t, "inline"),
 		Split: rapid.Bool().Draw(t, "split"), Embed: rapid.Bool().Draw(t, "embed"),

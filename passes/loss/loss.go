@@ -144,7 +144,7 @@ func Attach(c *pass.Ctx, m *graph.Model) error {
 	if err != nil {
 		return err
 	}
-	if err := serves(m, set.row); err != nil {
+	if err := serves(m, set.row, c.Options.Loss.Row); err != nil {
 		return err
 	}
 	reportUnreached(c, m, logits)
@@ -206,7 +206,7 @@ func choose(c *pass.Ctx, m *graph.Model) (settings, *graph.Value, error) {
 }
 
 // serves refuses methods that need what the loss does not have.
-func serves(m *graph.Model, r *row) error {
+func serves(m *graph.Model, r *row, asked string) error {
 	if _, ok := m.Metadata["asdl.method"]; !ok { // a model that no method is to train
 		return nil
 	}
@@ -223,7 +223,7 @@ func serves(m *graph.Model, r *row) error {
 			reason = r.NoRoot
 		}
 		if reason != "" {
-			return &pass.OptionError{Option: "loss", Value: r.Name, Want: fmt.Sprintf("a loss with which curvature.source=%s of %s works, or curvature.source=emp: %s", rec.Curvature.Source, rec.Name, reason)}
+			return &pass.OptionError{Option: "loss", Value: asked, Want: fmt.Sprintf("a loss with which curvature.source=%s of %s works, or another source, as curvature.source=emp where the method has it: %s", rec.Curvature.Source, rec.Name, reason)}
 		}
 	}
 	return nil

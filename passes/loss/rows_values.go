@@ -141,7 +141,7 @@ func absoluteSample(b *op.Builder, s site, n noise) *graph.Value {
 	return b.Add(s.z, perturbation(b, s, "rademacher", n))
 }
 
-const noHuberSample = "no label distribution has the Hessian of the Huber loss, which depends on the targets, as its Fisher matrix (exact works too)"
+const noHuberSample = "no label distribution has the Hessian of the Huber loss, which depends on the targets, as its Fisher matrix; curvature.source=exact takes the Hessian"
 
 // huber is c (a - c/2) with a = |z - y| and c = min(a, delta).
 func huber(b *op.Builder, s site) *graph.Value {

@@ -66,15 +66,18 @@ var samples = []sample{
 	},
 	{
 		graph.LayerLayerNorm, "W c, b c", "float[N,31] x", `h = LayerNormalization (x, W, b)`, 31,
-		[]sampleParam{{"W", []int64{31}}, {"b", []int64{31}}}, map[int64]string{31: "c"},
+		[]sampleParam{{"W", []int64{31}}, {"b", []int64{31}}},
+		map[int64]string{31: "c"},
 	},
 	{
 		graph.LayerEmbedding, "W V×d", "int64[N,6] x", `e = Gather (W, x)  h = ReduceMean <axes: ints = [1], keepdims: int = 0> (e)`, 41,
-		[]sampleParam{{"W", []int64{37, 41}}}, map[int64]string{37: "V", 41: "d", 37 * 41: "(V·d)"},
+		[]sampleParam{{"W", []int64{37, 41}}},
+		map[int64]string{37: "V", 41: "d", 37 * 41: "(V·d)"},
 	},
 	{
 		"parameter", "W m×n, in no layer", "float[N,43] x", `g = Tanh (W)  h = MatMul (x, g)`, 47,
-		[]sampleParam{{"W", []int64{43, 47}}}, map[int64]string{43: "m", 47: "n", 43 * 47: "(m·n)"},
+		[]sampleParam{{"W", []int64{43, 47}}},
+		map[int64]string{43: "m", 47: "n", 43 * 47: "(m·n)"},
 	},
 }
 

@@ -12,9 +12,17 @@ import (
 
 // tensorCases are the methods that see parameters as tensors, refreshed on every step.
 var tensorCases = [][]string{
-	{"muon"}, {"muon", "solve.kernel=exact", "solve.iterations=0"}, {"soap"}, {"soap", "solve.lag=false"}, {"kl-shampoo"}, {"splus"},
-	{"psgd-kron"}, {"psgd-kron", "solve.kernel=inverse_free"}, {"psgd-kron", "solve.damping.kind=none"},
-	{"shampoo", "solve.kernel=track", "apply.graft=none"}, {"shampoo", "representation.max_side=3", "representation.on_exceed=diagonal"},
+	{"muon"},
+	{"muon", "solve.kernel=exact", "solve.iterations=0"},
+	{"soap"},
+	{"soap", "solve.lag=false"},
+	{"kl-shampoo"},
+	{"splus"},
+	{"psgd-kron"},
+	{"psgd-kron", "solve.kernel=inverse_free"},
+	{"psgd-kron", "solve.damping.kind=none"},
+	{"shampoo", "solve.kernel=track", "apply.graft=none"},
+	{"shampoo", "representation.max_side=3", "representation.on_exceed=diagonal"},
 }
 
 // TestTensorLimits: gradients of zero give directions of zero; one that is not finite makes no step, leaves every state at its

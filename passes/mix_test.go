@@ -67,7 +67,8 @@ func TestMixedMethods(t *testing.T) {
 			method.Mix{Default: record(t, "kfac", "every=2"), Overrides: []method.Override{
 				{Pattern: "blocks*", Record: record(t, "shampoo", "every=3", "apply.graft=none")}, {Pattern: "out", Record: record(t, "adam")},
 			}},
-			map[string]int{"blocks/0/fc.weight": 1, "blocks/0/fc.bias": 1, "blocks/1/fc.weight": 1, "blocks/1/fc.bias": 1, "out.weight": 2}, 1,
+			map[string]int{"blocks/0/fc.weight": 1, "blocks/0/fc.bias": 1, "blocks/1/fc.weight": 1, "blocks/1/fc.bias": 1, "out.weight": 2},
+			1,
 		},
 		{
 			"sources and intervals of K-FAC",
@@ -80,18 +81,23 @@ func TestMixedMethods(t *testing.T) {
 			map[string]int{
 				"in.weight": 1, "in.bias": 1, "blocks/0/fc.weight": 2, "blocks/0/fc.bias": 2, "blocks/1/fc.weight": 3, "blocks/1/fc.bias": 3,
 				"norm.weight": 4, "norm.bias": 4,
-			}, 4,
+			},
+			4,
 		},
 		{
 			"the last match counts, parameters by name, no default left",
 			method.Mix{Default: record(t, "sgd"), Overrides: []method.Override{
-				{Pattern: "*", Record: record(t, "adam")}, {Pattern: "kind:linear", Record: record(t, "kfac", "curvature.source=emp")},
-				{Pattern: "kind:parameter", Record: record(t, "shampoo")}, {Pattern: "in.bias", Record: record(t, "adagrad")}, {Pattern: "in.weight", Record: record(t, "adagrad")},
+				{Pattern: "*", Record: record(t, "adam")},
+				{Pattern: "kind:linear", Record: record(t, "kfac", "curvature.source=emp")},
+				{Pattern: "kind:parameter", Record: record(t, "shampoo")},
+				{Pattern: "in.bias", Record: record(t, "adagrad")},
+				{Pattern: "in.weight", Record: record(t, "adagrad")},
 			}},
 			map[string]int{
 				"in.weight": 5, "in.bias": 5, "blocks/0/fc.weight": 2, "blocks/0/fc.bias": 2, "blocks/1/fc.weight": 2, "blocks/1/fc.bias": 2,
 				"norm.weight": 1, "norm.bias": 1, "gain": 3, "out.weight": 2,
-			}, 1,
+			},
+			1,
 		},
 	} {
 		t.Run(c.name, func(t *testing.T) {

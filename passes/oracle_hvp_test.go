@@ -25,14 +25,16 @@ var kinds = []struct {
 			r = Add (o, x)  n = LayerNormalization (r, "ln.weight", "ln.bias")  g = Erf (n)  m = ReduceMean <axes: ints = [1], keepdims: int = 0> (g)
 			y = Gemm <transB: int = 1> (m, "head.weight", "head.bias") }`,
 		map[string][]int{"q.weight": {4, 4}, "k.weight": {4, 4}, "v.weight": {4, 4}, "ln.weight": {4}, "ln.bias": {4}, "head.weight": {5, 4}, "head.bias": {5}},
-		[]int{3, 4}, 0,
+		[]int{3, 4},
+		0,
 	},
 	{
 		"lstm", `(int64[N,3] x) => (double[N,4] y) PARAMS {
 			e = Gather ("emb.weight", x)  t = Transpose <perm: ints = [1,0,2]> (e)
 			o, h = LSTM <hidden_size: int = 3> (t, "lstm.W", "lstm.R", "lstm.B")  s = Squeeze (h)  y = Gemm <transB: int = 1> (s, "head.weight", "head.bias") }`,
 		map[string][]int{"emb.weight": {6, 2}, "lstm.W": {1, 12, 2}, "lstm.R": {1, 12, 3}, "lstm.B": {1, 24}, "head.weight": {4, 3}, "head.bias": {4}},
-		[]int{3}, 6,
+		[]int{3},
+		6,
 	},
 	{
 		"batchnorm", `(double[N,2,5,5] x) => (double[N,3] y) PARAMS {
@@ -41,7 +43,8 @@ var kinds = []struct {
 			a = Softplus (b)  d = Conv <kernel_shape: ints = [2,2], group: int = 2, strides: ints = [2,2]> (a, "d.weight")  p = GlobalAveragePool (d)
 			f = Flatten (p)  y = Gemm (f, "head.weight", "head.bias") }`,
 		map[string][]int{"c.weight": {4, 2, 3, 3}, "c.bias": {4}, "bn.weight": {4}, "bn.bias": {4}, "bn.running_mean": {4}, "bn.running_var": {4}, "d.weight": {6, 2, 2, 2}, "head.weight": {6, 3}, "head.bias": {3}},
-		[]int{2, 5, 5}, 0,
+		[]int{2, 5, 5},
+		0,
 	},
 }
 

@@ -52,6 +52,7 @@ func (r *tapRun) examples(l layerRef) []*mat.Dense {
 func (r *tapRun) gradient(l layerRef) *mat.Dense {
 	return r.tw.matrix(l, outputsOf(r.out, "grad/", ""))
 }
+
 func (r *tapRun) direction(l layerRef) *mat.Dense {
 	return r.tw.matrix(l, outputsOf(r.out, "precond/", ""))
 }

@@ -99,8 +99,11 @@ func viewed(shape []int) []int {
 func TestTNTTwin(t *testing.T) {
 	for _, n := range allNets() {
 		for _, c := range [][]string{
-			{"tnt"}, {"tnt", "curvature.samples=3"}, {"tnt", "accumulate.every=2", "solve.every=3", "accumulate.warmup=0", "solve.warmup=0"},
-			{"kl-tnt"}, {"kl-tnt", "curvature.samples=2", "accumulate.beta=0.5"},
+			{"tnt"},
+			{"tnt", "curvature.samples=3"},
+			{"tnt", "accumulate.every=2", "solve.every=3", "accumulate.warmup=0", "solve.warmup=0"},
+			{"kl-tnt"},
+			{"kl-tnt", "curvature.samples=2", "accumulate.beta=0.5"},
 		} {
 			rec := record(t, c[0], c[1:]...)
 			rng := rand.New(rand.NewPCG(51, 5))

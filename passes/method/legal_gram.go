@@ -8,8 +8,10 @@ var gramRules = []rule{
 	{func(r Record) bool {
 		return ofRows(r) && (r.Solve.Kind != "gram" || r.Solve.Power != -1 || r.Solve.Damping.Kind != "iso" || !oneOf(r.Solve.Kernel, "", "auto", "cholesky"))
 	}, "rows are inverted through their Gram matrix, with a multiple of the identity: representation.format gram and lowrank need solve.kind gram, solve.damping.kind iso, solve.power -1 and solve.kernel cholesky"},
-	{func(r Record) bool { return ofRows(r) && oneOf(r.Fallback.Embedding, "", "kron") },
-		"an embedding's gradients are rows of tokens, for which there is no Gram matrix: with representation.format gram and lowrank, fallback.embedding must be grad or adam"},
+	{
+		func(r Record) bool { return ofRows(r) && oneOf(r.Fallback.Embedding, "", "kron") },
+		"an embedding's gradients are rows of tokens, for which there is no Gram matrix: with representation.format gram and lowrank, fallback.embedding must be grad or adam",
+	},
 	{func(r Record) bool {
 		return r.Representation.Format == "gram" && !oneOf(r.Curvature.Source, "emp", "mc", "exact")
 	}, "the rows of format gram are gradients of single examples: source must be emp, mc or exact"},
@@ -25,8 +27,10 @@ var gramRules = []rule{
 	{func(r Record) bool {
 		return (r.Representation.Format == "lowrank") != (r.Accumulate.Kind == "discount")
 	}, "rows of the past and the newest add up with a discount: representation.format lowrank and accumulate.kind discount need each other"},
-	{func(r Record) bool { return r.Representation.Format == "lowrank" && r.Curvature.Source != "batch" },
-		"format lowrank keeps rows of mean gradients: source must be batch"},
+	{
+		func(r Record) bool { return r.Representation.Format == "lowrank" && r.Curvature.Source != "batch" },
+		"format lowrank keeps rows of mean gradients: source must be batch",
+	},
 	{func(r Record) bool {
 		n := r.Representation.Rank + max(1, r.Solve.Every)
 		return (r.Representation.Format == "lowrank") != (r.Representation.Rank > 0) || r.Representation.Format == "lowrank" && n > 64

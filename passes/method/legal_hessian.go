@@ -23,8 +23,10 @@ var hessianRules = []rule{
 	{func(r Record) bool {
 		return r.Solve.Kind == "lie_sgd" && r.Representation.Format != "kf_dim" && (r.Curvature.Matrix != "absH" || r.Representation.Format != "kf_io" || r.Accumulate.Kind != "none")
 	}, "lie_sgd learns the inverse of |H| itself: curvature.matrix must be absH, representation.format kf_io, accumulate.kind none"},
-	{func(r Record) bool { return (r.Solve.Kind == "lie_sgd") != (r.Solve.Rate != 0) },
-		"solve.rate is the step of lie_sgd, which needs one"},
+	{
+		func(r Record) bool { return (r.Solve.Kind == "lie_sgd") != (r.Solve.Rate != 0) },
+		"solve.rate is the step of lie_sgd, which needs one",
+	},
 	{func(r Record) bool {
 		return r.Solve.Kind == "lie_sgd" && !oneOf(r.Solve.Damping.Kind, "iso", "noise", "none") || r.Solve.Damping.Kind == "noise" && r.Solve.Kind != "lie_sgd"
 	}, "Hessian-vector products are damped by lambda v or by noise: solve.kind lie_sgd needs solve.damping.kind iso, noise or none, and noise is for nothing else"},

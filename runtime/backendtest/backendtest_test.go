@@ -249,8 +249,18 @@ func TestCompare(t *testing.T) {
 		got, want float64
 		ok        bool
 	}{
-		{1, 1, true}, {1.0009, 1, true}, {1.0011, 1, false}, {1e-8, 0, true}, {1e-6, 0, false}, {nan, nan, true}, {nan, 1, false},
-		{1, nan, false}, {inf, inf, true}, {-inf, inf, false}, {1, inf, false}, {inf, 1, false},
+		{1, 1, true},
+		{1.0009, 1, true},
+		{1.0011, 1, false},
+		{1e-8, 0, true},
+		{1e-6, 0, false},
+		{nan, nan, true},
+		{nan, 1, false},
+		{1, nan, false},
+		{inf, inf, true},
+		{-inf, inf, false},
+		{1, inf, false},
+		{inf, 1, false},
 	} {
 		err := Compare(kernel.Of([]float64{7, c.got}, 2), kernel.Of([]float64{7, c.want}, 2), DefaultRTol, DefaultATol)
 		if (err == nil) != c.ok {

@@ -253,8 +253,10 @@ func TestSoftmaxVector(t *testing.T) {
 			for i := range Data[float32](x) {
 				Data[float32](x)[i] *= 20
 			}
-			c := &Call{Node: graph.NewGraph("g").AddNode("", "Softmax", nil, []string{"y"}), Opset: 13, Pool: p,
-				In: []Spec{{Present: true, Elem: graph.Float32, Shape: x.Shape}}, Out: []Spec{outLike[float32](3, n)}}
+			c := &Call{
+				Node: graph.NewGraph("g").AddNode("", "Softmax", nil, []string{"y"}), Opset: 13, Pool: p,
+				In: []Spec{{Present: true, Elem: graph.Float32, Shape: x.Shape}}, Out: []Spec{outLike[float32](3, n)},
+			}
 			run, err := vectorSoftmax(c)
 			if err != nil {
 				t.Fatal(err)

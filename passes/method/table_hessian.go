@@ -34,7 +34,7 @@ var hessianMethods = []Record{
 		Cite:           "Dauphin, de Vries & Bengio, NIPS 2015, arXiv:1502.04390",
 		Curvature:      Curvature{Matrix: "absH", Source: "hvp", Samples: 1, Probe: "normal", Estimate: "row_squared"},
 		Representation: Representation{Granularity: "element", Format: "diag"},
-		Accumulate:     Accumulate{Kind: "sum", Debias: true, Every: 20},
+		Accumulate:     Accumulate{Kind: "sum", Debias: true, Every: 20, Warmup: 20}, // the norm of one probe has entries near 0
 		Solve:          Solve{Kind: "divide", Power: -1, Damping: Damping{Kind: "eps", Value: 1e-4}},
 		Guards:         Guards{Finite: true},
 		Fallback:       Fallback{Other: "grad"},

@@ -236,7 +236,12 @@ func (a *attention[T]) head(slot, task int) {
 	}
 	a.show(scoresMasked, task, scores)
 	for i := 0; i < rows && cols > 0; i++ {
-		softmaxRow(scores[i*cols:(i+1)*cols], scores[i*cols:(i+1)*cols])
+		row := scores[i*cols : (i+1)*cols]
+		if math.IsInf(float64(maxOf(row)), -1) { // a query that may look at nothing gets nothing
+			clear(row)
+			continue
+		}
+		softmaxRow(row, row)
 	}
 	a.show(scoresSoftmax, task, scores)
 	if cols == 0 {
@@ -273,10 +278,15 @@ func (a *attention[T]) maskRow(b, h, i int, row []T) {
 		}
 		setAll(row[a.mask.cols:], none)
 	}
-	if a.causal {
-		setAll(row[min(len(row), i+a.past+1):], none)
-	}
+	known, first := len(row), i+a.past // the last key that a causal query sees
 	if t := input(a.in, attnKnown); t != nil {
-		setAll(row[min(len(row), max(0, indexAt(t, b))):], none)
+		known = min(len(row), max(0, indexAt(t, b)))
+		if a.past == 0 { // queries stand at the end of what is known of a sequence
+			first = i + indexAt(t, b) - a.q.length
+		}
 	}
+	if a.causal {
+		setAll(row[min(len(row), max(0, first+1)):], none)
+	}
+	setAll(row[known:], none)
 }

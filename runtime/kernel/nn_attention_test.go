@@ -142,7 +142,9 @@ func (a *attentionCase) naive(in []*Tensor) (y, shown, keys []float64) {
 					}
 				}
 				for j := range row {
-					row[j] = math.Exp(row[j]) / sum
+					if row[j] = math.Exp(row[j]) / sum; sum == 0 {
+						row[j] = 0 // nothing to look at
+					}
 					for k := range a.vsize {
 						to := ((b*q+h)*a.rows+i)*a.vsize + k
 						if a.joint {
@@ -162,7 +164,11 @@ func (a *attentionCase) naive(in []*Tensor) (y, shown, keys []float64) {
 
 // bias is what the mask and the other conditions add to a score.
 func (a *attentionCase) bias(in []*Tensor, mask []float64, b, h, i, j int) float64 {
-	if a.causal && j > i+a.past || a.known != nil && int64(j) >= a.known[b] {
+	last := i + a.past
+	if a.known != nil && a.past == 0 {
+		last = i + int(a.known[b]) - a.rows
+	}
+	if a.causal && j > last || a.known != nil && int64(j) >= a.known[b] {
 		return math.Inf(-1)
 	}
 	if a.maskShape == nil {

@@ -327,3 +327,28 @@ func TestDenseBudget(t *testing.T) {
 		}
 	}
 }
+
+// TestSequencesFirst: a network that takes [T, N, ...] is preconditioned as one that takes [N, T, ...].
+func TestSequencesFirst(t *testing.T) {
+	rng := rand.New(rand.NewPCG(41, 1))
+	params := arrays{"l.weight": normals(rng, 4, 3), "l.bias": normals(rng, 3)}
+	x, target := normals(rng, 5, 2, 4), labels(rng, 3, 5)
+	turned := newArray(2, 5, 4)
+	for n := range 5 {
+		for p := range 2 {
+			copy(turned.v[(p*5+n)*4:][:4], x.v[(n*2+p)*4:])
+		}
+	}
+	net := func(shape string, axis int) string {
+		return source(fmt.Sprintf(`(double[%s,4] x) => (double[N,3] y) PARAMS {
+			m = MatMul (x, "l.weight") z = Add (m, "l.bias") h = Tanh (z) y = ReduceMean <axes: ints = [%d], keepdims: int = 0> (h) }`, shape, axis), params)
+	}
+	for _, sharing := range []string{"expand", "reduce"} {
+		set := []string{"curvature.source=exact", "curvature.sharing=" + sharing}
+		one := factors(t, net("N,2", 1), arrays{"x": x, "target": target}, pass.Options{}, set...)
+		two := factors(t, net("2,N", 0), arrays{"x": turned, "target": target}, pass.Options{}, set...)
+		for _, name := range []string{"precond/l.weight", "precond/l.bias", "asdl/l/A/next", "asdl/l/S/next"} {
+			near(t, sharing+": "+name, two[name].v, one[name].v, 1e-12)
+		}
+	}
+}

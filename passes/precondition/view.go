@@ -1,6 +1,8 @@
 package precondition
 
 import (
+	"slices"
+
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/graph/op"
 	"github.com/asdlc/asdlc/passes/pass"
@@ -158,7 +160,7 @@ func linearSides(l pass.Layer) (groups, in, out int64) {
 
 func linearInputs(b *op.Builder, l pass.Layer, pool bool) *graph.Value {
 	_, in, _ := linearSides(l)
-	x := l.X
+	x := examplesFirst(b, l, l.X)
 	if x.Type.Rank() > 2 && pool {
 		x = b.Reduce("ReduceMean", x, false, middle(x)...)
 	}
@@ -167,10 +169,33 @@ func linearInputs(b *op.Builder, l pass.Layer, pool bool) *graph.Value {
 
 func linearOutputs(b *op.Builder, l pass.Layer, g *graph.Value, pool bool) *graph.Value {
 	_, _, out := linearSides(l)
+	g = examplesFirst(b, l, g)
 	if g.Type.Rank() > 2 && pool {
 		g = b.Sum(g, middle(g)...)
 	}
 	return positions(b, g, out)
+}
+
+// examplesFirst brings the dimension of the examples to the front: that of the logits' first one, where x has it elsewhere,
+// as in networks that take sequences first.
+func examplesFirst(b *op.Builder, l pass.Layer, x *graph.Value) *graph.Value {
+	losses := pass.Tags(l.Node.Graph(), graph.TagLoss)
+	rank := x.Type.Rank()
+	if rank < 3 || len(losses) == 0 || losses[0].In(1).Type.Rank() < 1 {
+		return x
+	}
+	examples := losses[0].In(1).Type.Dims[0]
+	at := slices.Index(x.Type.Dims[:rank-1], examples)
+	if at < 1 || examples.IsUnknown() {
+		return x
+	}
+	perm := []int64{int64(at)}
+	for i := range rank {
+		if i != at {
+			perm = append(perm, int64(i))
+		}
+	}
+	return b.Transpose(x, perm...)
 }
 
 func middle(x *graph.Value) []int64 {

@@ -261,8 +261,8 @@ func TestHessianTwins(t *testing.T) {
 		{"adahessian", []string{"representation.spatial=", "accumulate.every=2", "accumulate.debias=false", "curvature.samples=2"}},
 		{"sfn", nil},
 		{"sfn", []string{"accumulate.kind=none", "curvature.samples=3"}},
-		{"esgd", []string{"accumulate.every=3"}},
-		{"esgd", []string{"accumulate.kind=ema", "accumulate.beta=0.9", "accumulate.every=2", "apply.beta=0.9", "update.momentum=0.5"}},
+		{"esgd", []string{"accumulate.every=3", "accumulate.warmup=2"}},
+		{"esgd", []string{"accumulate.kind=ema", "accumulate.beta=0.9", "accumulate.every=2", "accumulate.warmup=0", "apply.beta=0.9", "update.momentum=0.5"}},
 	} {
 		for _, n := range []*net{mlpNet(), convNet()} {
 			t.Run(fmt.Sprint(n.name, c.method, c.set), func(t *testing.T) {
@@ -288,7 +288,7 @@ func followCurved(t *testing.T, n *net, rec method.Record) {
 				g.v[i] /= 4
 			}
 		}
-		if k%max(rec.Accumulate.Every, 1) == 0 {
+		if acc := rec.Accumulate; k < acc.Warmup || (k-acc.Warmup)%max(acc.Every, 1) == 0 {
 			tw.refresh(n.hessian(params, data["x"], loss), params, draws)
 		}
 		nearAll(t, fmt.Sprint("gradient ", k), outputsOf(out, "grad/", ""), grads, 1e-9)

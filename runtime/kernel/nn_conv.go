@@ -73,9 +73,8 @@ type convolution[T amd64.Float] struct {
 	alongRows      bool
 
 	packing, tasks *tasks
-	weights        *Scratch    // [groups*outs, k] in tiles, each k-major
-	spread         slotScratch // images spread out
-	fresh          []bool      // by slot: spread is not yet cleared
+	weights        *Scratch // [groups*outs, k] in tiles, each k-major
+	ground         *ground[T]
 	strip          slotScratch
 	aside          slotScratch
 	x, w, b, y     []T
@@ -129,10 +128,7 @@ func (v *convolution[T]) plan(c *Call) {
 func (v *convolution[T]) claim(c *Call) {
 	slots, size := v.tasks.slots, sizeOf[T]()
 	v.weights = c.Scratch(size*v.groups*v.outs*v.k + alignment)
-	if !v.l.plain() {
-		v.spread = c.slotScratch(slots, size*v.tileImages*v.ins*v.l.plane)
-	}
-	v.fresh = make([]bool, slots)
+	v.ground = newGround[T](c, v.g, v.l, slots, v.groups, v.tileImages)
 	v.strip = c.slotScratch(slots, size*v.depth*v.width)
 	if v.apart {
 		v.aside = c.slotScratch(slots, size*v.rows*len(v.placeAt.at))
@@ -141,9 +137,7 @@ func (v *convolution[T]) claim(c *Call) {
 
 func (v *convolution[T]) run(x, w, bias, y []T) {
 	v.x, v.w, v.b, v.y = x, w, bias, y
-	for i := range v.fresh {
-		v.fresh[i] = true
-	}
+	v.ground.renew()
 	v.packing.run()
 	v.tasks.run()
 	v.x, v.w, v.b, v.y = nil, nil, nil, nil
@@ -193,7 +187,7 @@ func (v *convolution[T]) task(slot, t int) {
 	images := min(v.tileImages, v.images-image)
 	m0 := row * v.rows
 	rows := min(v.rows, v.outs-m0)
-	src := v.lattice(slot, b, group, image, images)
+	src := v.ground.at(slot, b, v.x, group, image, images, 0, v.ins)
 	y := v.y[(image*v.groups*v.outs+group*v.outs+m0)*v.l.places+b.first:]
 	dst, ld, cols := y, v.l.places, images*b.places
 	if v.apart {
@@ -216,23 +210,6 @@ func (v *convolution[T]) task(slot, t int) {
 			copy(y[(i*v.groups*v.outs+m)*v.l.places:][:b.places], dst[m*cols+i*b.places:])
 		}
 	}
-}
-
-// lattice is the memory on which the patches of some images lie.
-func (v *convolution[T]) lattice(slot int, b *band, group, image, images int) []T {
-	if v.l.plain() {
-		return v.x[(image*v.groups+group)*v.ins*v.l.image:]
-	}
-	each := v.ins * v.l.plane
-	dst := elems[T](v.spread.at(slot), v.tileImages*each)
-	if v.fresh[slot] {
-		clear(dst)
-		v.fresh[slot] = false
-	}
-	for i := range images {
-		spread(v.l, v.g, b, dst[i*each:], v.x[((image+i)*v.groups+group)*v.ins*v.l.image:], 0, v.ins)
-	}
-	return dst
 }
 
 // start writes the bias, or zeros where no product follows.

@@ -50,8 +50,7 @@ type weightGrad[T amd64.Float] struct {
 	alongRows      bool
 
 	tasks   *tasks
-	spread  slotScratch
-	fresh   []bool
+	ground  *ground[T]
 	strip   slotScratch
 	grads   slotScratch // rows of the gradient in tiles, each place-major
 	x, g, w []T
@@ -97,10 +96,7 @@ func (v *weightGrad[T]) plan(c *Call) {
 
 	v.tasks = newTasks(c.Pool, v.groups*v.colTiles*v.rowTiles, v.task)
 	slots, size := v.tasks.slots, sizeOf[T]()
-	if !l.plain() {
-		v.spread = c.slotScratch(slots, size*v.tileImages*v.ins*l.plane)
-	}
-	v.fresh = make([]bool, slots)
+	v.ground = newGround[T](c, v.m, l, slots, v.groups, v.tileImages)
 	v.strip = c.slotScratch(slots, size*v.depth*v.width)
 	v.grads = c.slotScratch(slots, size*v.depth*v.rows)
 }
@@ -111,9 +107,7 @@ func (v *weightGrad[T]) run(x, g, w []T) {
 		return
 	}
 	v.x, v.g, v.w = x, g, w
-	for i := range v.fresh {
-		v.fresh[i] = true
-	}
+	v.ground.renew()
 	v.tasks.run()
 	v.x, v.g, v.w = nil, nil, nil
 }
@@ -134,7 +128,8 @@ func (v *weightGrad[T]) task(slot, t int) {
 
 // addImages adds what the places of a band of some images contribute to a rectangle of the weight's gradient.
 func (v *weightGrad[T]) addImages(slot, group, image, images int, b *band, r rect, beta T) {
-	src := v.lattice(slot, b, group, image, images, r)
+	c0, c1 := v.channels(r)
+	src := v.ground.at(slot, b, v.x, group, image, images, c0, c1)
 	strip, grads := elems[T](v.strip.at(slot), v.depth*v.width), elems[T](v.grads.at(slot), v.depth*v.rows)
 	rows := r.i1 - r.i0
 	tiles := ceilDiv(rows, v.m.Rows)
@@ -188,23 +183,11 @@ func (v *weightGrad[T]) packGrads(dst []T, group, m0, rows, image int, b *band, 
 	}
 }
 
-// lattice is the memory on which the patches of some images lie, for the channels that the columns of r look at.
-func (v *weightGrad[T]) lattice(slot int, b *band, group, image, images int, r rect) []T {
-	if v.l.plain() {
-		return v.x[(image*v.groups+group)*v.ins*v.l.image:]
-	}
-	each := v.ins * v.l.plane
-	dst := elems[T](v.spread.at(slot), v.tileImages*each)
-	if v.fresh[slot] {
-		clear(dst)
-		v.fresh[slot] = false
-	}
-	c0, c1 := r.j0/v.l.kernels, ceilDiv(r.j1, v.l.kernels)
+// channels are those that the rows and columns of r look at.
+func (v *weightGrad[T]) channels(r rect) (c0, c1 int) {
+	c0, c1 = r.j0/v.l.kernels, ceilDiv(r.j1, v.l.kernels)
 	if v.gram {
 		c0, c1 = min(c0, r.i0/v.l.kernels), max(c1, ceilDiv(r.i1, v.l.kernels))
 	}
-	for i := range images {
-		spread(v.l, v.m, b, dst[i*each:], v.x[((image+i)*v.groups+group)*v.ins*v.l.image:], c0, c1)
-	}
-	return dst
+	return c0, c1
 }

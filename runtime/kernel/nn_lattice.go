@@ -240,6 +240,49 @@ func spread[T amd64.Float](l *lattice, g *amd64.GEMM[T], b *band, dst, x []T, c0
 	}
 }
 
+// ground is the memory on which the patches of some images lie: the images themselves, or scratch of each slot.
+type ground[T amd64.Float] struct {
+	g       *amd64.GEMM[T]
+	l       *lattice
+	groups  int
+	plain   bool
+	size    int // elements of a slot
+	scratch slotScratch
+	fresh   []bool // by slot: not yet cleared in this run
+}
+
+func newGround[T amd64.Float](c *Call, g *amd64.GEMM[T], l *lattice, slots, groups, images int) *ground[T] {
+	s := &ground[T]{g: g, l: l, groups: groups, plain: l.plain(), size: images * l.channels * l.plane, fresh: make([]bool, slots)}
+	if !s.plain {
+		s.scratch = c.slotScratch(slots, sizeOf[T]()*s.size)
+	}
+	return s
+}
+
+// renew begins a run, to which scratch comes with any content.
+func (s *ground[T]) renew() {
+	for i := range s.fresh {
+		s.fresh[i] = true
+	}
+}
+
+// at is the memory of some images of x and the channels of a group, of which channels c0..c1 are valid.
+func (s *ground[T]) at(slot int, b *band, x []T, group, image, images, c0, c1 int) []T {
+	each := s.l.channels * s.l.image
+	if s.plain {
+		return x[(image*s.groups+group)*each:]
+	}
+	dst := elems[T](s.scratch.at(slot), s.size)
+	if s.fresh[slot] {
+		clear(dst)
+		s.fresh[slot] = false
+	}
+	for i := range images {
+		spread(s.l, s.g, b, dst[i*s.l.channels*s.l.plane:], x[((image+i)*s.groups+group)*each:], c0, c1)
+	}
+	return dst
+}
+
 func blitOne[T amd64.Float](b *blit, g *amd64.GEMM[T], dst, src []T) {
 	switch {
 	case b.step == 1 && b.rows == 1:

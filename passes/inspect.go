@@ -9,6 +9,7 @@ import (
 
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/graph/op"
+	"github.com/asdlc/asdlc/passes/loss"
 	"github.com/asdlc/asdlc/passes/method"
 	"github.com/asdlc/asdlc/passes/pass"
 )
@@ -40,7 +41,7 @@ type Port struct {
 // Parameter is a trained parameter or a buffer (running statistics).
 type Parameter struct {
 	Name  string  `json:"name"`
-	Kind  string  `json:"kind"` // param or buffer
+	Kind  string  `json:"kind"` // param, buffer, or constant: a buffer that is frozen
 	Shape []int64 `json:"shape"`
 	Count int     `json:"count"` // elements
 	Bytes int     `json:"bytes"`
@@ -101,10 +102,14 @@ type Factor struct {
 	Bytes int     `json:"bytes"`
 }
 
-// Inspect reads a model as Instrument would, as far as that goes, and compiles it with each of the methods to see what
-// state these keep. The model is not changed. What is unsupported is listed, not an error; the error is for a model that is
-// invalid.
-func Inspect(m *graph.Model, methods ...method.Record) (*Inspection, error) {
+// Inspect reads a model as Instrument would with these options, as far as that goes, and compiles it with each of the
+// methods to see what state these keep. The model is not changed. What is unsupported is listed, not an error; the error is
+// for a model that is invalid, or an option that the model cannot have.
+func Inspect(m *graph.Model, o pass.Options, methods ...method.Record) (*Inspection, error) {
+	o, err := withDefaults(o)
+	if err != nil {
+		return nil, err
+	}
 	r := &Inspection{
 		Producer: m.Producer, IRVersion: m.IRVersion, Opset: m.Opset(), Functions: len(m.Functions),
 		Parameters: []Parameter{}, Layers: []Layer{}, Notes: []string{}, Unsupported: []Unsupported{}, Plans: []Plan{},
@@ -113,16 +118,21 @@ func Inspect(m *graph.Model, methods ...method.Record) (*Inspection, error) {
 		r.Nodes++
 	}
 	t := graph.Clone(m)
-	err := op.InferGraph(t)
+	err = op.InferGraph(t)
 	r.Inputs, r.Outputs = ports(t.Graph.Inputs()), ports(t.Graph.Outputs())
 	if err := r.collect(err); err != nil {
 		return r, err
 	}
 	r.Unsupported = []Unsupported{} // what outputs need that are left out does not count
-	c := &pass.Ctx{Options: pass.Options{BN: "train"}, Report: &pass.Report{}}
+	c := &pass.Ctx{Options: o, Report: &pass.Report{}}
 	err = pass.RunTable(c, t, Read)
 	if err := r.collect(err); err != nil || len(r.Unsupported) > 0 {
 		return r, err
+	}
+	if o.Logits != "" {
+		if _, err := loss.Logits(t, o.Logits); err != nil {
+			return r, err
+		}
 	}
 	r.Notes = append(r.Notes, c.Report.Notes...)
 	r.parameters(t.Graph, c.Report.Origins)
@@ -132,7 +142,7 @@ func Inspect(m *graph.Model, methods ...method.Record) (*Inspection, error) {
 		return r, nil
 	}
 	for _, rec := range methods {
-		r.Plans = append(r.Plans, r.plan(m, rec))
+		r.Plans = append(r.Plans, r.plan(m, o, rec))
 	}
 	return r, nil
 }
@@ -200,6 +210,9 @@ func (r *Inspection) parameters(g *graph.Graph, origins []*pass.Origin) {
 	for _, p := range pass.Params(g, "") {
 		t := p.Init.Const()
 		info := Parameter{Name: p.Name(), Kind: p.Kind, Shape: t.Shape, Count: t.Len(), Bytes: len(t.Raw)}
+		if p.Kind == "buffer" && g.Find(p.Name()+"/next") == nil {
+			info.Kind = "constant"
+		}
 		if o := of[p.Name()]; o != nil {
 			info.File, info.Transposed, info.Merged, info.Folded = o.File, o.Transposed, o.Merged, o.Folded
 		}
@@ -242,10 +255,9 @@ func shared(l pass.Layer) bool {
 
 // plan compiles the model with a method. The squared error serves: it takes any floating-point output, and state does not
 // depend on the loss.
-func (r *Inspection) plan(m *graph.Model, rec method.Record) Plan {
+func (r *Inspection) plan(m *graph.Model, o pass.Options, rec method.Record) Plan {
 	p := Plan{Method: rec.Name, Blocks: []PlanBlock{}}
-	o := pass.Options{}
-	o.Loss.Row = "mse"
+	o.Loss = pass.LossOptions{Row: "mse"}
 	res, err := Instrument(m, rec, o, "")
 	if err != nil {
 		if err := r.collect(err); err != nil {

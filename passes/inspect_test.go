@@ -10,6 +10,7 @@ import (
 	"github.com/asdlc/asdlc/graph/onnx"
 	"github.com/asdlc/asdlc/passes"
 	"github.com/asdlc/asdlc/passes/method"
+	"github.com/asdlc/asdlc/passes/pass"
 )
 
 func inspect(t *testing.T, src string, methods ...string) *passes.Inspection {
@@ -23,7 +24,7 @@ func inspect(t *testing.T, src string, methods ...string) *passes.Inspection {
 		rec, _ := method.Lookup(name)
 		recs = append(recs, rec)
 	}
-	r, err := passes.Inspect(m, recs...)
+	r, err := passes.Inspect(m, pass.Options{}, recs...)
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -109,7 +110,7 @@ func TestInspectExportedModels(t *testing.T) {
 		if err != nil {
 			t.Fatal(err)
 		}
-		r, err := passes.Inspect(m, kfac, shampoo)
+		r, err := passes.Inspect(m, pass.Options{}, kfac, shampoo)
 		if err != nil {
 			t.Errorf("%s: %v", filepath.Base(path), err)
 			continue

@@ -96,7 +96,7 @@ func TestTensorFlowStyle(t *testing.T) {
 		t.Fatal(err)
 	}
 	m := passtest.Parse(t, string(text))
-	r, err := passes.Inspect(m)
+	r, err := passes.Inspect(m, pass.Options{})
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -12,6 +12,7 @@ import (
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/graph/onnx"
 	"github.com/asdlc/asdlc/passes"
+	"github.com/asdlc/asdlc/passes/pass"
 	"github.com/asdlc/asdlc/passes/passtest"
 	"github.com/asdlc/asdlc/runtime"
 	"github.com/asdlc/asdlc/runtime/data"
@@ -65,7 +66,7 @@ func TestExportedNets(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			r, err := passes.Inspect(m)
+			r, err := passes.Inspect(m, pass.Options{})
 			if err != nil {
 				t.Fatal(err)
 			}

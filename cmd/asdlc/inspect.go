@@ -12,17 +12,20 @@ import (
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/passes"
 	"github.com/asdlc/asdlc/passes/method"
+	"github.com/asdlc/asdlc/passes/pass"
 )
 
 func newInspect(e *env) *cobra.Command {
 	var names []string
 	var preset string
+	var options pass.Options
 	var asJSON bool
 	c := &cobra.Command{
 		Use:   "inspect MODEL.onnx",
 		Short: "Show inputs, parameters, layers and the state that methods would keep",
 		Long: `Show what the compiler sees in a model: inputs and outputs, parameters, layers, what exporters merged or froze, and
-for each method of --methods the state that it would keep for each layer. Operators that keep the model from being
+for each method of --methods the state that it would keep for each layer. The flags that instrument has for the reading
+of a model, such as --keep-ties and --bn, show what becomes of it with them. Operators that keep the model from being
 trained are listed, with exit code 3.
 
 Of a step graph, made by asdlc instrument, the contract is shown: inputs by role, state, hyper-parameters.`,
@@ -43,7 +46,7 @@ Of a step graph, made by asdlc instrument, the contract is shown: inputs by role
 				}
 				recs = append(recs, rec)
 			}
-			r, err := passes.Inspect(m, recs...)
+			r, err := passes.Inspect(m, options, recs...)
 			if err != nil {
 				return fmt.Errorf("%s: %w", args[0], err)
 			}
@@ -61,6 +64,7 @@ Of a step graph, made by asdlc instrument, the contract is shown: inputs by role
 	fs := c.Flags()
 	fs.StringSliceVar(&names, "methods", []string{"kfac", "shampoo"}, "methods whose state to show; none with --methods ''")
 	fs.StringVar(&preset, "preset", "paper", "conventions of the methods: paper or asdl")
+	readFlags(fs, &options)
 	fs.BoolVar(&asJSON, "json", false, "print as JSON")
 	return c
 }

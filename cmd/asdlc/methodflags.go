@@ -36,10 +36,15 @@ func (f *methodFlags) register(fs *pflag.FlagSet) {
 	fs.Int64Var(&f.ignoreIndex, "ignore-index", 0, "label that does not count, of cross-entropy and nll")
 	fs.StringVar(&f.lossWeights, "loss-weights", "", "weights of the classes, of cross-entropy and nll: FILE.npy or numbers separated by commas; a mean is over the labels' weights")
 	fs.Float64Var(&o.Loss.Delta, "loss-delta", 0, "of huber and smooth-l1: the distance from which the loss is linear (default 1)")
-	fs.StringVar(&o.Logits, "logits", "", "model output that the loss sees (default: the first floating-point one)")
 	fs.StringVar(&o.Target, "target", "", `name of the target input (default "target")`)
-	fs.StringVar(&o.BN, "bn", "train", "batch normalisation: train (batch statistics) or frozen")
 	fs.StringVar(&o.HVP, "hvp", "tangent", "Hessian-vector products: tangent (forward derivative of the gradient), or difference (of two gradients)")
+	readFlags(fs, o)
+}
+
+// readFlags are those that decide how a model is read: its parameters, their ties, its layers.
+func readFlags(fs *pflag.FlagSet, o *pass.Options) {
+	fs.StringVar(&o.Logits, "logits", "", "model output that the loss sees (default: the first floating-point one)")
+	fs.StringVar(&o.BN, "bn", "train", "batch normalisation: train (batch statistics) or frozen")
 	fs.BoolVar(&o.KeepTies, "keep-ties", false, "parameters that the exporter merged because they were equal stay one")
 	fs.StringVar(&o.Tie, "tie", "auto", "last layer with the values of the embedding: auto (one parameter, as before the export) or none")
 	fs.IntVar(&o.Opset, "opset", 0, "operator set of the step graph (default: the model's, at least 17)")

@@ -187,7 +187,7 @@ func choose(c *pass.Ctx, m *graph.Model) (settings, *graph.Value, error) {
 	if r.Name == outputRow {
 		return settings{}, nil, &pass.OptionError{Option: "loss", Value: r.Name, Want: "output:NAME, with the name of an output of the model"}
 	}
-	logits, err := findLogits(m, pass.OptionError{Option: "logits", Value: o.Logits}, o.Logits)
+	logits, err := Logits(m, o.Logits)
 	if err != nil {
 		return settings{}, nil, err
 	}
@@ -241,6 +241,11 @@ func addTarget(m *graph.Model, set settings, logits *graph.Value, name string) (
 		name = pass.Prefix + name
 	}
 	return m.Graph.AddInput(name, targetType(set.row, logits.Type, set.axis)), nil
+}
+
+// Logits is the output of a model that Options.Logits names; the error tells which ones there are.
+func Logits(m *graph.Model, name string) (*graph.Value, error) {
+	return findLogits(m, pass.OptionError{Option: "logits", Value: name}, name)
 }
 
 // findLogits is the output that the option asked for names, or the first that can be logits.

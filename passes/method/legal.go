@@ -75,8 +75,8 @@ var rules = []rule{
 		return r.Representation.Format == "kf_dim" && r.Solve.Kind == "root" && !oneOf(r.Solve.Kernel, "", "auto", "newton", "eigen", "track")
 	}, "a Cholesky factor gives no roots: solve.kernel must be newton, eigen, track or auto"},
 	{func(r Record) bool {
-		return !oneOf(r.Representation.Format, "diag", "kfe_dim", "matrix") && !oneOf(r.Solve.Kind, "lie_sgd", "bfgs") && r.Apply.Beta != 0
-	}, "a first moment is kept for diagonals, eigenbases and matrices alone: apply.beta must be 0; use update.momentum"},
+		return !oneOf(r.Representation.Format, "diag", "kfe_dim", "matrix") && !oneOf(r.Solve.Kind, "lie_sgd", "bfgs", "polar") && r.Apply.Beta != 0
+	}, "a first moment is kept for diagonals, eigenbases, matrices and polar factors alone: apply.beta must be 0; use update.momentum"},
 	{func(r Record) bool {
 		return r.Representation.Format == "diag" && r.Curvature.Source == "batch" && (r.Accumulate.Every > 1 || r.Accumulate.Schedule != "")
 	}, "a diagonal of mean gradients follows every step: accumulate.every must be 1"},

@@ -46,8 +46,10 @@ var tapRules = []rule{
 		return r.Representation.Format != "kfe_io" && (r.Representation.Moments != "" || r.Accumulate.MomentBeta != 0)
 	}, "representation.moments and accumulate.moment_beta are for the second moments of kfe_io"},
 	{func(r Record) bool {
-		return oneOf(r.Representation.Format, "one_sided", "dense") && (r.Solve.Kind != "inverse" || r.Solve.Power != -1 || !oneOf(r.Solve.Damping.Kind, "iso", "none"))
-	}, "one_sided and dense are inverted: solve.kind must be inverse, solve.power -1 and solve.damping.kind iso or none"},
+		inverse := r.Solve.Kind == "inverse" && r.Solve.Power == -1
+		polar := r.Representation.Format == "one_sided" && r.Solve.Kind == "polar" && r.Solve.Power == -0.5
+		return oneOf(r.Representation.Format, "one_sided", "dense") && (!inverse && !polar || !oneOf(r.Solve.Damping.Kind, "iso", "none"))
+	}, "one_sided and dense are inverted: solve.kind must be inverse and solve.power -1, or for one_sided polar and -0.5; solve.damping.kind iso or none"},
 	{func(r Record) bool {
 		return r.Representation.Format == "rank1" && (r.Solve.Kind != "gram" || r.Solve.Power != -1 || r.Solve.Damping.Kind != "iso")
 	}, "a matrix of rank one is inverted by Sherman-Morrison: rank1 needs solve.kind gram, solve.power -1 and solve.damping.kind iso"},

@@ -5,8 +5,11 @@ import "math"
 // tensorRules are those of methods that see parameters as tensors.
 var tensorRules = []rule{
 	{
-		func(r Record) bool { return (r.Representation.Format == "matrix") != (r.Solve.Kind == "polar") },
-		"the polar factor is taken of the gradient itself: solve.kind polar and representation.format matrix go together",
+		func(r Record) bool {
+			polar := r.Solve.Kind == "polar"
+			return r.Representation.Format == "matrix" && !polar || polar && !oneOf(r.Representation.Format, "matrix", "one_sided")
+		},
+		"the polar factor is taken of the gradient itself, or of the gradient between roots of an input factor: solve.kind polar needs representation.format matrix or one_sided, and matrix needs polar",
 	},
 	{
 		func(r Record) bool { return r.Representation.Format == "matrix" && r.Curvature.Source != "none" },

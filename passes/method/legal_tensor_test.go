@@ -4,7 +4,7 @@ import "testing"
 
 func TestTensorRules(t *testing.T) {
 	breakRules(t, tensorRules, []breach{
-		{"muon", []string{"representation.format=kf_dim"}, "solve.kind polar and representation.format matrix go together"},
+		{"muon", []string{"representation.format=kf_dim"}, "solve.kind polar needs representation.format matrix or one_sided"},
 		{"muon", []string{"curvature.source=batch"}, "curvature.source must be none"},
 		{"muon", []string{"solve.kernel=newton"}, "solve.kernel must be keller"},
 		{"shampoo", []string{"solve.kernel=exact"}, "kernels of solve.kind polar"},

@@ -97,7 +97,7 @@ type Accumulate struct {
 
 // Solve says how the statistic becomes a preconditioner.
 type Solve struct {
-	Kind       string  `json:"kind"`                 // inverse, gram (inverse through products of samples or rows), root, divide, sign, polar (U V^T of a matrix), lie_sgd (learned by steps on a Lie group), bfgs, none
+	Kind       string  `json:"kind"`                 // inverse, gram (inverse through products of samples or rows), root, divide, sign, polar (U V^T of a matrix; one_sided: of G A^-1/2, times A^-1/2), lie_sgd (learned by steps on a Lie group), bfgs, none
 	Power      float64 `json:"power,omitempty"`      // of the whole matrix: -1, -0.5
 	Kernel     string  `json:"kernel,omitempty"`     // auto, cholesky, newton (coupled Newton root), eigen; polar: keller, polar_express, cubic, exact; lie_sgd: triangular, inverse_free
 	Iterations int     `json:"iterations,omitempty"` // bound of an iterative kernel
@@ -124,7 +124,7 @@ type Damping struct {
 
 // Apply says what is preconditioned and what happens to the result.
 type Apply struct {
-	Beta     float64 `json:"beta,omitempty"`     // first-moment EMA of the gradient before preconditioning: debiased (diag), as it is (matrix)
+	Beta     float64 `json:"beta,omitempty"`     // first-moment EMA of the gradient before preconditioning: debiased (diag, one_sided), as it is (matrix)
 	Nesterov bool    `json:"nesterov,omitempty"` // precondition (1-beta) gradient + beta EMA instead of the EMA
 	Graft    string  `json:"graft,omitempty"`    // none, sgd, adam: take the norm of that method's direction
 	ClipRMS  float64 `json:"clip_rms,omitempty"` // bound on the root-mean-square entry of a direction (lie_sgd); 0 is off

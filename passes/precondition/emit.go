@@ -436,7 +436,11 @@ func (e *engine) directions(lv *live) []*graph.Value {
 			grads[i] = e.b.Scale(grads[i], s)
 		}
 		if lv.moment != 0 {
-			grads[i] = e.firstMoment(p, grads[i], lv.moment)
+			m := e.firstMoment(p, grads[i], lv.moment)
+			if e.rec.Apply.Nesterov {
+				m = e.moving(e.b, m, grads[i], lv.moment)
+			}
+			grads[i] = m
 		}
 	}
 	var dirs []*graph.Value

@@ -12,6 +12,9 @@ import (
 // Benzing 2022). A is the mean over examples and positions of a a^T.
 func oneSidedBlock(e *engine, cap *captured) *block {
 	v := e.viewOf(cap.layers[0])
+	if e.rec.Solve.Kind == "polar" {
+		return e.whitenedPolarBlock(cap, v)
+	}
 	bl := v.block()
 	bl.stats = []slot{curvature("A", v.shape(v.in, v.in), "zeros")}
 	bl.sols = []slot{curvature("A_inv", v.shape(v.in, v.in), "eye")}

@@ -29,7 +29,7 @@ const Asdl = "asdl"
 //	State()                    name, kind, of, dtype, shape, init...   a state input; its next value is the graph output NAME/next
 //	Hyper()                    name, default, dtype      a scalar hyper-parameter
 //	Step()                                               the step counter, an int64 scalar
-//	Every(step)                every, warmup, clock      a bool scalar: whether the clock ticks at this step
+//	Every(step)                every, warmup, phase...   a bool scalar: whether the clock ticks at this step
 //	Noise(shape)               name, draw, kind, dtype   random numbers of that shape: kind uniform (0,1), normal, rademacher (signs),
 //	                                                     or distinct indices below an int64: kind subset, of
 const (

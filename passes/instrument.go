@@ -35,11 +35,14 @@ type Clock struct {
 	Name     string `json:"name"`
 	Every    int64  `json:"every"`
 	Warmup   int64  `json:"warmup,omitempty"`
+	Phase    int64  `json:"phase,omitempty"`
 	Schedule string `json:"schedule,omitempty"`
 }
 
 // Ticks reports whether the clock ticks at a step.
-func (c Clock) Ticks(step int64) bool { return legalize.Tick(c.Every, c.Warmup, c.Schedule, step) }
+func (c Clock) Ticks(step int64) bool {
+	return legalize.Tick(c.Every, c.Warmup, c.Phase, c.Schedule, step)
+}
 
 // Instrument compiles the training step of a model by a method. The model is not changed. source is the digest of the
 // file it came from, for the metadata; it may be empty.
@@ -148,7 +151,7 @@ func clocksOf(m *graph.Model) []Clock {
 	var clocks []Clock
 	seen := map[string]bool{}
 	for _, n := range pass.Tags(m.Graph, graph.TagEvery) {
-		c := Clock{n.Str("clock", ""), n.Int("every", 1), n.Int("warmup", 0), n.Str("schedule", "")}
+		c := Clock{n.Str("clock", ""), n.Int("every", 1), n.Int("warmup", 0), n.Int("phase", 0), n.Str("schedule", "")}
 		if !seen[c.Name] {
 			seen[c.Name] = true
 			clocks = append(clocks, c)
@@ -164,7 +167,7 @@ func combinations(clocks []Clock) []map[string]bool {
 	for _, c := range clocks {
 		every := max(c.Every, 1)
 		period = period / gcd(period, every) * every
-		start = max(start, c.Warmup, int64(len(c.Schedule)))
+		start = max(start, c.Warmup+1, int64(len(c.Schedule)))
 		period = min(period, 100000)
 	}
 	seen := map[string]bool{}

@@ -280,6 +280,7 @@ func TestForms(t *testing.T) {
 	recs["warm-up"] = record(t, "kfac", "accumulate.every=2", "accumulate.warmup=1", "solve.every=3", "solve.warmup=2")
 	recs["schedule"] = record(t, "shampoo", "accumulate.schedule=101010")
 	recs["newest"] = record(t, "kfac", "accumulate.kind=none", "solve.every=2")
+	recs["staggered"] = record(t, "kfac", "accumulate.every=2", "solve.every=3", "solve.warmup=1", "solve.stagger=true")
 	for name, rec := range recs {
 		rng := rand.New(rand.NewPCG(8, 21))
 		text := source(n.body, n.params(rng))

@@ -2,6 +2,7 @@ package main
 
 import (
 	"fmt"
+	"slices"
 	"strconv"
 	"strings"
 
@@ -17,6 +18,7 @@ import (
 type methodFlags struct {
 	method, preset string
 	set, layers    []string
+	stagger        bool
 	options        pass.Options
 	ignoreIndex    int64
 	lossWeights    string
@@ -29,6 +31,7 @@ func (f *methodFlags) register(fs *pflag.FlagSet) {
 	fs.StringVar(&f.preset, "preset", "paper", "conventions: paper, or asdl (those of the PyTorch library ASDL)")
 	fs.StringArrayVar(&f.set, "set", nil, "set a field of the method record, as in solve.every=10; may be repeated")
 	fs.StringArrayVar(&f.layers, "layer", nil, "a method for some layers, GLOB=METHOD or kind:KIND=METHOD, where METHOD is as for --method, with settings as in 'blocks.*=shampoo:damping=1e-4,every=20'; may be repeated, the last match counts")
+	fs.BoolVar(&f.stagger, "stagger", false, "spread the solves of different layers over the interval, as --set solve.stagger=true")
 	o := &f.options
 	fs.StringVar(&o.Loss.Row, "loss", "cross-entropy", "training loss: "+strings.Join(loss.Names(), ", "))
 	fs.StringVar(&o.Loss.Reduction, "reduction", "mean", "of the loss: mean, rows (mean over examples of the sum over outputs), sum")
@@ -90,7 +93,11 @@ func (f *methodFlags) record() (method.Record, error) {
 	if f.method == "" {
 		return method.Record{}, usagef("--method is required: one of %s", strings.Join(method.Names(), ", "))
 	}
-	return f.lookup(f.method, f.set)
+	set := f.set
+	if f.stagger {
+		set = append(slices.Clone(set), "solve.stagger=true")
+	}
+	return f.lookup(f.method, set)
 }
 
 // lookup is the record of a method with settings FIELD=VALUE.

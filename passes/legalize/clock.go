@@ -6,8 +6,7 @@ import (
 	"github.com/asdlc/asdlc/passes/pass"
 )
 
-// clocks replaces each Every tag by its condition on the step counter: step < warmup, or (step - warmup) mod every = 0;
-// with a schedule, the schedule's entry, and no tick beyond its end.
+// clocks replaces each Every tag by its condition on the step counter, that of Tick.
 func (l *lowering) clocks() error {
 	for _, n := range pass.Tags(l.m.Graph, graph.TagEvery) {
 		b := op.NewBuilder(l.m, n.Graph())
@@ -27,14 +26,14 @@ func condition(b *op.Builder, n *graph.Node) *graph.Value {
 	if s := n.Str("schedule", ""); s != "" {
 		return scheduled(b, step, s)
 	}
-	every, warmup := n.Int("every", 1), n.Int("warmup", 0)
+	every, warmup, phase := n.Int("every", 1), n.Int("warmup", 0), n.Int("phase", 0)
 	zero := b.Int(0)
-	if warmup == 0 {
+	if warmup == 0 && phase == 0 {
 		return b.Compare("Equal", b.Op("Mod", []*graph.Value{step, b.Int(every)}), zero)
 	}
 	since := b.Sub(step, b.Int(warmup))
-	regular := b.Compare("Equal", b.Op("Mod", []*graph.Value{since, b.Int(every)}), zero)
-	return b.Op("Or", []*graph.Value{b.Compare("Less", since, zero), regular})
+	regular := b.Compare("Equal", b.Op("Mod", []*graph.Value{since, b.Int(every)}), b.Int(phase))
+	return b.Op("Or", []*graph.Value{b.Compare("Less", since, b.Int(min(phase, 1))), regular})
 }
 
 func scheduled(b *op.Builder, step *graph.Value, schedule string) *graph.Value {
@@ -47,10 +46,11 @@ func scheduled(b *op.Builder, step *graph.Value, schedule string) *graph.Value {
 	return b.Gather(table, at, 0)
 }
 
-// Tick tells whether an Every tag ticks at a step: the host's side of split step graphs.
-func Tick(every, warmup int64, schedule string, step int64) bool {
+// Tick tells whether an Every tag ticks at a step, the host's side of split step graphs: on the steps up to and with warmup, and
+// where (step - warmup) mod every = phase; with a schedule, where its entry says so, and never beyond its end.
+func Tick(every, warmup, phase int64, schedule string, step int64) bool {
 	if schedule != "" {
 		return step < int64(len(schedule)) && schedule[step] == '1'
 	}
-	return step < warmup || (step-warmup)%max(every, 1) == 0
+	return step <= warmup || (step-warmup)%max(every, 1) == phase
 }

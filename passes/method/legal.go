@@ -92,6 +92,9 @@ var rules = []rule{
 	{func(r Record) bool {
 		return r.Solve.Damping.Keep && r.Solve.Damping.Kind != "rel"
 	}, "damping.keep is for damping.kind rel"},
+	{func(r Record) bool {
+		return r.Solve.Stagger && (r.Solve.Every <= 1 || r.Accumulate.Schedule != "")
+	}, "solves are spread over the steps of an interval: solve.stagger needs solve.every above 1, and no accumulate.schedule"},
 }
 
 // choices are the values that the text fields can have.

@@ -105,7 +105,10 @@ type Solve struct {
 	Rate       float64 `json:"rate,omitempty"` // lie_sgd: size of a step, default of the input precond_lr
 	Every      int     `json:"every,omitempty"`
 	Warmup     int     `json:"warmup,omitempty"`
-	Damping    Damping `json:"damping"`
+	// Stagger spreads the solves of the blocks over the interval, balanced by their work, so that no step pays for all. The
+	// first solve, and those of warm-up, are on the same step for all blocks.
+	Stagger bool    `json:"stagger,omitempty"`
+	Damping Damping `json:"damping"`
 	// Balance is the number of steps after which fitted factors are given equal size again; 0 is never.
 	Balance int `json:"balance,omitempty"`
 	// Lag makes a direction use the basis of the step before, which excludes the present gradient. The first step then makes

@@ -21,7 +21,7 @@ type live struct {
 	dirs          []*graph.Value // directions, if they come first
 }
 
-// clocked are the blocks of an engine that follow its clocks.
+// clocked are the blocks of an engine that follow the same clocks.
 type clocked struct {
 	blocks      []*live
 	stat, solve *graph.Value
@@ -29,14 +29,11 @@ type clocked struct {
 
 // emit writes all blocks: states in, statistics, solves, directions, states out.
 func (s *shared) emit(engines []*engine) {
-	groups := make([]clocked, len(engines))
-	for i, e := range engines {
-		groups[i] = e.clocks()
-	}
 	s.b.Prefix = "precond/"
+	var groups []clocked
 	var all, always []*live
-	for i, e := range engines {
-		c := &groups[i]
+	for _, e := range engines {
+		var timed []*live
 		for _, bl := range e.blocks {
 			lv := e.open(bl)
 			all = append(all, lv)
@@ -47,10 +44,11 @@ func (s *shared) emit(engines []*engine) {
 			if bl.always {
 				always = append(always, lv)
 			} else {
-				c.blocks = append(c.blocks, lv)
+				timed = append(timed, lv)
 			}
 		}
-		e.dataSizeIfNeeded(c.blocks)
+		e.dataSizeIfNeeded(timed)
+		groups = append(groups, e.groups(timed)...)
 	}
 	for _, lv := range all {
 		if lv.prepare != nil {
@@ -72,20 +70,6 @@ func (s *shared) emit(engines []*engine) {
 		}
 	}
 	s.close(all)
-}
-
-// clocks makes the clocks of the record's intervals.
-func (e *engine) clocks() clocked {
-	acc, sol := e.rec.Accumulate, e.rec.Solve
-	c := clocked{stat: e.clock("statistics", acc.Every, acc.Warmup, acc.Schedule)}
-	c.solve = c.stat
-	if sol.Every != acc.Every || sol.Warmup != acc.Warmup {
-		c.solve = e.clock("solve", sol.Every, sol.Warmup, acc.Schedule)
-	}
-	if acc.Kind == "none" {
-		c.stat = c.solve
-	}
-	return c
 }
 
 // dataSizeIfNeeded emits the divisor outside any If, so that branches can share it.

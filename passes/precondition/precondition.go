@@ -248,18 +248,24 @@ func (e *shared) lossRows(loss *graph.Node) *graph.Value {
 
 // clock is a bool scalar that says whether an interval ticks at this step; nil if it always does. Engines with equal
 // intervals share a clock.
-func (e *engine) clock(name string, every, warmup int, schedule string) *graph.Value {
+func (e *engine) clock(name string, every, warmup, phase int, schedule string) *graph.Value {
 	if every <= 1 && schedule == "" {
 		return nil
 	}
-	key := fmt.Sprint(every, warmup, schedule)
+	key := fmt.Sprint(every, warmup, phase, schedule)
 	if tick := e.ticks[key]; tick != nil {
 		return tick
 	}
 	if e.label != "" {
 		name += "." + e.label
 	}
+	if phase > 0 {
+		name += fmt.Sprint(".", phase)
+	}
 	attrs := []graph.Attr{graph.S("clock", name), graph.I("every", int64(max(every, 1))), graph.I("warmup", int64(warmup))}
+	if phase > 0 {
+		attrs = append(attrs, graph.I("phase", int64(phase)))
+	}
 	if schedule != "" {
 		attrs = append(attrs, graph.S("schedule", schedule))
 	}

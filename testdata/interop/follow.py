@@ -36,7 +36,7 @@ def ticks(clock, step):
     schedule, warmup = clock.get("schedule", ""), clock.get("warmup", 0)
     if schedule:
         return step < len(schedule) and schedule[step] == "1"
-    return step < warmup or (step - warmup) % max(clock["every"], 1) == 0
+    return step <= warmup or (step - warmup) % max(clock["every"], 1) == clock.get("phase", 0)
 
 
 def variant(clocks, step):

@@ -1,0 +1,73 @@
+package precondition
+
+import (
+	"cmp"
+	"slices"
+)
+
+// groups divides blocks by the step of the interval on which they solve.
+func (e *engine) groups(blocks []*live) []clocked {
+	var groups []clocked
+	phases := e.phases(blocks)
+	for i, lv := range blocks {
+		c := e.clocksAt(phases[i])
+		at := slices.IndexFunc(groups, func(g clocked) bool { return g.solve == c.solve })
+		if at < 0 {
+			at, groups = len(groups), append(groups, c)
+		}
+		groups[at].blocks = append(groups[at].blocks, lv)
+	}
+	return groups
+}
+
+// phases are the steps of the interval on which the blocks solve: 0, or under solve.stagger such that the steps have about equal
+// work. The blocks with the most are placed first, each on the step that has least so far.
+func (e *engine) phases(blocks []*live) []int {
+	phases := make([]int, len(blocks))
+	if !e.rec.Solve.Stagger {
+		return phases
+	}
+	order := make([]int, len(blocks))
+	for i := range order {
+		order[i] = i
+	}
+	slices.SortStableFunc(order, func(i, j int) int { return cmp.Compare(solveWork(blocks[j]), solveWork(blocks[i])) })
+	work := make([]float64, min(e.rec.Solve.Every, len(blocks)))
+	for _, i := range order {
+		least := slices.Index(work, slices.Min(work))
+		work[least] += solveWork(blocks[i])
+		phases[i] = least * e.rec.Solve.Every / len(work)
+	}
+	return phases
+}
+
+// solveWork is the work of a block's solve up to a factor that all blocks share: what a product of each matrix that it makes
+// with a square one would cost.
+func solveWork(lv *live) float64 {
+	sum := 0.0
+	for _, s := range lv.block.sols {
+		if len(s.shape) < 2 {
+			continue
+		}
+		work := float64(min(s.shape[len(s.shape)-2], s.shape[len(s.shape)-1]))
+		for _, d := range s.shape {
+			work *= float64(d)
+		}
+		sum += work
+	}
+	return sum
+}
+
+// clocksAt are the clocks of the record's intervals, for blocks that solve in that phase.
+func (e *engine) clocksAt(phase int) clocked {
+	acc, sol := e.rec.Accumulate, e.rec.Solve
+	c := clocked{stat: e.clock("statistics", acc.Every, acc.Warmup, 0, acc.Schedule)}
+	c.solve = c.stat
+	if sol.Every != acc.Every || sol.Warmup != acc.Warmup || phase > 0 {
+		c.solve = e.clock("solve", sol.Every, sol.Warmup, phase, acc.Schedule)
+	}
+	if acc.Kind == "none" {
+		c.stat = c.solve
+	}
+	return c
+}

@@ -21,6 +21,7 @@ type Result struct {
 	Step     *graph.Model // the step graph; under Split the one of steps on which no clock ticks
 	Init     *graph.Model // initial values of its non-data inputs
 	Variants []Variant    // under Split: the other step graphs
+	Clocks   []Clock      // the intervals longer than one step; none if all steps are alike
 	Report   *pass.Report
 }
 
@@ -30,7 +31,7 @@ type Variant struct {
 	Model *graph.Model
 }
 
-// Clock is an interval on which a step graph depends, metadata "asdl.clocks" of split step graphs.
+// Clock is an interval on which a step graph depends; metadata "asdl.clocks" of split step graphs lists them.
 type Clock struct {
 	Name     string `json:"name"`
 	Every    int64  `json:"every"`
@@ -42,6 +43,18 @@ type Clock struct {
 // Ticks reports whether the clock ticks at a step.
 func (c Clock) Ticks(step int64) bool {
 	return legalize.Tick(c.Every, c.Warmup, c.Phase, c.Schedule, step)
+}
+
+// Fetches names the outputs that a training asks for beside the next states, which a session always computes: the model's, and
+// the loss.
+func (r *Result) Fetches() []string {
+	var names []string
+	for _, v := range r.Step.Graph.Outputs() {
+		if !strings.HasSuffix(v.Name, "/next") {
+			names = append(names, v.Name)
+		}
+	}
+	return names
 }
 
 // Instrument compiles the training step of a model by a method. The model is not changed. source is the digest of the
@@ -78,7 +91,7 @@ func InstrumentMix(m *graph.Model, mix method.Mix, o pass.Options, source string
 			return nil, err
 		}
 	}
-	r := &Result{Report: c.Report}
+	r := &Result{Report: c.Report, Clocks: clocksOf(t)}
 	if sizes := pass.Sizes(t.Graph, o); sizes != nil {
 		c.Report.Work = precondition.Counter(sizes).Graph(t.Graph)
 	}
@@ -117,14 +130,13 @@ func export(c *pass.Ctx, m *graph.Model) error {
 
 // split makes one step graph for each combination of ticking clocks that occurs.
 func split(c *pass.Ctx, t *graph.Model, r *Result) error {
-	clocks := clocksOf(t)
-	text, err := json.Marshal(clocks)
+	text, err := json.Marshal(r.Clocks)
 	if err != nil {
 		return err
 	}
-	for _, ticking := range combinations(clocks) {
+	for _, ticking := range combinations(r.Clocks) {
 		v := graph.Clone(t)
-		name := variantName(clocks, ticking)
+		name := variantName(r.Clocks, ticking)
 		v.Metadata["asdl.clocks"] = string(text)
 		v.Metadata["asdl.variant"] = name
 		legalize.FixClocks(v, ticking)

@@ -77,10 +77,7 @@ func diagnose(ctx context.Context) diagnosis {
 		buildVersion: thisVersion(), Gorgonia: moduleVersion("gorgonia.org/gorgonia"),
 		CPU: procField("/proc/cpuinfo", "model name"), Features: cpuFeatures(), Cores: runtime.NumCPU(),
 	}
-	if kib, ok := strings.CutSuffix(procField("/proc/meminfo", "MemTotal"), " kB"); ok {
-		n, _ := strconv.ParseInt(strings.TrimSpace(kib), 10, 64)
-		d.Memory = n << 10
-	}
+	d.Memory = machineMemory()
 	for _, k := range amd64.Available() {
 		d.Kernels = append(d.Kernels, k.Name)
 	}
@@ -102,6 +99,13 @@ func moduleVersion(path string) string {
 		}
 	}
 	return "unknown version"
+}
+
+// machineMemory is the physical memory in bytes; 0 if it is not known.
+func machineMemory() int64 {
+	kib, _ := strings.CutSuffix(procField("/proc/meminfo", "MemTotal"), " kB")
+	n, _ := strconv.ParseInt(strings.TrimSpace(kib), 10, 64)
+	return n << 10
 }
 
 // procField is the first value of a field of a file of lines "name: value", or "".

@@ -10,6 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
+	"github.com/asdlc/asdlc/bench"
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/passes"
 	"github.com/asdlc/asdlc/passes/method"
@@ -62,9 +63,12 @@ func exitCode(err error) int {
 	var option *pass.OptionError
 	var file *data.FileError
 	var path *fs.PathError
+	var process *bench.ProcessError
 	switch {
 	case err == nil:
 		return exitOK
+	case errors.As(err, &process) && process.Code > 0: // what failed in another process of this program
+		return process.Code
 	case errors.Is(err, errUsage), errors.As(err, &setting), errors.As(err, &option):
 		return exitUsage
 	case errors.Is(err, errMismatch):
@@ -81,7 +85,7 @@ func exitCode(err error) int {
 
 // commands is the table of subcommands.
 var commands = []func(*env) *cobra.Command{
-	newDiff, newDoctor, newInspect, newInstrument, newMethods, newNew, newOps, newOpt, newPlan, newRun, newTest, newTrain, newEval, newExport, newVersion,
+	newBench, newDiff, newDoctor, newInspect, newInstrument, newMethods, newNew, newOps, newOpt, newPlan, newRun, newTest, newTrain, newEval, newExport, newVersion,
 }
 
 // env is what commands share.

@@ -106,18 +106,31 @@ func (e *env) plan(f *planFlags, path string) error {
 
 // fixedBatch takes over the batch size that a model fixes, and asks for the sizes of dimensions that are not the batch's.
 func (f *planFlags) fixedBatch(m *graph.Model) error {
+	if in, n := batchInput(m); in != nil {
+		if f.flags.Changed("batch") && n != f.options.Batch {
+			return usagef("--batch %d: the model's input %s fixes %d", f.options.Batch, in, n)
+		}
+		f.options.Batch = n
+	}
+	return checkSizes(m, f.options)
+}
+
+// batchInput is the input of a model that fixes the batch size, and that size; nil if none does.
+func batchInput(m *graph.Model) (*graph.Value, int64) {
 	for _, in := range m.Graph.Inputs() {
 		if in.Const() != nil || !in.Type.Ranked || in.Type.Rank() == 0 {
 			continue
 		}
 		if n, ok := in.Type.Dims[0].Size(); ok {
-			if f.flags.Changed("batch") && n != f.options.Batch {
-				return usagef("--batch %d: the model's input %s fixes %d", f.options.Batch, in, n)
-			}
-			f.options.Batch = n
+			return in, n
 		}
 	}
-	sizes := pass.Sizes(m.Graph, f.options)
+	return nil, 0
+}
+
+// checkSizes asks for the sizes of dimensions that are not the batch's.
+func checkSizes(m *graph.Model, o pass.Options) error {
+	sizes := pass.Sizes(m.Graph, o)
 	for _, in := range m.Graph.Inputs() {
 		if in.Const() != nil {
 			continue
@@ -214,20 +227,9 @@ func makePlan(m *graph.Model, mix method.Mix, f *planFlags) (*stepPlan, error) {
 		p.Covered.add(l)
 	}
 	sizes := pass.Sizes(r.Step.Graph, f.options)
-	p.Memory, err = runtime.PredictMemory(r.Step, sizes, runtime.Options{Threads: f.threads, Outputs: wanted(r)})
+	p.Memory, err = runtime.PredictMemory(r.Step, sizes, runtime.Options{Threads: f.threads, Outputs: r.Fetches()})
 	p.MemoryTotal = p.Memory.Total()
 	return p, err
-}
-
-// wanted are the outputs that a training asks for beside the next states: the loss and the model's.
-func wanted(r *passes.Result) []string {
-	var names []string
-	for _, v := range r.Step.Graph.Outputs() {
-		if !strings.HasSuffix(v.Name, "/next") {
-			names = append(names, v.Name)
-		}
-	}
-	return names
 }
 
 func (c *coverage) add(l planLayer) {

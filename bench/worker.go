@@ -1,0 +1,199 @@
+package bench
+
+import (
+	"cmp"
+	"fmt"
+	"math"
+	goruntime "runtime"
+	"runtime/debug"
+	"time"
+
+	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/passes"
+	"github.com/asdlc/asdlc/passes/method"
+	"github.com/asdlc/asdlc/passes/pass"
+	"github.com/asdlc/asdlc/runtime"
+	"github.com/asdlc/asdlc/runtime/kernel"
+)
+
+// Rate is the learning rate of measured steps: so small that nothing converges or diverges while it is timed.
+const Rate = 1e-7
+
+// Config says how a worker runs.
+type Config struct {
+	Threads int    // 0 is one a processor
+	Seed    uint64 // of the synthetic batch
+	Idle    int64  // what the process had resident before the model was read, see Resident
+}
+
+// Worker steps through windows of one cell, on one synthetic batch.
+type Worker struct {
+	Built   Built
+	config  Config
+	options runtime.Options
+	sizes   map[string]int64
+	result  *passes.Result
+	session *runtime.Session
+	step    int64 // steps done
+}
+
+// NewWorker compiles m by a method for the batch size and the sizes of the options, and runs the first steps: until all
+// clocks have warmed up, and a period more.
+func NewWorker(m *graph.Model, rec method.Record, o pass.Options, config Config) (*Worker, error) {
+	w := &Worker{config: config}
+	start := time.Now()
+	var err error
+	if w.result, err = passes.Instrument(m, rec, o, ""); err != nil {
+		return nil, err
+	}
+	compiled := time.Now()
+	w.options = runtime.Options{Threads: config.Threads, Outputs: w.result.Fetches()}
+	w.sizes = pass.Sizes(w.result.Step.Graph, o)
+	if w.session, err = runtime.NewSession(w.result.Step, w.options); err != nil {
+		return nil, err
+	}
+	if err := w.prepare(m); err != nil {
+		_ = w.session.Close()
+		return nil, err
+	}
+	w.Built.Compile, w.Built.Session = compiled.Sub(start).Seconds(), time.Since(compiled).Seconds()
+	if err := w.warmUp(); err != nil {
+		_ = w.session.Close()
+		return nil, err
+	}
+	return w, nil
+}
+
+// prepare loads the initial state and binds the batch and the learning rates.
+func (w *Worker) prepare(m *graph.Model) error {
+	if err := w.session.LoadInit(w.result.Init); err != nil {
+		return err
+	}
+	w.result.Init = nil // no longer needed: the memory is to be that of the steps
+	feeds, err := synthetic(m, w.result.Step, w.sizes, w.config.Seed)
+	if err != nil {
+		return err
+	}
+	for name, t := range feeds {
+		if err := w.session.Bind(name, t); err != nil {
+			return err
+		}
+	}
+	return nil
+}
+
+// warmUp runs the first steps. What was needed for compiling only is given back to the system at the end.
+func (w *Worker) warmUp() error {
+	w.Built.Threads = cmp.Or(w.config.Threads, goruntime.GOMAXPROCS(0))
+	w.Built.Period = period(w.result.Clocks)
+	start := time.Now()
+	if err := w.advance(); err != nil {
+		return err
+	}
+	w.Built.FirstStep = time.Since(start).Seconds()
+	for w.step < warm(w.result.Clocks)+w.Built.Period {
+		if err := w.advance(); err != nil {
+			return err
+		}
+	}
+	w.Built.Idle, w.Built.Build = w.config.Idle, peakResident()
+	debug.FreeOSMemory()
+	resetPeak()
+	return nil
+}
+
+func (w *Worker) advance() error {
+	w.step++
+	return w.session.Step()
+}
+
+// period is the number of steps after which all clocks have ticked together again.
+func period(clocks []passes.Clock) int64 {
+	p := int64(1)
+	for _, c := range clocks {
+		every := max(c.Every, 1)
+		a, b := p, every
+		for b != 0 {
+			a, b = b, a%b
+		}
+		p = p / a * every
+	}
+	return p
+}
+
+// warm is the step from which on all clocks are periodic.
+func warm(clocks []passes.Clock) int64 {
+	start := int64(0)
+	for _, c := range clocks {
+		start = max(start, c.Warmup, int64(len(c.Schedule)))
+	}
+	return start
+}
+
+// refreshes reports whether a clock ticks at a step.
+func (w *Worker) refreshes(step int64) bool {
+	for _, c := range w.result.Clocks {
+		if c.Ticks(step) {
+			return true
+		}
+	}
+	return false
+}
+
+// Window runs whole periods until at least so many seconds have passed.
+func (w *Worker) Window(seconds float64) (Window, error) {
+	var win Window
+	start := time.Now()
+	last := start
+	for done := false; !done; done = win.Seconds >= seconds {
+		for range w.Built.Period {
+			refresh := w.refreshes(w.step)
+			if err := w.advance(); err != nil {
+				return win, err
+			}
+			now := time.Now()
+			if refresh && w.Built.Period > 1 {
+				win.Refreshes++
+				win.RefreshSeconds += now.Sub(last).Seconds()
+			}
+			last = now
+		}
+		win.Steps += w.Built.Period
+		win.Seconds = last.Sub(start).Seconds()
+	}
+	return win, w.inspect(&win)
+}
+
+// inspect reads what tells whether the steps were sound, and the memory.
+func (w *Worker) inspect(win *Window) error {
+	loss, err := w.session.Output("loss")
+	if err != nil {
+		return err
+	}
+	values, _ := loss.Const().Float64s()
+	win.Loss = values[0]
+	if math.IsNaN(win.Loss) || math.IsInf(win.Loss, 0) {
+		return fmt.Errorf("the loss is not finite (%g) after %d steps at learning rate %g", win.Loss, w.step, Rate)
+	}
+	for _, s := range w.session.States() {
+		if s.In != "asdl/guards" {
+			continue
+		}
+		v, err := w.session.State(s.In)
+		if err != nil {
+			return err
+		}
+		win.Failures = kernel.Data[int64](v)[0]
+	}
+	win.Resident = peakResident()
+	return nil
+}
+
+// Plan predicts the memory of a step, as asdlc plan does.
+func (w *Worker) Plan() (Plan, error) {
+	m, err := runtime.PredictMemory(w.result.Step, w.sizes, w.options)
+	return Plan{m, m.Total()}, err
+}
+
+// Close ends the worker.
+func (w *Worker) Close() error { return w.session.Close() }

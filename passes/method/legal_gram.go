@@ -16,8 +16,18 @@ var gramRules = []rule{
 		return r.Representation.Format == "gram" && !oneOf(r.Curvature.Source, "emp", "mc", "exact")
 	}, "the rows of format gram are gradients of single examples: source must be emp, mc or exact"},
 	{func(r Record) bool {
-		return r.Representation.Format == "gram" && (r.Accumulate.Kind != "none" || r.Accumulate.Every > 1 || r.Solve.Every > 1 || r.Accumulate.Schedule != "")
-	}, "format gram has as many rows as the batch has examples, a number that no state tensor can follow, so that nothing is kept for later steps: accumulate.kind must be none and accumulate.every and solve.every 1"},
+		gram := r.Representation.Format == "gram" || r.Representation.Format == "kf_io" && r.Solve.Kind == "gram"
+		return gram && r.Accumulate.Kind != "window" && (r.Accumulate.Kind != "none" || r.Accumulate.Every > 1 || r.Solve.Every > 1 || r.Accumulate.Schedule != "")
+	}, "the rows of a batch are as many as it has examples, a number that no state tensor can follow, so that nothing is kept for later steps: accumulate.kind must be none and accumulate.every and solve.every 1; or accumulate.kind window, which keeps accumulate.size rows"},
+	{func(r Record) bool {
+		gram := r.Representation.Format == "gram" || r.Representation.Format == "kf_io" && r.Solve.Kind == "gram"
+		window := r.Accumulate.Kind == "window"
+		return window != (r.Accumulate.Size > 0) || window && (!gram || r.Accumulate.Debias || r.Preset == "asdl")
+	}, "a window keeps accumulate.size rows of single examples: accumulate.kind window needs accumulate.size above 0, which is for nothing else, and representation.format gram, or kf_io with solve.kind gram, no accumulate.debias, and preset paper"},
+	{func(r Record) bool {
+		return r.Representation.Format == "gram" && r.Representation.Granularity == "unit" &&
+			(r.Representation.Sketch > 0 || r.Apply.Product == "implicit" || r.Fallback.Norm == "gram" || r.Representation.Bias == "output")
+	}, "units have rows of their own, short ones: with representation.granularity unit and format gram there is no representation.sketch, no apply.product implicit, no fallback.norm gram, and representation.bias is joint"},
 	{func(r Record) bool {
 		return r.Representation.Format == "gram" && r.Representation.Bias == "output" && r.Preset != "asdl"
 	}, "a Gram matrix without the bias is of other rows than those that it corrects, which only preset asdl accepts: representation.bias must be joint"},

@@ -54,9 +54,6 @@ var tapRules = []rule{
 		return r.Representation.Format == "rank1" && (r.Solve.Kind != "gram" || r.Solve.Power != -1 || r.Solve.Damping.Kind != "iso")
 	}, "a matrix of rank one is inverted by Sherman-Morrison: rank1 needs solve.kind gram, solve.power -1 and solve.damping.kind iso"},
 	{func(r Record) bool {
-		return r.Solve.Kind == "gram" && r.Representation.Format == "kf_io" && (r.Accumulate.Kind != "none" || r.Solve.Every > 1 || r.Accumulate.Schedule != "")
-	}, "the samples that stand for a factor are those of one batch: with solve.kind gram, accumulate.kind must be none and solve.every 1"},
-	{func(r Record) bool {
 		return r.Solve.Kind == "gram" && r.Representation.Format == "kf_io" && !oneOf(r.Solve.Damping.Kind, "factor_pi", "iso")
 	}, "without damping the samples of a batch have no inverse: solve.damping.kind must be factor_pi or iso"},
 	{
@@ -77,8 +74,9 @@ var tapRules = []rule{
 	},
 	{
 		func(r Record) bool {
-			return oneOf(r.Representation.Format, "dense", "lowrank") != (r.Representation.Granularity == "unit")
+			unit := r.Representation.Granularity == "unit"
+			return oneOf(r.Representation.Format, "dense", "lowrank") && !unit || unit && !oneOf(r.Representation.Format, "dense", "lowrank", "gram")
 		},
-		"granularity unit goes with representation.format dense or lowrank, and they with it",
+		"granularity unit goes with representation.format dense, lowrank or gram, and dense and lowrank with it",
 	},
 }

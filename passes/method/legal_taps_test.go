@@ -17,7 +17,6 @@ func TestTapRules(t *testing.T) {
 		{"kfac", []string{"accumulate.moment_beta=0.5"}, "for the second moments of kfe_io"},
 		{"foof", []string{"solve.damping.kind=factor_pi"}, "one_sided and dense are inverted"},
 		{"eva", []string{"solve.kind=inverse"}, "rank1 needs solve.kind gram"},
-		{"skfac", []string{"solve.every=2"}, "those of one batch"},
 		{"skfac", []string{"solve.damping.kind=none"}, "without damping"},
 		{"foof", []string{"solve.kind=gram"}, "it needs kf_io, rank1, gram or lowrank"},
 		{"unit-ng", []string{"accumulate.kind=sum"}, "sums grow without bound"},

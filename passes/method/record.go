@@ -83,7 +83,8 @@ func (r Record) Ignores(name string) bool {
 
 // Accumulate says how statistics of several steps become one.
 type Accumulate struct {
-	Kind string  `json:"kind"`           // none (the newest), ema, sum, discount (the old value times beta, plus the new)
+	Kind string  `json:"kind"`           // none (the newest), ema, sum, discount (the old value times beta, plus the new), window (the newest rows)
+	Size int     `json:"size,omitempty"` // window: rows kept, of examples (of positions where these are rows)
 	Beta float64 `json:"beta,omitempty"` // ema, discount: weight of the old value
 	// MomentBeta is the weight of the old second moments of kfe_io.
 	MomentBeta float64 `json:"moment_beta,omitempty"`

@@ -70,7 +70,7 @@ var tapMethods = []Record{
 		Fallback:       Fallback{Norm: "unit", Embedding: "grad", Other: "grad"},
 		Update:         Update{LR: 0.02, Momentum: 0.9, Decay: "coupled"},
 		Equations:      "Tang et al. 2021, equations 9 to 11 (Sherman-Morrison-Woodbury), section 3.3 (positions)",
-		Oracles:        "TestDualsAreInverses TestGroupsAreLayers TestConvolutionIsLinear",
+		Oracles:        "TestDualsAreInverses TestSampleWindowTwin TestWindowOfBatch TestGroupsAreLayers TestConvolutionIsLinear",
 	},
 	{
 		Name: "foof", Doc: "FOOF: gradient descent on layer outputs, by the inverse of the input factor alone",

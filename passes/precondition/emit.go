@@ -290,6 +290,8 @@ func (e *engine) accumulate(b *op.Builder, lv *live) {
 		switch acc.Kind {
 		case "ema":
 			next[i] = b.Add(b.Scale(old, acc.Beta), b.Scale(x, 1-acc.Beta))
+		case "window": // of blocks that keep no rows: the newest batch
+			next[i] = x
 		default:
 			next[i] = b.Add(old, x)
 		}

@@ -15,11 +15,7 @@ type examples struct {
 // examples collects a and d of all uses of a layer, from what of makes of one: of the gradient g of the un-averaged loss in
 // its output. Uses with the same examples are positions of these; other uses, and other draws of labels, are more examples.
 func (e *engine) examples(b *op.Builder, cap *captured, of func(l pass.Layer, g *graph.Value) (a, d *graph.Value)) examples {
-	expand := e.rec.Curvature.Sharing == "expand"
-	shared := !expand
-	for _, l := range cap.layers {
-		shared = shared && l.Out.Type.Dims[0] == cap.layers[0].Out.Type.Dims[0]
-	}
+	expand, shared := e.rec.Curvature.Sharing == "expand", e.together(cap)
 	var as, ds []*graph.Value
 	for draw := range len(cap.g) {
 		var positionsA, positionsD []*graph.Value
@@ -50,6 +46,16 @@ func (e *engine) examples(b *op.Builder, cap *captured, of func(l pass.Layer, g 
 		x.n = b.Scale(x.n, float64(s))
 	}
 	return x
+}
+
+// together reports whether the uses of a layer are positions of the same examples.
+func (e *engine) together(cap *captured) bool {
+	for _, l := range cap.layers {
+		if l.Out.Type.Dims[0] != cap.layers[0].Out.Type.Dims[0] {
+			return false
+		}
+	}
+	return e.rec.Curvature.Sharing != "expand"
 }
 
 // apart makes every position an example.
@@ -137,20 +143,15 @@ func (x examples) implicit(b *op.Builder, v *graph.Value) *graph.Value {
 	return b.Div(b.MatMul(b.Swap(d), a), total)
 }
 
-// woodbury is (U^T U / n + lambda I)^-1 g; y and h are what is known of U and g in U U^T and U g.
-func (e *engine) woodbury(b *op.Builder, x, y examples, g, h *graph.Value) *graph.Value {
-	k, lambda := y.gram(b), e.damping()
-	one := k
-	if k.Type.Rank() > 2 {
-		one = b.Gather(k, b.Int(0), 0)
-	}
-	damped := b.Add(b.Div(k, x.n), b.Mul(eye(b, one), lambda))
-	var inverse *graph.Value
-	if k.Type.Rank() > 2 {
-		inverse = call(b, batchInverseFunction, damped)
-	} else {
-		inverse = call(b, inverseFunction(1), damped)
-	}
+// dampedInverse is (U U^T / n + lambda I)^-1, of as many rows and columns as there are examples.
+func (e *engine) dampedInverse(b *op.Builder, x examples) *graph.Value {
+	return e.inverseOf(b, b.Div(x.gram(b), x.n), e.damping())
+}
+
+// woodbury is (U^T U / n + lambda I)^-1 g by the inverse of U U^T / n + lambda I; y and h are what is known of U and g in
+// that and in U g.
+func (e *engine) woodbury(b *op.Builder, x, y examples, inverse, g, h *graph.Value) *graph.Value {
+	lambda := e.damping()
 	v := b.MatMul(inverse, y.times(b, h))
 	back := x.back
 	if e.rec.Apply.Product == "implicit" {

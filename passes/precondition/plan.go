@@ -101,7 +101,9 @@ func tapBlocks(matrix, table func(e *engine, cap *captured) *block) func(e *engi
 				continue
 			}
 			if cap := e.captures[l.Name]; cap != nil {
-				blocks = append(blocks, kinds[l.Kind](e, cap))
+				if bl := kinds[l.Kind](e, cap); bl != nil {
+					blocks = append(blocks, bl)
+				}
 			}
 		}
 		return blocks

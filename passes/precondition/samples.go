@@ -14,41 +14,56 @@ import (
 //	(A + d I)^-1 = [I - X^T (X X^T + d I)^-1 X] / d
 //
 // takes the inverse of an R x R matrix; likewise S with the rows of output gradients. Where R is not less than the side of a
-// factor, the factor itself is inverted. It keeps no state: the rows are those of the step's batch.
+// factor, the factor itself is inverted. The rows are those of the step's batch, and nothing is kept; or under accumulate.kind
+// window the newest of several.
 func samplesBlock(e *engine, cap *captured) *block {
 	v := e.viewOf(cap.layers[0])
 	bl := v.block()
 	bl.guard, bl.side = true, max(v.in, v.out)
-	bl.stats = []slot{curvature("rows_in", v.shape(v.in), "zeros"), curvature("rows_out", v.shape(v.out), "zeros")} // shapes of a row: never kept
 	bl.note.Treatment = fmt.Sprintf("samples of sides %d and %d, inverted through their products", v.in, v.out) + v.each()
+	if e.rec.Accumulate.Kind == "window" {
+		return e.keptSamplesBlock(bl, cap, v)
+	}
+	bl.stats = []slot{curvature("rows_in", v.shape(v.in), "zeros"), curvature("rows_out", v.shape(v.out), "zeros")} // shapes of a row: never kept
 	bl.fresh = func(b *op.Builder) []*graph.Value {
-		var xs, ds []*graph.Value
-		var count *graph.Value
-		axis := int64(len(v.shape()))
-		for _, l := range cap.layers {
-			x := v.withOnes(b, v.rowsIn(e, b, l))
-			xs, count = append(xs, x), plus(b, count, b.CountOf(x, e.elem, int(axis)))
-		}
-		for draw := range len(cap.g) {
-			for use, l := range cap.layers {
-				ds = append(ds, v.rowsOut(e, b, l, cap.g[draw][use]))
-			}
-		}
-		scale := b.Sqrt(e.weigh(b, cap, b.Float(e.elem, 1)))
-		return []*graph.Value{b.Div(b.Concat(axis, xs...), b.Sqrt(count)), b.Mul(b.Concat(axis, ds...), scale)}
+		x, count, d, scale := e.samples(b, cap, v)
+		return []*graph.Value{b.Div(x, b.Sqrt(count)), b.Mul(d, b.Sqrt(scale))}
 	}
 	bl.apply = func(b *op.Builder, grads, stats, _ []*graph.Value) []*graph.Value {
 		x, d := stats[0], stats[1]
 		dampA, dampS := e.factorDamping(b, v.squares(b, x), float64(v.in), v.squares(b, d), float64(v.out))
-		m := e.throughSamples(b, v.gradient(b, grads), d, dampS, v.out)
-		m = b.Swap(e.throughSamples(b, b.Swap(m), x, dampA, v.in))
-		var bias *graph.Value
-		if !v.joint && len(grads) > 1 {
-			bias = b.ReshapeLike(e.throughSamples(b, b.Reshape(grads[1], v.shape(v.out, 1)...), d, dampS, v.out), grads[1])
-		}
-		return v.parameters(b, m, bias, grads)
+		return v.between(b, grads,
+			func(m *graph.Value) *graph.Value { return e.throughSamples(b, m, x, dampA, v.in) },
+			func(m *graph.Value) *graph.Value { return e.throughSamples(b, m, d, dampS, v.out) })
 	}
 	return bl
+}
+
+// samples are the rows of inputs, with their number, and of output gradients, with what their squares are to be multiplied by.
+func (e *engine) samples(b *op.Builder, cap *captured, v view) (x, count, d, scale *graph.Value) {
+	var xs, ds []*graph.Value
+	axis := int64(len(v.shape()))
+	for _, l := range cap.layers {
+		x := v.withOnes(b, v.rowsIn(e, b, l))
+		xs, count = append(xs, x), plus(b, count, b.CountOf(x, e.elem, int(axis)))
+	}
+	for draw := range len(cap.g) {
+		for use, l := range cap.layers {
+			ds = append(ds, v.rowsOut(e, b, l, cap.g[draw][use]))
+		}
+	}
+	return joinedAt(b, axis, xs), count, joinedAt(b, axis, ds), e.weigh(b, cap, b.Float(e.elem, 1))
+}
+
+// between is S^-1 G A^-1 in the layout of the parameters: left multiplies a matrix by A^-1, right by S^-1.
+func (v view) between(b *op.Builder, grads []*graph.Value, left, right func(m *graph.Value) *graph.Value) []*graph.Value {
+	m := right(v.gradient(b, grads))
+	m = b.Swap(left(b.Swap(m)))
+	var bias *graph.Value
+	if !v.joint && len(grads) > 1 {
+		bias = b.ReshapeLike(right(b.Reshape(grads[1], v.shape(v.out, 1)...)), grads[1])
+	}
+	return v.parameters(b, m, bias, grads)
 }
 
 // squares is the sum of squares of a matrix, or of each group's.

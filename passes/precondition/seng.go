@@ -9,44 +9,74 @@ import (
 	"github.com/asdlc/asdlc/passes/pass"
 )
 
-// gramBlock preconditions a layer by its own Fisher matrix F = U^T U / n through the Gram matrix of the rows of U, the gradients
+// gramLayer preconditions a layer by its own Fisher matrix F = U^T U / n through the Gram matrix of the rows of U, the gradients
 // of single examples (SENG: Yang, Xu, Wen, Chen & Xu 2022, section 3; by Sherman, Morrison and Woodbury):
 //
 //	(F + lambda I)^-1 g = (g - U^T v / n) / lambda,  v = (lambda I + U U^T / n)^-1 U g
 //
-// n is the data size. Nothing outlives the step: there is no state. Under preset asdl a bias is left out of U U^T and U g, but
-// not of U^T v.
+// n is the data size. Under preset asdl a bias is left out of U U^T and U g, but not of U^T v.
+type gramLayer struct {
+	*engine
+	cap     *captured
+	v       view
+	in, out sketch
+}
+
+// gramBlock is the block of a Linear or convolution layer, by layer or by unit.
 func gramBlock(e *engine, cap *captured) *block {
 	v := e.viewOf(cap.layers[0])
-	in := sketch{n: v.in, all: v.in, name: "inputs"}
-	if v.l.B != nil && !v.joint {
-		v.joint = true
-		v.in++
-		in.all++
+	if e.rec.Representation.Granularity == "unit" {
+		return e.rowsBlock(v.block(), &gramUnits{e, cap, v})
 	}
-	out := sketch{n: v.out, all: v.out, name: "outputs"}
-	bl := v.block()
-	bl.always, bl.guard, bl.inverts = true, true, true
-	bl.note.Treatment = fmt.Sprintf("Gram matrix of gradients %dx%d", v.out, v.in) + positionNotes[e.rec.Curvature.Sharing]
-	for _, s := range []*sketch{&in, &out} {
+	t := &gramLayer{e, cap, v, sketch{n: v.in, all: v.in, name: "inputs"}, sketch{n: v.out, all: v.out, name: "outputs"}}
+	if v.l.B != nil && !v.joint {
+		t.v.joint = true
+		t.v.in++
+		t.in.all++
+	}
+	for _, s := range []*sketch{&t.in, &t.out} {
 		if k := int64(e.rec.Representation.Sketch); k > 0 && k < s.n {
 			s.take = k
-			bl.note.Treatment += fmt.Sprintf(", %d of %d %s", k, s.n, s.name)
 		}
 	}
-	bl.note.Treatment += v.each()
-	bl.apply = func(b *op.Builder, grads, _, _ []*graph.Value) []*graph.Value {
-		x := e.examples(b, cap, func(l pass.Layer, g *graph.Value) (*graph.Value, *graph.Value) {
-			return v.examples(b, v.inputs(b, l, e.reduces()), v.plain()), v.examples(b, v.outputs(b, l, g, e.reduces()), v.out)
-		})
-		x.a = v.withOnes(b, x.a)
-		g := v.gradient(b, grads)
-		y, h := x, g
-		y.a, h = in.of(e, b, v.l, x.a, g, -1)
-		y.d, h = out.of(e, b, v.l, x.d, h, -2)
-		return v.parameters(b, e.woodbury(b, x, y, g, h), nil, grads)
+	return e.rowsBlock(v.block(), t)
+}
+
+func (t *gramLayer) describe() string {
+	s := fmt.Sprintf("Gram matrix of gradients %dx%d", t.v.out, t.v.in) + positionNotes[t.rec.Curvature.Sharing]
+	for _, side := range []sketch{t.in, t.out} {
+		if side.take > 0 {
+			s += fmt.Sprintf(", %d of %d %s", side.take, side.n, side.name)
+		}
 	}
-	return bl
+	return s + t.v.each()
+}
+
+func (t *gramLayer) rows(b *op.Builder) examples { return t.examplesOf(b, t.cap, t.v) }
+
+func (t *gramLayer) shapes() (a, d, inverse rowShape, ok bool) {
+	positions, ok := t.keptPositions(t.cap)
+	return rowShape{t.v.groups, []int64{positions, t.v.in}}, rowShape{t.v.groups, []int64{positions, t.v.out}}, rowShape{t.v.groups, nil}, ok
+}
+
+func (t *gramLayer) sketches() []sketch { return []sketch{t.in, t.out} }
+
+func (t *gramLayer) draw(b *op.Builder, s sketch) *graph.Value { return s.draw(t.b, t.v.l) }
+
+// seen is what U U^T and U g are made of.
+func (t *gramLayer) seen(b *op.Builder, x examples, columns []*graph.Value) examples {
+	x.a, x.d = t.in.of(t.engine, b, x.a, columns[0]), t.out.of(t.engine, b, x.d, columns[1])
+	return x
+}
+
+func (t *gramLayer) solve(b *op.Builder, x examples, columns []*graph.Value) *graph.Value {
+	return t.dampedInverse(b, t.seen(b, x, columns))
+}
+
+func (t *gramLayer) apply(b *op.Builder, x examples, columns []*graph.Value, inverse *graph.Value, grads []*graph.Value) []*graph.Value {
+	g := t.v.gradient(b, grads)
+	h := t.out.ofGradient(t.engine, b, t.in.ofGradient(t.engine, b, g, columns[0], -1), columns[1], -2)
+	return t.v.parameters(b, t.woodbury(b, x, t.seen(b, x, columns), inverse, g, h), nil, grads)
 }
 
 // positionNotes say what the rows of U are for layers used at several positions; by default sums over them.
@@ -58,49 +88,71 @@ var positionNotes = map[string]string{
 // normBlock is the block of a normalisation layer.
 func normBlock(e *engine, cap *captured) *block {
 	if e.rec.Fallback.Norm == "gram" {
-		return gramNormBlock(e, cap)
+		l := cap.layers[0]
+		bl := &block{name: l.Name, params: l.Params()}
+		bl.note = pass.LayerNote{Layer: l.Name, Kind: l.Kind, Params: names(bl.params)}
+		return e.rowsBlock(bl, &gramNorm{e, cap, elements(bl.params[0].Value), int64(len(bl.params))})
 	}
 	return unitBlock(e, cap)
 }
 
-// gramNormBlock is the block of a normalisation layer. The gradient of an example is a row [dw, db], of one output with the
+// gramNorm is gramLayer for a normalisation layer. The gradient of an example is a row [dw, db], of one output with the
 // gradient 1.
-func gramNormBlock(e *engine, cap *captured) *block {
-	l := cap.layers[0]
-	bl := &block{name: l.Name, params: l.Params(), always: true, guard: true, inverts: true}
-	channels := elements(bl.params[0].Value)
-	bl.note = pass.LayerNote{
-		Layer: l.Name, Kind: l.Kind, Params: names(bl.params),
-		Treatment: fmt.Sprintf("Gram matrix of gradients %dx%d", len(bl.params), channels) + positionNotes[e.rec.Curvature.Sharing],
+type gramNorm struct {
+	*engine
+	cap             *captured
+	channels, parts int64
+}
+
+func (t *gramNorm) describe() string {
+	return fmt.Sprintf("Gram matrix of gradients %dx%d", t.parts, t.channels) + positionNotes[t.rec.Curvature.Sharing]
+}
+
+func (t *gramNorm) rows(b *op.Builder) examples {
+	return t.examples(b, t.cap, func(l pass.Layer, g *graph.Value) (*graph.Value, *graph.Value) {
+		var parts []*graph.Value
+		if l.W != nil {
+			parts = append(parts, t.normRows(b, l, b.Mul(g, normalised(b, l)), t.channels))
+		}
+		if l.B != nil {
+			parts = append(parts, t.normRows(b, l, g, t.channels))
+		}
+		a := b.Unsqueeze(joinedAt(b, 1, parts), 1)
+		return a, b.OnesLike(b.Slice(a, []int64{0}, []int64{1}, []int64{2}))
+	})
+}
+
+func (t *gramNorm) shapes() (a, d, inverse rowShape, ok bool) {
+	uses := int64(1)
+	if t.together(t.cap) {
+		uses = int64(len(t.cap.layers))
 	}
-	bl.apply = func(b *op.Builder, grads, _, _ []*graph.Value) []*graph.Value {
-		x := e.examples(b, cap, func(l pass.Layer, g *graph.Value) (*graph.Value, *graph.Value) {
-			var parts []*graph.Value
-			if l.W != nil {
-				parts = append(parts, e.normRows(b, l, b.Mul(g, normalised(b, l)), channels))
-			}
-			if l.B != nil {
-				parts = append(parts, e.normRows(b, l, g, channels))
-			}
-			a := b.Unsqueeze(joinedAt(b, 1, parts), 1)
-			return a, b.OnesLike(b.Slice(a, []int64{0}, []int64{1}, []int64{2}))
-		})
-		var flat []*graph.Value
-		for _, g := range grads {
-			flat = append(flat, b.Reshape(g, 1, channels))
-		}
-		g := joinedAt(b, 1, flat)
-		parts := []*graph.Value{e.woodbury(b, x, x, g, g)}
-		if len(grads) > 1 {
-			parts = b.Split(parts[0], 1, channels, channels)
-		}
-		dirs := make([]*graph.Value, len(grads))
-		for i, p := range parts {
-			dirs[i] = b.ReshapeLike(p, grads[i])
-		}
-		return dirs
+	return rowShape{1, []int64{uses, t.parts * t.channels}}, rowShape{1, []int64{uses, 1}}, rowShape{1, nil}, true
+}
+
+func (t *gramNorm) sketches() []sketch { return nil }
+
+func (t *gramNorm) draw(*op.Builder, sketch) *graph.Value { return nil }
+
+func (t *gramNorm) solve(b *op.Builder, x examples, _ []*graph.Value) *graph.Value {
+	return t.dampedInverse(b, x)
+}
+
+func (t *gramNorm) apply(b *op.Builder, x examples, _ []*graph.Value, inverse *graph.Value, grads []*graph.Value) []*graph.Value {
+	var flat []*graph.Value
+	for _, g := range grads {
+		flat = append(flat, b.Reshape(g, 1, t.channels))
 	}
-	return bl
+	g := joinedAt(b, 1, flat)
+	parts := []*graph.Value{t.woodbury(b, x, x, inverse, g, g)}
+	if len(grads) > 1 {
+		parts = b.Split(parts[0], 1, t.channels, t.channels)
+	}
+	dirs := make([]*graph.Value, len(grads))
+	for i, p := range parts {
+		dirs[i] = b.ReshapeLike(p, grads[i])
+	}
+	return dirs
 }
 
 // normRows sums x, of the shape of a normalisation's input, over the positions of each example: [N, channels]. Under sharing
@@ -121,24 +173,39 @@ type sketch struct {
 	name   string // of the side
 }
 
-// of gives the columns of vectors x and of the gradient g, whose side is the axis counted from the end.
-func (s sketch) of(e *engine, b *op.Builder, l pass.Layer, x, g *graph.Value, axis int) (*graph.Value, *graph.Value) {
-	last, along := x.Type.Rank()-1, g.Type.Rank()+axis
+// draw gives the columns, int64 [take]; nil for all.
+func (s sketch) draw(b *op.Builder, l pass.Layer) *graph.Value {
 	if s.take == 0 {
-		if s.n == s.all {
-			return x, g
-		}
-		first := func(y *graph.Value, axis int) *graph.Value {
-			return b.Slice(y, []int64{0}, []int64{s.n}, []int64{int64(axis)})
-		}
-		return first(x, last), first(g, along)
+		return nil
 	}
-	columns := b.Tag(graph.TagNoise, []*graph.Value{b.Ints(s.take)}, graph.S("name", "sketch/"+l.Name+"/"+s.name), graph.S("kind", "subset"),
+	return b.Tag(graph.TagNoise, []*graph.Value{b.Ints(s.take)}, graph.S("name", "sketch/"+l.Name+"/"+s.name), graph.S("kind", "subset"),
 		graph.I("of", s.n), graph.I("single", 1), graph.I("dtype", int64(graph.Int64)))
-	scale := math.Sqrt(float64(s.n) / float64(s.take))
-	other := scale
+}
+
+// of gives the columns of vectors, ofGradient those of the gradient, whose side is the axis counted from the end.
+func (s sketch) of(e *engine, b *op.Builder, x, columns *graph.Value) *graph.Value {
+	ratio := float64(s.n) / float64(max(1, s.take))
+	return s.some(e, b, x, columns, -1, ratio)
+}
+
+func (s sketch) ofGradient(e *engine, b *op.Builder, g, columns *graph.Value, axis int) *graph.Value {
+	ratio := float64(s.n) / float64(max(1, s.take))
 	if e.rec.Preset == "asdl" {
-		scale, other = float64(s.n)/float64(s.take), float64(s.all)/float64(s.take)
+		ratio = float64(s.all) / float64(max(1, s.take))
 	}
-	return b.Scale(b.Gather(x, columns, int64(last)), scale), b.Scale(b.Gather(g, columns, int64(along)), other)
+	return s.some(e, b, g, columns, axis, ratio)
+}
+
+func (s sketch) some(e *engine, b *op.Builder, x, columns *graph.Value, axis int, ratio float64) *graph.Value {
+	along := int64(x.Type.Rank() + axis)
+	switch {
+	case columns == nil && s.n == s.all:
+		return x
+	case columns == nil:
+		return b.Slice(x, []int64{0}, []int64{s.n}, []int64{along})
+	}
+	if e.rec.Preset != "asdl" {
+		ratio = math.Sqrt(ratio)
+	}
+	return b.Scale(b.Gather(x, columns, along), ratio)
 }

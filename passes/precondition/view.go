@@ -179,23 +179,52 @@ func linearOutputs(b *op.Builder, l pass.Layer, g *graph.Value, pool bool) *grap
 // examplesFirst brings the dimension of the examples to the front: that of the logits' first one, where x has it elsewhere,
 // as in networks that take sequences first.
 func examplesFirst(b *op.Builder, l pass.Layer, x *graph.Value) *graph.Value {
-	losses := pass.Tags(l.Node.Graph(), graph.TagLoss)
-	rank := x.Type.Rank()
-	if rank < 3 || len(losses) == 0 || losses[0].In(1).Type.Rank() < 1 {
-		return x
-	}
-	examples := losses[0].In(1).Type.Dims[0]
-	at := slices.Index(x.Type.Dims[:rank-1], examples)
-	if at < 1 || examples.IsUnknown() {
+	at := examplesAxis(l, x)
+	if at == 0 {
 		return x
 	}
 	perm := []int64{int64(at)}
-	for i := range rank {
+	for i := range x.Type.Rank() {
 		if i != at {
 			perm = append(perm, int64(i))
 		}
 	}
 	return b.Transpose(x, perm...)
+}
+
+func examplesAxis(l pass.Layer, x *graph.Value) int {
+	losses := pass.Tags(l.Node.Graph(), graph.TagLoss)
+	rank := x.Type.Rank()
+	if rank < 3 || len(losses) == 0 || losses[0].In(1).Type.Rank() < 1 {
+		return 0
+	}
+	examples := losses[0].In(1).Type.Dims[0]
+	if examples.IsUnknown() {
+		return 0
+	}
+	return max(0, slices.Index(x.Type.Dims[:rank-1], examples))
+}
+
+// positionsOf is the number of positions at which an example uses a layer, where it is known.
+func positionsOf(l pass.Layer) (int64, bool) {
+	n, at, last := int64(1), 0, l.Out.Type.Rank()-1
+	skip := []int{last} // channels
+	if l.Kind == graph.LayerLinear {
+		at = examplesAxis(l, l.Out)
+	} else {
+		skip = []int{1}
+	}
+	for i, d := range l.Out.Type.Dims {
+		if i == at || slices.Contains(skip, i) {
+			continue
+		}
+		size, ok := d.Size()
+		if !ok {
+			return 0, false
+		}
+		n *= size
+	}
+	return n, true
 }
 
 func middle(x *graph.Value) []int64 {

@@ -1,0 +1,79 @@
+package precondition
+
+import (
+	"fmt"
+
+	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/graph/op"
+)
+
+// gramUnits preconditions each output's incoming weights by their own Fisher matrix F_k (unit-wise natural gradient, Ollivier
+// 2015) through the Gram matrix of the examples' gradients U_k, N x i+:
+//
+//	(F_k + lambda I)^-1 g_k = (g_k - U_k^T v_k / n) / lambda,  v_k = (lambda I + U_k U_k^T / n)^-1 U_k g_k
+//
+// so that no matrix of i+ rows is made. With one position, U_k is the rows a_n times d_nk: all units share one A A^T, and
+// U_k U_k^T = (d_k d_k^T) o A A^T.
+type gramUnits struct {
+	*engine
+	cap *captured
+	v   view
+}
+
+func (t *gramUnits) describe() string {
+	return fmt.Sprintf("%d units of %d, Gram matrices of gradients", t.v.groups*t.v.out, t.v.in) + positionNotes[t.rec.Curvature.Sharing]
+}
+
+func (t *gramUnits) rows(b *op.Builder) examples { return t.examplesOf(b, t.cap, t.v) }
+
+func (t *gramUnits) shapes() (a, d, inverse rowShape, ok bool) {
+	positions, ok := t.keptPositions(t.cap)
+	return rowShape{t.v.groups, []int64{positions, t.v.in}}, rowShape{t.v.groups, []int64{positions, t.v.out}}, rowShape{t.v.groups * t.v.out, nil}, ok
+}
+
+func (t *gramUnits) sketches() []sketch { return nil }
+
+func (t *gramUnits) draw(*op.Builder, sketch) *graph.Value { return nil }
+
+// shared reports whether all units' rows are multiples of the same.
+func (t *gramUnits) shared(x examples) bool {
+	positions, known := x.a.Type.Dims[x.a.Type.Rank()-2].Size()
+	return known && positions == 1 && t.v.groups == 1
+}
+
+// unitRows are U_k, [units, N, i+].
+func (t *gramUnits) unitRows(b *op.Builder, x examples) *graph.Value {
+	u := b.MatMul(b.Swap(x.d), x.a)
+	if t.v.groups > 1 {
+		return b.Reshape(b.Transpose(u, 0, 2, 1, 3), t.v.groups*t.v.out, -1, t.v.in)
+	}
+	return b.Transpose(u, 1, 0, 2)
+}
+
+func (t *gramUnits) solve(b *op.Builder, x examples, _ []*graph.Value) *graph.Value {
+	var k *graph.Value
+	if t.shared(x) {
+		d := b.Swap(b.Squeeze(x.d, 1)) // [o, N]
+		k = b.Mul(b.Mul(b.Unsqueeze(d, 2), b.Unsqueeze(d, 1)), products(b, b.Squeeze(x.a, 1)))
+	} else {
+		k = products(b, t.unitRows(b, x))
+	}
+	return t.inverseOf(b, b.Div(k, x.n), t.damping())
+}
+
+func (t *gramUnits) apply(b *op.Builder, x examples, _ []*graph.Value, inverse *graph.Value, grads []*graph.Value) []*graph.Value {
+	g := t.v.gradient(b, grads)
+	var back *graph.Value // U_k^T v_k
+	if t.shared(x) {
+		a, d := b.Squeeze(x.a, 1), b.Swap(b.Squeeze(x.d, 1))
+		along := b.Mul(b.Gemm(g, a, false, true), d) // U_k g_k, [o, N]
+		v := b.Squeeze(b.MatMul(inverse, b.Unsqueeze(along, 2)), 2)
+		back = b.MatMul(b.Mul(v, d), a)
+	} else {
+		u := t.unitRows(b, x)
+		v := b.MatMul(inverse, b.MatMul(u, b.Reshape(g, t.v.groups*t.v.out, t.v.in, 1)))
+		back = b.ReshapeLike(b.MatMul(b.Swap(u), v), g)
+	}
+	d := b.Div(b.Sub(g, b.Div(back, x.n)), t.damping())
+	return t.v.parameters(b, d, nil, grads)
+}

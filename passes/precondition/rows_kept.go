@@ -1,0 +1,179 @@
+package precondition
+
+import (
+	"fmt"
+
+	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/graph/op"
+	"github.com/asdlc/asdlc/passes/pass"
+)
+
+// rowMethod is a method on the gradients of single examples of one layer.
+type rowMethod interface {
+	describe() string
+	// rows are those of this step's batch.
+	rows(b *op.Builder) examples
+	// shapes are those of one kept row of a and of d, and of what is in front of the two sides of the inverse; not ok: the number
+	// of positions is not known.
+	shapes() (a, d, inverse rowShape, ok bool)
+	sketches() []sketch
+	draw(b *op.Builder, s sketch) *graph.Value
+	// solve makes the inverse of the rows' damped Gram matrix, apply the directions by it; columns are those of each sketch, nil
+	// for all.
+	solve(b *op.Builder, x examples, columns []*graph.Value) *graph.Value
+	apply(b *op.Builder, x examples, columns []*graph.Value, inverse *graph.Value, grads []*graph.Value) []*graph.Value
+}
+
+// rowShape is the shape of a row of each of several groups.
+type rowShape struct {
+	groups int64
+	row    []int64
+}
+
+// of is the shape of n rows.
+func (s rowShape) of(n int64) []int64 {
+	shape := append([]int64{n}, s.row...)
+	if s.groups > 1 {
+		return append([]int64{s.groups}, shape...)
+	}
+	return shape
+}
+
+// rowsBlock makes bl a block of the method: of this step's rows alone, which nothing outlives, or under accumulate.kind window
+// of the newest accumulate.size ones. Nil, with the reason in e.left, where these cannot be kept.
+func (e *engine) rowsBlock(bl *block, m rowMethod) *block {
+	bl.guard, bl.inverts = true, true
+	bl.texts = append(bl.texts, section("batch inverse"))
+	bl.note.Treatment = m.describe()
+	if e.rec.Accumulate.Kind == "window" {
+		return e.keptRowsBlock(bl, m)
+	}
+	bl.always = true
+	bl.apply = func(b *op.Builder, grads, _, _ []*graph.Value) []*graph.Value {
+		x, columns := m.rows(b), drawn(b, m)
+		return m.apply(b, x, columns, m.solve(b, x, columns), grads)
+	}
+	return bl
+}
+
+func drawn(b *op.Builder, m rowMethod) []*graph.Value {
+	var columns []*graph.Value
+	for _, s := range m.sketches() {
+		columns = append(columns, m.draw(b, s))
+	}
+	return columns
+}
+
+// keptRowsBlock keeps rows on the clock of the statistics and inverts on that of the solve. A state tensor has one shape for
+// batches of all sizes: there are accumulate.size rows, of which fill have been filled; the others are zero, which adds nothing
+// to U^T U. The rows of a step come before those of the steps before, and the oldest make way.
+func (e *engine) keptRowsBlock(bl *block, m rowMethod) *block {
+	a, d, inverse, ok := m.shapes()
+	if !ok {
+		for _, p := range bl.params {
+			e.left[p.Value] = "its number of positions is not known, so that no rows can be kept: curvature.sharing reduce or expand needs none"
+		}
+		return nil
+	}
+	size := int64(e.rec.Accumulate.Size)
+	bl.note.Treatment += fmt.Sprintf(", of the newest %d rows", size)
+	bl.stats = []slot{curvature("a", a.of(size), "zeros"), curvature("d", d.of(size), "zeros"), curvature("fill", nil, "zeros")}
+	square := rowShape{inverse.groups, []int64{size}}
+	bl.sols = []slot{curvature("inverse", square.of(size), "zeros")}
+	for _, s := range m.sketches() {
+		if s.take > 0 {
+			bl.sols = append(bl.sols, curvature("sketch_"+s.name, []int64{s.take}, "zeros"))
+		}
+	}
+	copies := len(bl.sols)
+	if e.solvesApart() {
+		bl.sols = append(bl.sols, curvature("a_solved", a.of(size), "zeros"), curvature("d_solved", d.of(size), "zeros"), curvature("fill_solved", nil, "zeros"))
+	}
+	axis := len(a.of(size)) - 3
+	bl.next = func(b *op.Builder, stats []*graph.Value) []*graph.Value {
+		x := m.rows(b)
+		count := b.CountOf(x.a, e.elem, axis)
+		fresh := b.Mul(x.d, b.Sqrt(b.Div(count, x.n))) // so that F is the mean over rows
+		return []*graph.Value{
+			pushed(b, stats[0], x.a, axis), pushed(b, stats[1], fresh, axis),
+			b.Op("Min", []*graph.Value{b.Add(stats[2], count), b.Float(e.elem, float64(size))}),
+		}
+	}
+	bl.solve = func(b *op.Builder, stats []*graph.Value) ([]*graph.Value, []*graph.Value) {
+		columns := drawn(b, m)
+		sols := []*graph.Value{m.solve(b, e.filled(b, stats), columns)}
+		for _, c := range columns {
+			if c != nil {
+				sols = append(sols, b.Cast(c, e.elem)) // state is of the model's type
+			}
+		}
+		if e.solvesApart() {
+			sols = append(sols, stats...)
+		}
+		return sols, nil
+	}
+	bl.apply = func(b *op.Builder, grads, stats, sols []*graph.Value) []*graph.Value {
+		if e.solvesApart() {
+			stats = sols[copies:]
+		}
+		columns, at := make([]*graph.Value, len(m.sketches())), 1
+		for i, s := range m.sketches() {
+			if s.take > 0 {
+				columns[i] = b.Cast(sols[at], graph.Int64)
+				at++
+			}
+		}
+		return m.apply(b, e.filled(b, stats), columns, sols[0], grads)
+	}
+	return bl
+}
+
+// solvesApart reports whether the solve has a clock of its own: what it has seen must then be kept beside newer statistics.
+func (e *engine) solvesApart() bool {
+	acc, sol := e.rec.Accumulate, e.rec.Solve
+	return acc.Schedule == "" && (max(1, acc.Every) != max(1, sol.Every) || acc.Warmup != sol.Warmup)
+}
+
+// filled are kept rows as examples.
+func (e *engine) filled(b *op.Builder, stats []*graph.Value) examples {
+	return examples{a: stats[0], d: stats[1], n: b.Op("Max", []*graph.Value{stats[2], b.Float(e.elem, 1)})}
+}
+
+// pushed puts fresh rows before the old ones and forgets the oldest.
+func pushed(b *op.Builder, old, fresh *graph.Value, axis int) *graph.Value {
+	shape, _ := old.Type.Static()
+	joined := b.Concat(int64(axis), fresh, old)
+	return b.Reshape(b.Slice(joined, []int64{0}, []int64{shape[axis]}, []int64{int64(axis)}), shape...)
+}
+
+// keptPositions is the number of positions of each of a layer's examples.
+func (e *engine) keptPositions(cap *captured) (int64, bool) {
+	if e.rec.Curvature.Sharing == "expand" {
+		return 1, true
+	}
+	total := int64(0)
+	for _, l := range cap.layers {
+		n, ok := int64(1), true
+		if !e.reduces() {
+			n, ok = positionsOf(l)
+		}
+		if !ok || !e.together(cap) && total != 0 && n != total {
+			return 0, false
+		}
+		if e.together(cap) {
+			total += n
+		} else {
+			total = n
+		}
+	}
+	return total, true
+}
+
+// examplesOf are the examples of a layer with a view.
+func (e *engine) examplesOf(b *op.Builder, cap *captured, v view) examples {
+	x := e.examples(b, cap, func(l pass.Layer, g *graph.Value) (*graph.Value, *graph.Value) {
+		return v.examples(b, v.inputs(b, l, e.reduces()), v.plain()), v.examples(b, v.outputs(b, l, g, e.reduces()), v.out)
+	})
+	x.a = v.withOnes(b, x.a)
+	return x
+}

@@ -22,7 +22,17 @@ type Result struct {
 	Init     *graph.Model // initial values of its non-data inputs
 	Variants []Variant    // under Split: the other step graphs
 	Clocks   []Clock      // the intervals longer than one step; none if all steps are alike
+	Solves   []Variant    // of methods with solve.delay: what a host computes beside its steps, by clock
 	Report   *pass.Report
+}
+
+// SolveGraphs are the graphs of delayed solves by name, as the runtime takes them.
+func (r *Result) SolveGraphs() map[string]*graph.Model {
+	graphs := map[string]*graph.Model{}
+	for _, v := range r.Solves {
+		graphs[v.Name] = v.Model
+	}
+	return graphs
 }
 
 // Variant is the step graph for steps on which certain clocks tick.
@@ -98,6 +108,9 @@ func InstrumentMix(m *graph.Model, mix method.Mix, o pass.Options, source string
 	if r.Init, err = legalize.Initial(c, t); err != nil {
 		return nil, err
 	}
+	if err := delayed(c, t, r); err != nil {
+		return nil, err
+	}
 	if o.Split {
 		return r, split(c, t, r)
 	}
@@ -163,13 +176,16 @@ func clocksOf(m *graph.Model) []Clock {
 	var clocks []Clock
 	seen := map[string]bool{}
 	for _, n := range pass.Tags(m.Graph, graph.TagEvery) {
-		c := Clock{n.Str("clock", ""), n.Int("every", 1), n.Int("warmup", 0), n.Int("phase", 0), n.Str("schedule", "")}
-		if !seen[c.Name] {
+		if c := clockOf(n); !seen[c.Name] {
 			seen[c.Name] = true
 			clocks = append(clocks, c)
 		}
 	}
 	return clocks
+}
+
+func clockOf(n *graph.Node) Clock {
+	return Clock{n.Str("clock", ""), n.Int("every", 1), n.Int("warmup", 0), n.Int("phase", 0), n.Str("schedule", "")}
 }
 
 // combinations lists the sets of clocks that tick together on some step, as bits by clock name. A set is looked for up to

@@ -32,6 +32,7 @@ const (
 	checkpointPrefix = "step-"
 	temporaryPrefix  = ".step-"
 	keepCheckpoints  = 2
+	pendingPrefix    = "pending/" // of solutions that are not in use yet
 	manifestFormat   = 1
 )
 
@@ -110,6 +111,13 @@ func (t *Trainer) Save(dir string) (path string, err error) {
 			return "", &NonFiniteError{Step: t.step, What: "state " + s.In, LR: t.lr()}
 		}
 		state[s.In] = v
+	}
+	pending, err := t.solves.Pending()
+	if err != nil {
+		return "", err
+	}
+	for name, v := range pending {
+		state[pendingPrefix+name] = v
 	}
 	path = filepath.Join(dir, fmt.Sprintf("%s%08d", checkpointPrefix, t.step))
 	if _, err := os.Stat(path); err == nil {
@@ -354,13 +362,22 @@ func (t *Trainer) Resume(c *Checkpoint) error {
 		return fmt.Errorf("checkpoint %s: %w", c.Path, err)
 	}
 	states := t.session.States()
-	if len(states) != len(c.State) {
-		return fmt.Errorf("checkpoint %s: %w: it has %d states, the step graph %d", c.Path, ErrFeed, len(c.State), len(states))
+	pending := map[string]*kernel.Tensor{}
+	for name, v := range c.State {
+		if output, ok := strings.CutPrefix(name, pendingPrefix); ok {
+			pending[output] = v
+		}
+	}
+	if n := len(c.State) - len(pending); len(states) != n {
+		return fmt.Errorf("checkpoint %s: %w: it has %d states, the step graph %d", c.Path, ErrFeed, n, len(states))
 	}
 	for _, s := range states {
 		if err := t.session.SetState(s.In, c.State[s.In]); err != nil {
 			return fmt.Errorf("checkpoint %s: %w", c.Path, err)
 		}
+	}
+	if err := t.solves.Restore(pending, c.Manifest.Step); err != nil {
+		return fmt.Errorf("checkpoint %s: %w", c.Path, err)
 	}
 	t.step, t.epoch = c.Manifest.Step, c.Manifest.Sums
 	t.setRates(max(0, t.step-1)) // an epoch may still have to be reported

@@ -2,6 +2,7 @@ package runtime
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"maps"
 	"slices"
@@ -33,6 +34,8 @@ type TrainerConfig struct {
 	Original *graph.Model
 	Logits   string // model output that predictions are read from; "" is the first of type float [N, classes]
 	Threads  int    // as in Options
+	// Solves are the graphs of a step graph's delayed solves, by name.
+	Solves map[string]*graph.Model
 
 	// Checkpoint is a folder for checkpoints: one after each epoch, one when the training is cancelled, and one every
 	// CheckpointEvery steps if that is not 0. "" writes none.
@@ -85,6 +88,7 @@ type Trainer struct {
 	config   TrainerConfig
 	contract *stepContract
 	session  *Session
+	solves   *Background
 	eval     *Evaluator // nil without a test set or original
 
 	x         *batchInput
@@ -160,6 +164,10 @@ func NewTrainer(step, init *graph.Model, config TrainerConfig) (*Trainer, error)
 
 func (t *Trainer) prepare(init *graph.Model) error {
 	if err := t.session.LoadInit(init); err != nil {
+		return err
+	}
+	var err error
+	if t.solves, err = NewBackground(t.session, t.config.Solves); err != nil {
 		return err
 	}
 	for _, f := range []func() error{t.bindBatch, t.bindHyper, t.openEvaluator} {
@@ -274,7 +282,11 @@ func (t *Trainer) Close() error {
 	if t.eval != nil {
 		_ = t.eval.Close()
 	}
-	return t.session.Close()
+	var err error
+	if t.solves != nil {
+		err = t.solves.Close()
+	}
+	return errors.Join(err, t.session.Close())
 }
 
 // Steps is the number of steps done, and the number after which training ends.

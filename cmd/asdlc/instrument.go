@@ -98,7 +98,7 @@ type modelFile struct {
 func resultFiles(out string, r *passes.Result) []modelFile {
 	base := strings.TrimSuffix(out, ".onnx")
 	files := []modelFile{{out, r.Step}}
-	for _, v := range r.Variants {
+	for _, v := range slices.Concat(r.Variants, r.Solves) {
 		files = append(files, modelFile{base + "." + v.Name + ".onnx", v.Model})
 	}
 	return append(files, modelFile{base + ".init.onnx", r.Init})

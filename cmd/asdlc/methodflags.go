@@ -19,6 +19,7 @@ type methodFlags struct {
 	method, preset string
 	set, layers    []string
 	stagger        bool
+	async          int
 	options        pass.Options
 	ignoreIndex    int64
 	lossWeights    string
@@ -32,6 +33,7 @@ func (f *methodFlags) register(fs *pflag.FlagSet) {
 	fs.StringArrayVar(&f.set, "set", nil, "set a field of the method record, as in solve.every=10; may be repeated")
 	fs.StringArrayVar(&f.layers, "layer", nil, "a method for some layers, GLOB=METHOD or kind:KIND=METHOD, where METHOD is as for --method, with settings as in 'blocks.*=shampoo:damping=1e-4,every=20'; may be repeated, the last match counts")
 	fs.BoolVar(&f.stagger, "stagger", false, "spread the solves of different layers over the interval, as --set solve.stagger=true")
+	fs.IntVar(&f.async, "async", 0, "solve beside the steps: solutions are used so many steps later, those before meanwhile; as --set solve.delay=N")
 	o := &f.options
 	fs.StringVar(&o.Loss.Row, "loss", "cross-entropy", "training loss: "+strings.Join(loss.Names(), ", "))
 	fs.StringVar(&o.Loss.Reduction, "reduction", "mean", "of the loss: mean, rows (mean over examples of the sum over outputs), sum")
@@ -96,6 +98,9 @@ func (f *methodFlags) record() (method.Record, error) {
 	set := f.set
 	if f.stagger {
 		set = append(slices.Clone(set), "solve.stagger=true")
+	}
+	if f.async != 0 {
+		set = append(slices.Clone(set), fmt.Sprint("solve.delay=", f.async))
 	}
 	return f.lookup(f.method, set)
 }

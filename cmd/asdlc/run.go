@@ -79,6 +79,7 @@ step. OUT.npz gets the outputs of the last step, with --every those of every ste
 // runner runs a model step by step on arrays.
 type runner struct {
 	session *runtime.Session
+	solves  *runtime.Background
 }
 
 func openRun(path, initPath string, opts runtime.Options) (*runner, error) {
@@ -102,7 +103,30 @@ func openRun(path, initPath string, opts runtime.Options) (*runner, error) {
 			return nil, fmt.Errorf("%s: %w", initPath, err)
 		}
 	}
-	return &runner{s}, nil
+	graphs, err := openSolves(path, m)
+	if err != nil {
+		return nil, err
+	}
+	solves, err := runtime.NewBackground(s, graphs)
+	if err != nil {
+		return nil, err
+	}
+	return &runner{s, solves}, nil
+}
+
+// openSolves reads the graphs of delayed solves that are beside a step graph.
+func openSolves(path string, step *graph.Model) (map[string]*graph.Model, error) {
+	names, err := runtime.DelayedSolves(step)
+	if err != nil {
+		return nil, fmt.Errorf("%s: %w", path, err)
+	}
+	graphs := map[string]*graph.Model{}
+	for _, name := range names {
+		if graphs[name], err = onnx.Read(strings.TrimSuffix(path, ".onnx") + "." + name + ".onnx"); err != nil {
+			return nil, err
+		}
+	}
+	return graphs, nil
 }
 
 // defaultInit is the initialisation model beside a step graph, if it is there.
@@ -114,7 +138,10 @@ func defaultInit(step string) string {
 	return ""
 }
 
-func (r *runner) close() { _ = r.session.Close() }
+func (r *runner) close() {
+	_ = r.solves.Close()
+	_ = r.session.Close()
+}
 
 // steps runs n steps; results holds the outputs of the last one, or of all as NAME@k.
 func (r *runner) steps(arrays map[string]*data.Array, n int, every bool) (map[string]*data.Array, error) {
@@ -151,9 +178,15 @@ func (r *runner) steps(arrays map[string]*data.Array, n int, every bool) (map[st
 		for name, t := range at[k] {
 			feeds[name] = t
 		}
+		if err := r.solves.Before(k); err != nil {
+			return nil, err
+		}
 		outs, err := r.session.Run(feeds, fetch)
 		if err != nil {
 			return nil, fmt.Errorf("step %d: %w", k, err)
+		}
+		if err := r.solves.After(k); err != nil {
+			return nil, err
 		}
 		if !every && k < n-1 {
 			continue

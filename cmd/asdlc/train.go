@@ -130,6 +130,7 @@ func (e *env) train(f *trainFlags, path string) error {
 			return err
 		}
 	}
+	f.config.Solves = p.solves
 	f.config.OnStep, f.config.OnEpoch = log.step, log.epoch
 	t, err := runtime.NewTrainer(p.step, p.init, f.config)
 	if err != nil {
@@ -200,6 +201,7 @@ func openData(source, how string) (*data.Split, error) {
 // program is what is trained.
 type program struct {
 	step, init *graph.Model
+	solves     map[string]*graph.Model
 	original   *graph.Model // nil where a step graph is trained without it
 }
 
@@ -242,7 +244,7 @@ func (f *trainFlags) compile(path string) (*program, error) {
 		return nil, fmt.Errorf("%s: %w", path, err)
 	}
 	f.config.Logits = f.options.Logits
-	return &program{r.Step, r.Init, m}, nil
+	return &program{r.Step, r.Init, r.SolveGraphs(), m}, nil
 }
 
 // forBatch are the options of a compilation for the batch size of the training.
@@ -254,7 +256,7 @@ func (f *trainFlags) forBatch() (pass.Options, error) {
 
 // openStep reads what goes with a step graph; numbers of the method are set at its inputs.
 func (f *trainFlags) openStep(path string, step *graph.Model) (*program, error) {
-	for _, name := range []string{"method", "preset", "set", "layer", "loss", "reduction", "label-smoothing", "ignore-index", "target", "bn", "opset", "keep-ties", "tie"} {
+	for _, name := range []string{"method", "preset", "set", "stagger", "async", "layer", "loss", "reduction", "label-smoothing", "ignore-index", "target", "bn", "opset", "keep-ties", "tie"} {
 		if f.flags.Changed(name) {
 			return nil, usagef("--%s cannot change a step graph; give it the model that %s was made from", name, path)
 		}
@@ -274,7 +276,11 @@ func (f *trainFlags) openStep(path string, step *graph.Model) (*program, error) 
 	if err != nil {
 		return nil, err
 	}
-	p := &program{step: step, init: init}
+	solves, err := openSolves(path, step)
+	if err != nil {
+		return nil, err
+	}
+	p := &program{step: step, init: init, solves: solves}
 	if f.original == "" {
 		return p, nil
 	}

@@ -85,17 +85,18 @@ func TestTrainWritesTheTrainedModel(t *testing.T) {
 	}
 }
 
-// Training goes on bit for bit where it stopped: with curvature, sampled labels and running statistics in the state.
+// Training goes on bit for bit where it stopped: with curvature, sampled labels and running statistics in the state, and with
+// a solve under way.
 func TestTrainResumes(t *testing.T) {
 	dir := t.TempDir()
 	path := filepath.Join(dir, "net.onnx")
 	writeConvNet(t, path)
-	for _, m := range []string{"kfac", "shampoo", "adam"} {
+	for m, flags := range map[string][]string{
+		"kfac": {"--set", "solve.every=3"}, "shampoo": {"--set", "solve.every=3"}, "adam": nil, "kfac-async": {"--set", "solve.every=3", "--async", "3"},
+	} {
 		ck := filepath.Join(dir, m)
-		args := []string{"train", path, "-m", m, "-d", "digits:train=130,test=20", "-b", "16", "--schedule", "step:1,0.5", "--warmup", "0", "--set", "solve.every=3", "--seed", "9"}
-		if m == "adam" {
-			args = slices.DeleteFunc(args, func(s string) bool { return s == "--set" || s == "solve.every=3" })
-		}
+		name, _, _ := strings.Cut(m, "-")
+		args := append([]string{"train", path, "-m", name, "-d", "digits:train=130,test=20", "-b", "16", "--schedule", "step:1,0.5", "--warmup", "0", "--seed", "9"}, flags...)
 		with := func(more ...string) []string { return append(slices.Clone(args), more...) }
 		asdlc(t, exitOK, with("-e", "4", "-o", ck+".whole.onnx")...)
 		asdlc(t, exitOK, with("-e", "2", "-o", ck+".half.onnx", "--checkpoint", ck)...)

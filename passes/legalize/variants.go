@@ -6,7 +6,7 @@ import (
 	"github.com/asdlc/asdlc/passes/pass"
 )
 
-// FixClocks replaces the Every tags by constants: whether the clock of that name ticks.
+// FixClocks replaces the Every tags by constants: whether the clock of that name ticks; those that are not in the map do not.
 func FixClocks(m *graph.Model, ticking map[string]bool) {
 	b := op.NewBuilder(m, m.Graph)
 	for _, n := range pass.Tags(m.Graph, graph.TagEvery) {

@@ -95,6 +95,12 @@ var rules = []rule{
 	{func(r Record) bool {
 		return r.Solve.Stagger && (r.Solve.Every <= 1 || r.Accumulate.Schedule != "")
 	}, "solves are spread over the steps of an interval: solve.stagger needs solve.every above 1, and no accumulate.schedule"},
+	{func(r Record) bool {
+		return r.Solve.Delay > 0 && (r.Solve.Every <= 1 || r.Solve.Delay > r.Solve.Every || r.Accumulate.Schedule != "")
+	}, "a solve is done before the next one begins: solve.delay needs solve.every above 1 and not below the delay, and no accumulate.schedule"},
+	{func(r Record) bool {
+		return r.Solve.Delay > 0 && r.Accumulate.Kind == "none"
+	}, "statistics of one step alone are not kept for a later solve: solve.delay needs accumulate.kind ema or sum"},
 }
 
 // choices are the values that the text fields can have.

@@ -112,6 +112,8 @@ func TestRules(t *testing.T) {
 		{"kfac", []string{"accumulate.init=1"}, "accumulate.init must be 0"},
 		{"adam", []string{"apply.graft=adam"}, "apply.graft=adam needs kf_dim"},
 		{"kfac", []string{"solve.damping.keep=true"}, "damping.keep"},
+		{"kfac", []string{"solve.delay=11"}, "solve.delay needs solve.every above 1"},
+		{"kfac", []string{"solve.delay=1", "accumulate.kind=none"}, "solve.delay needs accumulate.kind ema or sum"},
 		{"muon", []string{"solve.stagger=true"}, "solve.stagger needs solve.every above 1"},
 		{"shampoo", []string{"solve.stagger=true", "accumulate.schedule=101"}, "and no accumulate.schedule"},
 	})

@@ -108,7 +108,10 @@ type Solve struct {
 	Warmup     int     `json:"warmup,omitempty"`
 	// Stagger spreads the solves of the blocks over the interval, balanced by their work, so that no step pays for all. The
 	// first solve, and those of warm-up, are on the same step for all blocks.
-	Stagger bool    `json:"stagger,omitempty"`
+	Stagger bool `json:"stagger,omitempty"`
+	// Delay is the number of steps after which solutions are used, 0 with the step itself. Meanwhile the host computes them
+	// beside its steps, by a graph of their own, and the ones before stay in use. Those up to warm-up are at once.
+	Delay   int     `json:"delay,omitempty"`
 	Damping Damping `json:"damping"`
 	// Balance is the number of steps after which fitted factors are given equal size again; 0 is never.
 	Balance int `json:"balance,omitempty"`

@@ -2,7 +2,10 @@ package precondition
 
 import (
 	"cmp"
+	"fmt"
 	"slices"
+
+	"github.com/asdlc/asdlc/graph"
 )
 
 // groups divides blocks by the step of the interval on which they solve.
@@ -61,13 +64,47 @@ func solveWork(lv *live) float64 {
 // clocksAt are the clocks of the record's intervals, for blocks that solve in that phase.
 func (e *engine) clocksAt(phase int) clocked {
 	acc, sol := e.rec.Accumulate, e.rec.Solve
-	c := clocked{stat: e.clock("statistics", acc.Every, acc.Warmup, 0, acc.Schedule)}
+	c := clocked{stat: e.clock("statistics", interval{every: acc.Every, warmup: acc.Warmup, schedule: acc.Schedule})}
 	c.solve = c.stat
-	if sol.Every != acc.Every || sol.Warmup != acc.Warmup || phase > 0 {
-		c.solve = e.clock("solve", sol.Every, sol.Warmup, phase, acc.Schedule)
+	if sol.Every != acc.Every || sol.Warmup != acc.Warmup || phase > 0 || sol.Delay > 0 {
+		c.solve = e.clock("solve", interval{sol.Every, sol.Warmup, phase, sol.Delay, acc.Schedule})
 	}
 	if acc.Kind == "none" {
 		c.stat = c.solve
 	}
 	return c
+}
+
+// interval says on which steps a clock ticks, and how many steps later its results are used.
+type interval struct {
+	every, warmup, phase, delay int
+	schedule                    string
+}
+
+// clock is a bool scalar that says whether an interval ticks at this step; nil if it always does. Engines with equal
+// intervals share a clock.
+func (e *engine) clock(name string, in interval) *graph.Value {
+	if in.every <= 1 && in.schedule == "" {
+		return nil
+	}
+	if tick := e.ticks[in]; tick != nil {
+		return tick
+	}
+	if e.label != "" {
+		name += "." + e.label
+	}
+	if in.phase > 0 {
+		name += fmt.Sprint(".", in.phase)
+	}
+	attrs := []graph.Attr{graph.S("clock", name), graph.I("every", int64(max(in.every, 1))), graph.I("warmup", int64(in.warmup))}
+	for _, a := range []graph.Attr{graph.I("phase", int64(in.phase)), graph.I("delay", int64(in.delay))} {
+		if a.I > 0 {
+			attrs = append(attrs, a)
+		}
+	}
+	if in.schedule != "" {
+		attrs = append(attrs, graph.S("schedule", in.schedule))
+	}
+	e.ticks[in] = e.b.Tag(graph.TagEvery, []*graph.Value{e.stepValue()}, attrs...)
+	return e.ticks[in]
 }

@@ -107,7 +107,7 @@ type shared struct {
 	step       *graph.Value
 	captures   map[string]*captured // by block name (first layer)
 	quantities map[quantity][][]*graph.Value
-	ticks      map[string]*graph.Value // clocks by interval
+	ticks      map[interval]*graph.Value
 	sizes      map[string]int64        // of symbolic dimensions, where the batch size is known
 	starts     int                     // power iterations so far
 	biases     map[biasOf]*graph.Value // 1 - beta^t
@@ -132,7 +132,7 @@ func Run(c *pass.Ctx, m *graph.Model) error {
 	if err != nil {
 		return err
 	}
-	s := &shared{c: c, b: op.NewBuilder(m, m.Graph), elem: pass.FloatElem(m.Graph), sizes: pass.Sizes(m.Graph, c.Options), ticks: map[string]*graph.Value{}, biases: map[biasOf]*graph.Value{}}
+	s := &shared{c: c, b: op.NewBuilder(m, m.Graph), elem: pass.FloatElem(m.Graph), sizes: pass.Sizes(m.Graph, c.Options), ticks: map[interval]*graph.Value{}, biases: map[biasOf]*graph.Value{}}
 	s.collect(m.Graph)
 	var engines []*engine
 	var blocks []*block
@@ -244,33 +244,6 @@ func (e *shared) lossRows(loss *graph.Node) *graph.Value {
 		return b.Float(e.elem, 1)
 	}
 	return b.CountOf(loss.In(1), e.elem, axes...)
-}
-
-// clock is a bool scalar that says whether an interval ticks at this step; nil if it always does. Engines with equal
-// intervals share a clock.
-func (e *engine) clock(name string, every, warmup, phase int, schedule string) *graph.Value {
-	if every <= 1 && schedule == "" {
-		return nil
-	}
-	key := fmt.Sprint(every, warmup, phase, schedule)
-	if tick := e.ticks[key]; tick != nil {
-		return tick
-	}
-	if e.label != "" {
-		name += "." + e.label
-	}
-	if phase > 0 {
-		name += fmt.Sprint(".", phase)
-	}
-	attrs := []graph.Attr{graph.S("clock", name), graph.I("every", int64(max(every, 1))), graph.I("warmup", int64(warmup))}
-	if phase > 0 {
-		attrs = append(attrs, graph.I("phase", int64(phase)))
-	}
-	if schedule != "" {
-		attrs = append(attrs, graph.S("schedule", schedule))
-	}
-	e.ticks[key] = e.b.Tag(graph.TagEvery, []*graph.Value{e.stepValue()}, attrs...)
-	return e.ticks[key]
 }
 
 func (e *shared) stepValue() *graph.Value {

@@ -6,7 +6,8 @@
 FEEDS.npz holds an array for each input name; NAME@k is for step k alone (from 0) and goes before the state that step k-1
 left. OUT.npz gets every output of every step as NAME@k. Each pair of FEEDS and OUT is a run of its own. Without INIT.onnx
 the step graph must hold its initial state (asdlc instrument --embed). A step graph of --split comes with others,
-STEP.refresh.onnx and so on: they are found beside it and run when their clocks tick. A model that is no step graph has no
+STEP.refresh.onnx and so on: they are found beside it and run when their clocks tick. So are those of --async,
+STEP.solve.onnx and so on: what they give is used some steps later, so a host may run them on a thread of its own. A model that is no step graph has no
 state, and runs as it is. --check runs the ONNX checker on the files first.
 """
 
@@ -64,17 +65,44 @@ class Steps:
         return session, json.loads(session.get_modelmeta().custom_metadata_map.get("asdl.state", "[]"))
 
 
+class Solves:
+    """The delayed solves of a step graph."""
+
+    def __init__(self, steps):
+        meta = steps.at(0)[0].get_modelmeta().custom_metadata_map
+        self.clocks = json.loads(meta.get("asdl.solves", "[]"))
+        self.sessions = [open_model(steps.path.with_suffix(f".{c['name']}.onnx")) for c in self.clocks]
+        self.pending = {}  # name of the clock: the step from which on they are used, and the solutions
+
+    def before(self, step, feeds):
+        """Puts the solutions that are due into the state."""
+        for name in [name for name, (due, _) in self.pending.items() if due == step]:
+            for out, a in self.pending.pop(name)[1].items():
+                if out == "asdl/failures":
+                    feeds["asdl/guards"] = np.asarray(feeds["asdl/guards"] + a)
+                else:
+                    feeds[out.removesuffix("/next")] = a
+
+    def after(self, step, feeds):
+        """Solves what is due from the state that the step left."""
+        for c, session in zip(self.clocks, self.sessions):
+            if step > c.get("warmup", 0) and ticks(c, step):
+                self.pending[c["name"]] = step + c["delay"], call(session, feeds)
+
+
 def follow(steps, init, data, n):
     """The outputs of n steps as NAME@k."""
     feeds = dict(init)
     feeds |= {name: a for name, a in data.items() if "@" not in name}
-    results = {}
+    results, solves = {}, Solves(steps)
     for k in range(n):
+        solves.before(k, feeds)
         session, state = steps.at(k)
         feeds |= {name.split("@")[0]: a for name, a in data.items() if name.endswith(f"@{k}")}
         outs = call(session, feeds)
         for s in state:
             feeds[s["in"]] = outs[s["out"]]
+        solves.after(k, feeds)
         results |= {f"{name}@{k}": a for name, a in outs.items()}
     return results
 

@@ -2,9 +2,13 @@ package passes_test
 
 import (
 	"fmt"
+	"math"
+	"math/rand/v2"
 	"testing"
 
 	"gonum.org/v1/gonum/mat"
+
+	"github.com/asdlc/asdlc/passes/pass"
 )
 
 // TestWhitenedPolar: FOOF-Muon's direction D is polar(G A^-1/2) A^-1/2 for the damped input factor A. On the data it changes
@@ -50,5 +54,138 @@ func TestWhitenedPolarMomentum(t *testing.T) {
 		u.Add(&half, &hat)
 		root := symPower(addEye(r.state(l.name, "A"), rec.Solve.Damping.Value), -0.5)
 		near(t, fmt.Sprintf("step %d", k), flat(r.direction(l)), flat(product(polarOf(product(&u, root)), root)), 1e-7)
+	}
+}
+
+// gaussNewton is the Gauss-Newton matrix of the mean cross-entropy in all parameters, in the order of coordinates: the sum of
+// the outer products of the gradients along the columns of a root of each row's Hessian in the logits.
+func (n *net) gaussNewton(ps arrays, x array) [][]float64 {
+	names, index := coordinates(ps)
+	out := make([][]float64, len(names))
+	for k := range out {
+		out[k] = make([]float64, len(names))
+	}
+	tw := &kfacTwin{net: n, params: ps}
+	for _, column := range tw.exactDraws(x) {
+		for _, g := range n.perRow(ps, x, column) {
+			for k := range names {
+				for j := range names {
+					out[k][j] += g[names[k]].v[index[k]] * g[names[j]].v[index[j]] / float64(x.shape[0]*n.rows)
+				}
+			}
+		}
+	}
+	return out
+}
+
+// TestGaussNewtonProducts: v.Gv of the graph against the Gauss-Newton matrix of a network that shares no code with the compiler.
+func TestGaussNewtonProducts(t *testing.T) {
+	for _, n := range allNets() {
+		rng := rand.New(rand.NewPCG(1, 93))
+		params := n.params(rng)
+		data, v := n.batch(rng, 4), probes(rng, "normal", params)
+		rec := record(t, "sfn", with(newest, "curvature.probe=normal", "curvature.matrix=GGN", "curvature.source=ggnvp")...)
+		out := instrument(t, source(n.body, params), rec, pass.Options{Noise: "input"}).step(fed(data, v))
+		for name, a := range hessianTimes(n.gaussNewton(params, data["x"]), params, v) {
+			for i := range a.v {
+				a.v[i] *= v[name].v[i]
+			}
+			near(t, n.name+": "+name, out["asdl/"+name+"/D/next"].v, a.v, 1e-9)
+		}
+	}
+}
+
+// TestGaussNewtonPSGD: on a Gauss-Newton matrix that is a Kronecker product, P approaches its inverse.
+func TestGaussNewtonPSGD(t *testing.T) {
+	const rows, cols, steps = 3, 4, 6000
+	rng := rand.New(rand.NewPCG(2, 93))
+	text, feeds, h := kroneckerHessian(rng, rows, cols)
+	s := instrument(t, text, recordFile(t, "ggn-psgd", "damping=0"), pass.Options{Noise: "input", Loss: pass.LossOptions{Row: "mse", Reduction: "sum"}})
+	var out arrays
+	for k := range steps {
+		mu := 0.1 * math.Pow(1e-3, float64(k)/steps)
+		out = s.step(feeds().with("asdl/noise/probe/w", normals(rng, rows, cols)).with("precond_lr", number(mu)))
+	}
+	for name := range out {
+		if l, ok := cutSlot(name, "Q_l/next"); ok {
+			tw := &psgdTwin{q: [2]*mat.Dense{out[l+"Q_l/next"].dense(), out[l+"Q_r/next"].dense()}}
+			if e := inverseError(tw, h); !(e < 1e-3) {
+				t.Errorf("P is off the inverse by %g", e)
+			}
+			return
+		}
+	}
+	t.Error("no factors")
+}
+
+// TestProductsInBasis: KFE-ESGD divides the debiased momentum, turned into the eigenbases, by the root of the mean of squared
+// Hessian-vector products there; vectors have no basis. With AdaHessian's estimates likewise.
+func TestProductsInBasis(t *testing.T) {
+	n := mlpNet()
+	for _, set := range [][]string{
+		{"accumulate.every=1"},
+		{"accumulate.every=2", "accumulate.warmup=0", "curvature.samples=2"},
+		{"curvature.estimate=diag_squared", "curvature.probe=rademacher"},
+		{"curvature.matrix=GGN", "curvature.source=ggnvp", "curvature.estimate=diag"},
+	} {
+		rec := recordFile(t, "kfe-esgd", append([]string{"solve.every=1", "damping=0.05", "accumulate.beta=0.8"}, set...)...)
+		rng := rand.New(rand.NewPCG(3, 93))
+		params := n.params(rng)
+		s := instrument(t, source(n.body, params), rec, all)
+		m, v := params.clone(), params.clone()
+		for name := range params {
+			m[name], v[name] = newArray(params[name].shape...), newArray(params[name].shape...)
+		}
+		weight, beta1, beta2 := 0.0, rec.Apply.Beta, rec.Accumulate.Beta
+		for k := range 5 {
+			data := n.batch(rng, 4).with("lr", number(0))
+			draws, feeds := drawnProbes(rng, rec, params, data)
+			out := s.step(feeds)
+			curve := n.hessian(params, data["x"], crossEntropyOf(data["target"]))
+			if rec.Curvature.Source == "ggnvp" {
+				curve = n.gaussNewton(params, data["x"])
+			}
+			tick := k < rec.Accumulate.Warmup || due(k-rec.Accumulate.Warmup, rec.Accumulate.Every)
+			if tick {
+				weight = beta2*weight + 1 - beta2
+			}
+			for name, p := range params {
+				turn := func(x array, back bool) array { return x }
+				if len(p.shape) == 2 {
+					q0, q1 := out["asdl/"+name+"/basis0/next"].dense(), out["asdl/"+name+"/basis1/next"].dense()
+					turn = func(x array, back bool) array {
+						if back {
+							return array{p.shape, flat(product(q0, x.dense(), q1.T()))}
+						}
+						return array{p.shape, flat(product(q0.T(), x.dense(), q1))}
+					}
+				}
+				if tick {
+					for i := range v[name].v {
+						v[name].v[i] *= beta2
+					}
+					for _, probe := range draws {
+						hv := turn(hessianTimes(curve, params, probe)[name], false)
+						z := turn(probe[name], false)
+						for i, x := range estimate(rec.Curvature.Estimate, hv.v, z.v) {
+							v[name].v[i] += (1 - beta2) * x / float64(len(draws))
+						}
+					}
+				}
+				g := out["grad/"+name]
+				for i := range g.v {
+					m[name].v[i] = beta1*m[name].v[i] + (1-beta1)*g.v[i]
+				}
+				d := turn(times(m[name], 1/(1-math.Pow(beta1, float64(k+1)))), false)
+				for i := range d.v {
+					c := math.Abs(v[name].v[i]) / weight
+					if rec.Curvature.Estimate != "diag" {
+						c = math.Sqrt(c)
+					}
+					d.v[i] /= c + 0.05
+				}
+				near(t, fmt.Sprint(set, " step ", k, " ", name), out["precond/"+name].v, turn(d, true).v, 1e-6)
+			}
+		}
 	}
 }

@@ -119,7 +119,7 @@ func (v psgdView) unpack(m *mat.Dense, into arrays) {
 
 // TestPSGDTwin follows PSGD's factors and directions, on every kind of layer and with long sides diagonal.
 func TestPSGDTwin(t *testing.T) {
-	for _, set := range [][]string{nil, {"representation.max_side=3", "solve.every=2", "damping=0.01", "solve.rate=0.1"}} {
+	for _, set := range [][]string{nil, {"representation.max_side=3", "solve.every=2", "damping=0.01", "solve.rate=0.1"}, {"curvature.matrix=GGN", "curvature.source=ggnvp"}} {
 		for _, n := range allNets() {
 			rng := rand.New(rand.NewPCG(1, 33))
 			rec := record(t, "psgd-kf", append(set, "update.lr=0.02", "update.clip_norm=0")...)
@@ -137,7 +137,11 @@ func TestPSGDTwin(t *testing.T) {
 				data, v := n.batch(rng, 4), probes(rng, "normal", params)
 				out := s.step(fed(data, v))
 				loss := crossEntropyOf(data["target"])
-				hv := hessianTimes(n.hessian(params, data["x"], loss), params, v)
+				curve := n.hessian(params, data["x"], loss)
+				if rec.Curvature.Source == "ggnvp" {
+					curve = n.gaussNewton(params, data["x"])
+				}
+				hv := hessianTimes(curve, params, v)
 				for name, a := range hv {
 					for i := range a.v {
 						a.v[i] += rec.Solve.Damping.Value * v[name].v[i]

@@ -1,6 +1,8 @@
 package capture
 
 import (
+	"slices"
+
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/passes/method"
 	"github.com/asdlc/asdlc/passes/pass"
@@ -18,7 +20,7 @@ func (w *writer) elements(g *graph.Graph) {
 		}
 		switch {
 		case len(ps) == 0:
-		case rec.Curvature.Source == "hvp":
+		case rec.Probed():
 			w.probed(ps, rec)
 		case rec.Curvature.Source == "mc" && (rec.Representation.Format == "diag" || rec.Representation.Format == "kf_dim"):
 			w.drawn(ps, i)
@@ -30,7 +32,7 @@ func (w *writer) elements(g *graph.Graph) {
 func (w *writer) probed(ps []pass.Param, rec method.Record) {
 	for draw := range max(1, rec.Curvature.Samples) {
 		vs := w.probes(ps, rec, draw)
-		products := w.products(ps, vs)
+		products := w.products(ps, vs, rec.Curvature.Source)
 		for i, p := range ps {
 			w.tagParam(p, graph.CaptureProduct, draw, products[i], vs[i])
 		}
@@ -76,9 +78,12 @@ func (w *writer) probes(ps []pass.Param, rec method.Record, draw int) []*graph.V
 }
 
 // products are Hv for one vector a parameter, H being the Hessian of the training loss in all parameters together: the
-// derivative of the gradient along v (Pearlmutter 1994), or a central difference of two gradients.
-func (w *writer) products(ps []pass.Param, vs []*graph.Value) []*graph.Value {
+// derivative of the gradient along v (Pearlmutter 1994), or a central difference of two gradients; for source ggnvp, Gv.
+func (w *writer) products(ps []pass.Param, vs []*graph.Value, source string) []*graph.Value {
 	w.b.Prefix = "hvp/"
+	if source == "ggnvp" {
+		return w.gaussNewton(ps, vs)
+	}
 	if w.difference {
 		return w.differences(ps, vs)
 	}
@@ -88,6 +93,17 @@ func (w *writer) products(ps []pass.Param, vs []*graph.Value) []*graph.Value {
 	}
 	in = append(append(in, vs...), values(ps)...)
 	return w.b.Node(graph.Asdl, graph.TagTangent, in, len(ps), graph.I("ys", int64(len(ps)))).Outputs()
+}
+
+// gaussNewton are Gv = J^T H J v for one vector a parameter, J being the Jacobian of the logits in the parameters and H the
+// Hessian of the training loss in the logits (Schraudolph 2002): a forward derivative of the logits, one of the loss's
+// gradient, and a backward pass.
+func (w *writer) gaussNewton(ps []pass.Param, vs []*graph.Value) []*graph.Value {
+	in := append([]*graph.Value{w.logits}, append(slices.Clone(vs), values(ps)...)...)
+	along := w.b.Node(graph.Asdl, graph.TagTangent, in, 1, graph.I("ys", 1)).Out(0)
+	seed, _ := w.seed(w.logits)
+	curved := w.b.Node(graph.Asdl, graph.TagTangent, []*graph.Value{seed, along, w.logits}, 1, graph.I("ys", 1)).Out(0)
+	return w.request(w.logits, curved, values(ps))
 }
 
 // differences are (g(p + hv) - g(p - hv)) / 2h. The step h is relative to the parameters, for their rounding is.

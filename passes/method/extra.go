@@ -22,6 +22,9 @@ var extras = []extra{
 	{"hvp", func(r Record) string {
 		return fmt.Sprintf("%d Hessian-vector product: the gradient's derivative along a probe, or two gradients (--hvp difference)", max(1, r.Curvature.Samples))
 	}},
+	{"ggnvp", func(r Record) string {
+		return fmt.Sprintf("%d product of the Gauss-Newton matrix with a vector: the logits' derivative along a probe, and a backward", max(1, r.Curvature.Samples))
+	}},
 	{"secant", func(Record) string {
 		return "1 forward and backward to layer outputs, on the same batch at the next parameters"
 	}},

@@ -33,8 +33,8 @@ var rules = []rule{
 		return r.Representation.Format == "kf_dim" && !oneOf(r.Curvature.Source, "batch", "mc")
 	}, "kf_dim is built from gradients of whole batches: source must be batch, or mc (under sampled labels)"},
 	{func(r Record) bool {
-		return r.Representation.Format == "diag" && !oneOf(r.Curvature.Source, "batch", "mc", "hvp")
-	}, "diag is built from mean gradients, those of sampled labels, or Hessian-vector products: source must be batch, mc or hvp"},
+		return r.Representation.Format == "diag" && !oneOf(r.Curvature.Source, "batch", "mc", "hvp", "ggnvp")
+	}, "diag is built from mean gradients, those of sampled labels, or products of the curvature with vectors: source must be batch, mc, hvp or ggnvp"},
 	{func(r Record) bool {
 		return r.Representation.Format == "kf_io" && (!oneOf(r.Solve.Kind, "inverse", "gram", "lie_sgd", "bfgs") || r.Solve.Power != -1)
 	}, "kf_io is inverted, or its inverse learned: solve.kind must be inverse, gram, lie_sgd or bfgs and solve.power -1"},
@@ -111,7 +111,7 @@ var choices = []struct {
 }{
 	{"preset", func(r Record) string { return r.Preset }, []string{"paper", "asdl"}},
 	{"curvature.matrix", func(r Record) string { return r.Curvature.Matrix }, []string{"none", "F", "GGN", "H", "absH", "bfgs"}},
-	{"curvature.source", func(r Record) string { return r.Curvature.Source }, []string{"none", "mc", "emp", "exact", "recursive", "batch", "hvp", "secant"}},
+	{"curvature.source", func(r Record) string { return r.Curvature.Source }, []string{"none", "mc", "emp", "exact", "recursive", "batch", "hvp", "ggnvp", "secant"}},
 	{"curvature.sharing", func(r Record) string { return r.Curvature.Sharing }, []string{"", "expand", "reduce", "per_example"}},
 	{"curvature.probe", func(r Record) string { return r.Curvature.Probe }, []string{"", "normal", "rademacher"}},
 	{"curvature.estimate", func(r Record) string { return r.Curvature.Estimate }, []string{"", "diag", "diag_squared", "row_squared"}},

@@ -1,28 +1,35 @@
 package method
 
+// Probed reports whether the record's curvature is known by its products with probe vectors.
+func (r Record) Probed() bool { return oneOf(r.Curvature.Source, "hvp", "ggnvp") }
+
 // hessianRules are the combinations of Hessian-vector products that have no meaning.
 var hessianRules = []rule{
 	{func(r Record) bool {
 		return oneOf(r.Curvature.Matrix, "H", "absH") != (r.Curvature.Source == "hvp")
 	}, "the Hessian is known by its products with vectors alone, which give nothing else: curvature.matrix H or absH and curvature.source hvp need each other"},
+	{
+		func(r Record) bool { return r.Curvature.Source == "ggnvp" && r.Curvature.Matrix != "GGN" },
+		"curvature.source ggnvp multiplies vectors with the Gauss-Newton matrix: curvature.matrix must be GGN",
+	},
 	{func(r Record) bool {
-		return r.Curvature.Source == "hvp" && r.Representation.Format != "diag" && r.Solve.Kind != "lie_sgd"
-	}, "a block of the Hessian is no mean of outer products, so no factors can be taken of it: source hvp needs format diag, or solve.kind lie_sgd"},
+		return r.Probed() && !oneOf(r.Representation.Format, "diag", "kfe_dim") && r.Solve.Kind != "lie_sgd"
+	}, "a block of the Hessian is no mean of outer products, so no factors can be taken of it: source hvp and ggnvp need format diag, kfe_dim (in the bases of the gradient's factors), or solve.kind lie_sgd"},
 	{func(r Record) bool {
-		return (r.Curvature.Source == "hvp") != (r.Curvature.Probe != "")
-	}, "Hessian-vector products take probe vectors: curvature.probe must be normal or rademacher for source hvp, and empty for others"},
+		return r.Probed() != (r.Curvature.Probe != "")
+	}, "Hessian-vector products take probe vectors: curvature.probe must be normal or rademacher for source hvp and ggnvp, and empty for others"},
 	{func(r Record) bool {
-		return (r.Curvature.Source == "hvp" && r.Representation.Format == "diag") != (r.Curvature.Estimate != "")
+		return (r.Probed() && oneOf(r.Representation.Format, "diag", "kfe_dim")) != (r.Curvature.Estimate != "")
 	}, "a diagonal of Hessian-vector products needs curvature.estimate diag, diag_squared or row_squared, and nothing else has one"},
 	{func(r Record) bool {
-		return r.Representation.Spatial != "" && (r.Representation.Format != "diag" || r.Curvature.Source != "hvp")
+		return r.Representation.Spatial != "" && (r.Representation.Format != "diag" || !r.Probed())
 	}, "representation.spatial averages a diagonal of Hessian-vector products"},
 	{func(r Record) bool {
 		return r.Solve.Damping.Kind == "clip" && (r.Representation.Format != "diag" || r.Curvature.Source == "batch")
-	}, "damping.kind clip bounds the entries of a direction by a diagonal of source mc or hvp"},
+	}, "damping.kind clip bounds the entries of a direction by a diagonal of source mc, hvp or ggnvp"},
 	{func(r Record) bool {
-		return r.Solve.Kind == "lie_sgd" && r.Representation.Format != "kf_dim" && (r.Curvature.Matrix != "absH" || r.Representation.Format != "kf_io" || r.Accumulate.Kind != "none")
-	}, "lie_sgd learns the inverse of |H| itself: curvature.matrix must be absH, representation.format kf_io, accumulate.kind none"},
+		return r.Solve.Kind == "lie_sgd" && r.Representation.Format != "kf_dim" && (r.Curvature.Matrix != "absH" && r.Curvature.Source != "ggnvp" || r.Representation.Format != "kf_io" || r.Accumulate.Kind != "none")
+	}, "lie_sgd learns the inverse of |H|, or of the Gauss-Newton matrix, itself: curvature.matrix must be absH, or curvature.source ggnvp; representation.format kf_io, accumulate.kind none"},
 	{
 		func(r Record) bool { return (r.Solve.Kind == "lie_sgd") != (r.Solve.Rate != 0) },
 		"solve.rate is the step of lie_sgd, which needs one",

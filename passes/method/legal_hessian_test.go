@@ -6,7 +6,8 @@ import "testing"
 func TestHessianRules(t *testing.T) {
 	breakRules(t, hessianRules, []breach{
 		{"esgd", []string{"curvature.matrix=F"}, "need each other"},
-		{"esgd", []string{"representation.format=kf_dim"}, "source hvp needs"},
+		{"esgd", []string{"representation.format=kf_dim"}, "source hvp and ggnvp need"},
+		{"psgd-kf", []string{"curvature.source=ggnvp"}, "curvature.matrix must be GGN"},
 		{"esgd", []string{"curvature.probe="}, "curvature.probe must be"},
 		{"adam", []string{"curvature.estimate=diag"}, "nothing else has one"},
 		{"adam", []string{"representation.spatial=mean"}, "representation.spatial"},

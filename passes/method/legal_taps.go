@@ -5,7 +5,7 @@ var tapFormats = []string{"kf_io", "kfe_io", "one_sided", "rank1", "dense", "gra
 
 // Tapped reports whether the record's statistics come from inputs and output gradients of layers.
 func (r Record) Tapped() bool {
-	return oneOf(r.Representation.Format, tapFormats...) && r.Curvature.Source != "hvp"
+	return oneOf(r.Representation.Format, tapFormats...) && !r.Probed()
 }
 
 // tapRules are the legality rules of representations built on inputs and output gradients of layers.

@@ -46,8 +46,10 @@ var tensorRules = []rule{
 		"a sign depends on the basis: solve.kind sign needs representation.format kfe_dim",
 	},
 	{
-		func(r Record) bool { return r.Representation.Format == "kfe_dim" && r.Curvature.Source != "batch" },
-		"kfe_dim follows the gradient in its basis on every step: curvature.source must be batch",
+		func(r Record) bool {
+			return r.Representation.Format == "kfe_dim" && r.Curvature.Source != "batch" && (!r.Probed() || r.Solve.Kind != "divide")
+		},
+		"kfe_dim follows the gradient in its basis on every step, or for solve.kind divide a diagonal of Hessian-vector products there: curvature.source must be batch, or hvp or ggnvp",
 	},
 	{
 		func(r Record) bool {
@@ -66,8 +68,8 @@ var tensorRules = []rule{
 		return r.Representation.Format == "kfe_dim" && r.Solve.Damping.Kind != map[bool]string{true: "none", false: "eps"}[r.Solve.Kind == "sign"]
 	}, "in an eigenbasis the damping is added after the root: solve.damping.kind must be eps, and none for signs"},
 	{func(r Record) bool {
-		return r.Representation.Format == "kfe_dim" && r.Solve.Kind == "divide" && r.Solve.Power != -0.5
-	}, "Adam in a basis divides by a root: solve.power must be -0.5"},
+		return r.Representation.Format == "kfe_dim" && r.Solve.Kind == "divide" && r.Solve.Power != -0.5 && !(r.Probed() && r.Solve.Power == -1)
+	}, "Adam in a basis divides by a root: solve.power must be -0.5, or for a diagonal of Hessian-vector products -1"},
 	{func(r Record) bool {
 		return r.Representation.Fit == "kl" && (!oneOf(r.Representation.Format, "kf_dim", "kfe_dim") || !oneOf(r.Solve.Kind, "root", "inverse"))
 	}, "representation.fit kl needs factors to whiten by: representation.format kf_dim or kfe_dim with solve.kind root or inverse"},

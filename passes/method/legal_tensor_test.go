@@ -15,7 +15,7 @@ func TestTensorRules(t *testing.T) {
 		{"shampoo", []string{"apply.lr_scale=keller"}, "need representation.format matrix"},
 		{"soap", []string{"solve.kind=inverse"}, "solve.kind must be divide, root or sign"},
 		{"adam", []string{"solve.kind=sign"}, "needs representation.format kfe_dim"},
-		{"soap", []string{"curvature.source=mc"}, "curvature.source must be batch"},
+		{"soap", []string{"curvature.source=mc"}, "curvature.source must be batch, or hvp"},
 		{"soap", []string{"solve.kernel=newton"}, "solve.kernel must be track"},
 		{"kfac", []string{"solve.kernel=track"}, "keeps eigenbases"},
 		{"tnt", []string{"representation.fit=kl"}, "solve.damping.kind must be trace, and iso or none with fit kl"},

@@ -30,16 +30,16 @@ type Record struct {
 // Curvature says which matrix is approximated and from which samples.
 type Curvature struct {
 	Matrix  string `json:"matrix"`            // F (Fisher), GGN, H (Hessian), absH (its absolute value), bfgs (secant approximation of H), none
-	Source  string `json:"source"`            // mc, emp, exact (per-example gradients), recursive (from the layer above), batch (mean gradients), hvp (Hessian-vector products), secant (a second evaluation at the next parameters), none
-	Samples int    `json:"samples,omitempty"` // labels drawn per example, for source mc; probe vectors, for source hvp
+	Source  string `json:"source"`            // mc, emp, exact (per-example gradients), recursive (from the layer above), batch (mean gradients), hvp (Hessian-vector products), ggnvp (products of the Gauss-Newton matrix with vectors), secant (a second evaluation at the next parameters), none
+	Samples int    `json:"samples,omitempty"` // labels drawn per example, for source mc; probe vectors, for sources hvp and ggnvp
 	Sharing string `json:"sharing,omitempty"` // layers used at several positions: expand, reduce, or per_example (gram: exact gradients of examples)
 	// DataSize divides the statistics; 0 is the number of loss rows of the batch.
 	DataSize int `json:"data_size,omitempty"`
 	// Scale multiplies every statistic.
 	Scale float64 `json:"scale,omitempty"`
-	// Probe is the distribution of the probe vectors v of source hvp: normal or rademacher (signs).
+	// Probe is the distribution of the probe vectors v of sources hvp and ggnvp: normal or rademacher (signs).
 	Probe string `json:"probe,omitempty"`
-	// Estimate says what an element-wise method makes of a product Hv: diag (v.Hv, whose mean is the diagonal of H),
+	// Estimate says what an element-wise method, or one in an eigenbasis (kfe_dim), makes of a product Hv: diag (v.Hv, whose mean is the diagonal of H),
 	// diag_squared ((v.Hv)^2), or row_squared ((Hv)^2, whose mean is the squared norm of H's row).
 	Estimate string `json:"estimate,omitempty"`
 	// Variance of the Gaussian that labels are drawn from (squared-error losses, source mc).

@@ -54,6 +54,7 @@ type basisTile struct {
 	eigen   int   // index in sols of the first side's eigenvalues
 	moment  int   // index in sols of the momentum
 	square  int   // index in sols of the second moment
+	weight  int   // index in sols of the sum of its weights, where it does not follow every step
 }
 
 // basisTensor is a parameter under a basis method.
@@ -81,6 +82,9 @@ func (e *engine) basisBlock(p pass.Param, shape, view []int64, swapped bool) *bl
 	}
 	t.slots()
 	t.block.play = t.play
+	if e.rec.Probed() {
+		t.block.follow = t.followProducts
+	}
 	if len(t.block.stats) > 0 {
 		t.block.observe, t.block.renew, t.block.texts = t.observe, t.renew, []string{basisFunctions()}
 	}
@@ -146,6 +150,10 @@ func (t *basisTensor) slots() {
 		tile.square = len(bl.sols)
 		if rec.Solve.Kind == "divide" {
 			bl.sols = append(bl.sols, slot{name: name("v", i, -1), shape: tile.sizes, init: "zeros", kind: "optimizer"})
+		}
+		if rec.Probed() {
+			tile.weight = len(bl.sols)
+			bl.sols = append(bl.sols, slot{name: name("weight", i, -1), init: "zeros", kind: "curvature"})
 		}
 	}
 }
@@ -324,6 +332,9 @@ func (t *basisTensor) tileStep(b *op.Builder, tile *basisTile, g *graph.Value, s
 		return b.Unary("Sign", m)
 	}
 	m = b.Div(m, t.debias(rec.Apply.Beta))
+	if rec.Probed() {
+		return t.dividedInBasis(b, m, sols[tile.square], sols[tile.weight])
+	}
 	if rec.Solve.Kind == "divide" {
 		v := t.moving(b, sols[tile.square], b.Square(g), rec.Accumulate.Beta)
 		next[tile.square] = v

@@ -20,6 +20,9 @@ var elementStatistics = []elementStatistic{
 	{"hvp", "diag", graph.CaptureProduct, hutchinson, false},
 	{"hvp", "diag_squared", graph.CaptureProduct, hutchinsonSquared, true},
 	{"hvp", "row_squared", graph.CaptureProduct, rowSquared, true},
+	{"ggnvp", "diag", graph.CaptureProduct, hutchinson, false},
+	{"ggnvp", "diag_squared", graph.CaptureProduct, hutchinsonSquared, true},
+	{"ggnvp", "row_squared", graph.CaptureProduct, rowSquared, true},
 	{"mc", "", graph.CaptureSampled, sampledSquared, false},
 }
 

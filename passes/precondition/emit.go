@@ -177,7 +177,7 @@ func (s *shared) follow(groups []clocked) {
 func withStatistics(blocks []*live) []*live {
 	var out []*live
 	for _, lv := range blocks {
-		if len(lv.block.stats) > 0 || lv.renew != nil {
+		if len(lv.block.stats) > 0 || lv.renew != nil || lv.block.follow != nil {
 			out = append(out, lv)
 		}
 	}
@@ -379,13 +379,7 @@ func moved(next, old []*graph.Value) []*graph.Value {
 
 // follow brings the sols that change on the clock of the statistics to this step. Those that are not finite stay.
 func (e *engine) follow(b *op.Builder, lv *live) {
-	next := lv.block.follow(b, lv.sols)
-	for i, v := range next {
-		if v != lv.sols[i] && e.rec.Guards.Finite {
-			next[i] = b.Where(e.finite(b, v), v, lv.sols[i])
-		}
-	}
-	lv.sols = next
+	e.settle(b, lv, lv.block.follow(b, lv.sols))
 }
 
 // finite is a bool scalar: all entries of all values are finite. Each failure is counted.

@@ -157,7 +157,7 @@ func lieApply(b *op.Builder, fs []lieFactor, qs []*graph.Value, x *graph.Value) 
 }
 
 // lieBlocks are PSGD's blocks: for each layer or parameter a P = (Q_l^T Q_l) x (Q_r^T Q_r) that approaches the inverse of
-// |H|'s block, fitted to Hessian-vector products. Every parameter is covered.
+// |H|'s block, or of the Gauss-Newton matrix's, fitted to its products with vectors. Every parameter is covered.
 func lieBlocks(e *engine, g *graph.Graph) []*block {
 	var blocks []*block
 	for _, v := range e.pairViews(g) {

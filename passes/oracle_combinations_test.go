@@ -189,3 +189,47 @@ func TestProductsInBasis(t *testing.T) {
 		}
 	}
 }
+
+// TestResiduals: K-FAC with residuals is the dense solve with S (x) A + lambda and the mean of the outer products of the newest
+// gradients, each shortened by what the factors explain of it.
+func TestResiduals(t *testing.T) {
+	for _, n := range []*net{mlpNet(), sequenceNet(true), convNet()} {
+		rec := recordFile(t, "kfac-residual", "representation.rank=3", "solve.every=2", "curvature.source=emp", "damping=0.01", "apply.kl_clip=0")
+		rows, damped := map[string][][]float64{}, map[string]*mat.Dense{}
+		explained, acted := map[string]float64{}, false
+		for k, r := range runTaps(t, n, rec, 9, 6, 6) {
+			for _, l := range matrixLayers(n) {
+				at := fmt.Sprintf("%s, %s, step %d", n.name, l.name, k)
+				if k%2 == 0 {
+					a, s := r.state(l.name, "A"), r.state(l.name, "S")
+					pi := math.Sqrt(mean(a) / mean(s))
+					da, ds := addEye(a, pi*math.Sqrt(0.01)), addEye(s, math.Sqrt(0.01)/pi)
+					damped[l.name] = kron(ds, da)
+					explained[l.name] = mat.Trace(product(inverseOf(damped[l.name]), kron(s, a)))
+				}
+				g := r.gradient(l)
+				row := flat(g)
+				for i := range row {
+					row[i] *= math.Sqrt(r.rows)
+				}
+				rows[l.name] = append(rows[l.name], row)
+				if len(rows[l.name]) > 3 {
+					rows[l.name] = rows[l.name][1:]
+				}
+				c := mat.DenseCopyOf(damped[l.name])
+				for _, u := range rows[l.name] {
+					x := mat.NewVecDense(len(u), u)
+					q := mat.Inner(x, inverseOf(damped[l.name]), x)
+					if share := 1 - explained[l.name]/q; share > 0 {
+						outer(c, share/3, u)
+						acted = true
+					}
+				}
+				near(t, at, flat(r.direction(l)), flat(solved(c, g)), 1e-8)
+			}
+		}
+		if !acted {
+			t.Errorf("%s: no gradient has a residual: this is no test of them", n.name)
+		}
+	}
+}

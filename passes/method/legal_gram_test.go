@@ -27,7 +27,7 @@ func TestGramRules(t *testing.T) {
 		{"tonga-unit", []string{"curvature.source=emp"}, "rows of mean gradients"},
 		{"tonga-unit", []string{"representation.rank=0"}, "representation.rank positive"},
 		{"tonga-unit", []string{"representation.rank=60"}, "at most 64"},
-		{"adam", []string{"representation.rank=2"}, "0 for other formats"},
+		{"adam", []string{"representation.rank=2"}, "representation.rank counts"},
 		{"tonga-unit", []string{"accumulate.every=2"}, "one row a step"},
 	})
 }

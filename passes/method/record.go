@@ -66,7 +66,7 @@ type Representation struct {
 	// MaxBytes bounds the memory of dense blocks and their inverses together; a layer beyond it gets the fall-back. 0: any.
 	MaxBytes int `json:"max_bytes,omitempty"`
 	Sketch   int `json:"sketch,omitempty"` // gram: columns of a layer's inputs, and of its outputs, that the Gram matrix is estimated from; 0 is all
-	Rank     int `json:"rank,omitempty"`   // lowrank: rows kept of the past
+	Rank     int `json:"rank,omitempty"`   // rows kept: lowrank, of the past; kf_io under solve.kind inverse, residuals of the newest gradients
 	// Ignore lists layers and parameters that get the fall-back: globs of their names, separated by commas.
 	Ignore string `json:"ignore,omitempty"`
 }

@@ -32,6 +32,9 @@ func kronBlock(e *engine, cap *captured) *block {
 		dampA, dampS := e.factorDamping(b, traces(b, stats[0]), float64(v.in), traces(b, stats[1]), float64(v.out))
 		return []*graph.Value{e.inverse(b, stats[0], dampA), e.inverse(b, stats[1], dampS)}, nil
 	}
+	if e.rec.Representation.Rank > 0 {
+		return e.residualBlock(bl, cap, v)
+	}
 	e.applyKron(bl, cap, v)
 	return bl
 }

@@ -60,6 +60,7 @@ const (
 	CaptureIn      = "a"       // of a layer: its input
 	CaptureSlope   = "slope"   // of a layer: the derivative of the next layer's input in its output, element by element; next names that layer
 	CaptureProduct = "hv"      // of a parameter: Hv with the Hessian H of the training loss; v is the second input
+	CaptureNext    = "next"    // of a parameter: the gradient in it at the next parameters; its next value is the second input
 	CaptureAfter   = "after"   // of a block: the gradient in a layer's output at the next parameters; that output is the second input
 	CaptureSampled = "sampled" // of a parameter: its gradient of the summed loss under sampled labels
 )

@@ -233,3 +233,74 @@ func TestResiduals(t *testing.T) {
 		}
 	}
 }
+
+// TestSeededLBFGS: K-FAC-seeded L-BFGS is the BFGS updates of the Kronecker inverse by the newest pairs of the layer's parameters,
+// damped, in the order of their steps.
+func TestSeededLBFGS(t *testing.T) {
+	for _, set := range [][]string{{"damping=0.1"}, {"damping=0.05", "solve.damping.kind=iso", "every=2", "apply.beta=0.5"}} {
+		for _, n := range []*net{mlpNet(), sequenceNet(true), convNet(), tiedNet()} {
+			rec := recordFile(t, "kfac-lbfgs", append([]string{"representation.rank=2"}, set...)...)
+			rng := rand.New(rand.NewPCG(10, 93))
+			params := n.params(rng)
+			s := instrument(t, source(n.body, params), rec, all)
+			h0, kept := map[string]*mat.Dense{}, map[string][][2]*mat.VecDense{}
+			tw := newKFACTwin(n, rec, params)
+			m := map[string]*mat.Dense{}
+			for k := range 6 {
+				data := n.batch(rng, 4)
+				out := s.step(data)
+				run := &tapRun{net: n, tw: tw, out: out}
+				next := params.clone()
+				for name := range params {
+					next[name] = out[name+"/next"]
+				}
+				after := n.gradient(next, data["x"], crossEntropyOf(data["target"]))
+				for name, g := range after {
+					after[name] = times(g, 1/float64(4*n.rows))
+				}
+				for _, l := range matrixLayers(n) {
+					g := run.gradient(l)
+					tick := due(k, rec.Solve.Every)
+					if tick {
+						weight := out["asdl/"+l.name+"/weight/next"].v[0]
+						a, f := factor(out, l.name, "A"), factor(out, l.name, "S")
+						a.Scale(1/weight, a)
+						f.Scale(1/weight, f)
+						root := math.Sqrt(rec.Solve.Damping.Value)
+						h0[l.name] = inverseOf(kron(addEye(f, root), addEye(a, root)))
+					}
+					moment := g
+					if beta := rec.Apply.Beta; beta > 0 {
+						if m[l.name] == nil {
+							r, c := g.Dims()
+							m[l.name] = mat.NewDense(r, c, nil)
+						}
+						m[l.name].Scale(beta, m[l.name])
+						var part mat.Dense
+						part.Scale(1-beta, g)
+						m[l.name].Add(m[l.name], &part)
+						moment = mat.DenseCopyOf(m[l.name])
+						moment.Scale(1/(1-math.Pow(beta, float64(k+1))), moment)
+					}
+					h := limited(h0[l.name], kept[l.name])
+					var d mat.VecDense
+					d.MulVec(h, vector(flat(moment)))
+					near(t, fmt.Sprint(n.name, set, " step ", k, " ", l.name), flat(run.direction(l)), d.RawVector().Data, 1e-7)
+					if !tick {
+						continue
+					}
+					step, change := tw.matrix(l, next), tw.matrix(l, after)
+					step.Sub(step, tw.matrix(l, params))
+					change.Sub(change, g)
+					ds, dy := damp(h0[l.name], vector(flat(step)), vector(flat(change)), rec.Solve.Damping.Kind, rec.Solve.Damping.Value)
+					kept[l.name] = append(kept[l.name], [2]*mat.VecDense{ds, dy})
+					kept[l.name] = kept[l.name][max(0, len(kept[l.name])-2):]
+				}
+				if t.Failed() {
+					return
+				}
+				params = next
+			}
+		}
+	}
+}

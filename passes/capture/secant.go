@@ -19,17 +19,24 @@ func (w *writer) secant(g *graph.Graph, blocks []block) {
 	}
 	t := w.evaluate(at)
 	var xs []*graph.Value
-	for _, x := range outputs(blocks) {
-		xs = append(xs, t.of(x))
+	var marks []func(grad, x *graph.Value)
+	for _, bl := range blocks {
+		if w.records[bl.Record].Solve.Kind == "lbfgs" { // pairs of the parameters themselves
+			for _, p := range bl.Layers[0].Params() {
+				xs, marks = append(xs, at[p.Value]), append(marks, func(grad, x *graph.Value) { w.tagParam(p, graph.CaptureNext, 0, grad, x) })
+			}
+			continue
+		}
+		for _, l := range bl.Layers {
+			xs = append(xs, t.of(l.Out))
+			marks = append(marks, func(grad, x *graph.Value) {
+				w.b.Named(graph.Asdl, graph.TagCapture, []*graph.Value{grad, x}, []string{"capture/after/" + l.Name},
+					graph.S("of", bl.Layers[0].Name), graph.S("what", graph.CaptureAfter))
+			})
+		}
 	}
 	seed, _ := w.seed(t.logits)
-	grads := w.request(t.logits, seed, xs)
-	i := 0
-	for _, bl := range blocks {
-		for _, l := range bl.Layers {
-			w.b.Named(graph.Asdl, graph.TagCapture, []*graph.Value{grads[i], xs[i]}, []string{"capture/after/" + l.Name},
-				graph.S("of", bl.Layers[0].Name), graph.S("what", graph.CaptureAfter))
-			i++
-		}
+	for i, grad := range w.request(t.logits, seed, xs) {
+		marks[i](grad, xs[i])
 	}
 }

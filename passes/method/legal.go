@@ -36,8 +36,8 @@ var rules = []rule{
 		return r.Representation.Format == "diag" && !oneOf(r.Curvature.Source, "batch", "mc", "hvp", "ggnvp")
 	}, "diag is built from mean gradients, those of sampled labels, or products of the curvature with vectors: source must be batch, mc, hvp or ggnvp"},
 	{func(r Record) bool {
-		return r.Representation.Format == "kf_io" && (!oneOf(r.Solve.Kind, "inverse", "gram", "lie_sgd", "bfgs") || r.Solve.Power != -1)
-	}, "kf_io is inverted, or its inverse learned: solve.kind must be inverse, gram, lie_sgd or bfgs and solve.power -1"},
+		return r.Representation.Format == "kf_io" && (!oneOf(r.Solve.Kind, "inverse", "gram", "lie_sgd", "bfgs", "lbfgs") || r.Solve.Power != -1)
+	}, "kf_io is inverted, or its inverse learned: solve.kind must be inverse, gram, lie_sgd, bfgs or lbfgs and solve.power -1"},
 	{func(r Record) bool {
 		return r.Representation.Format == "kf_dim" && !oneOf(r.Solve.Kind, "root", "inverse", "lie_sgd")
 	}, "kf_dim's factors are inverted, or taken inverse roots of, or fitted: solve.kind must be root, inverse or lie_sgd"},
@@ -75,7 +75,7 @@ var rules = []rule{
 		return r.Representation.Format == "kf_dim" && r.Solve.Kind == "root" && !oneOf(r.Solve.Kernel, "", "auto", "newton", "eigen", "track")
 	}, "a Cholesky factor gives no roots: solve.kernel must be newton, eigen, track or auto"},
 	{func(r Record) bool {
-		return !oneOf(r.Representation.Format, "diag", "kfe_dim", "matrix") && !oneOf(r.Solve.Kind, "lie_sgd", "bfgs", "polar") && r.Apply.Beta != 0
+		return !oneOf(r.Representation.Format, "diag", "kfe_dim", "matrix") && !oneOf(r.Solve.Kind, "lie_sgd", "bfgs", "lbfgs", "polar") && r.Apply.Beta != 0
 	}, "a first moment is kept for diagonals, eigenbases, matrices and polar factors alone: apply.beta must be 0; use update.momentum"},
 	{func(r Record) bool {
 		return r.Representation.Format == "diag" && r.Curvature.Source == "batch" && (r.Accumulate.Every > 1 || r.Accumulate.Schedule != "")
@@ -125,7 +125,7 @@ var choices = []struct {
 	{"representation.on_exceed", func(r Record) string { return r.Representation.OnExceed }, []string{"", "split", "identity", "diagonal"}},
 	{"representation.moments", func(r Record) string { return r.Representation.Moments }, []string{"", "example", "mean"}},
 	{"accumulate.kind", func(r Record) string { return r.Accumulate.Kind }, []string{"none", "ema", "sum", "discount", "window"}},
-	{"solve.kind", func(r Record) string { return r.Solve.Kind }, []string{"none", "inverse", "gram", "root", "divide", "sign", "polar", "lie_sgd", "bfgs"}},
+	{"solve.kind", func(r Record) string { return r.Solve.Kind }, []string{"none", "inverse", "gram", "root", "divide", "sign", "polar", "lie_sgd", "bfgs", "lbfgs"}},
 	{"solve.kernel", func(r Record) string { return r.Solve.Kernel }, []string{"", "auto", "cholesky", "newton", "eigen", "track", "keller", "polar_express", "cubic", "exact", "triangular", "inverse_free"}},
 	{"solve.damping.kind", func(r Record) string { return r.Solve.Damping.Kind }, []string{"none", "factor_pi", "rel", "iso", "eig", "eps", "clip", "noise", "lm", "trace"}},
 	{"apply.graft", func(r Record) string { return r.Apply.Graft }, []string{"", "none", "sgd", "adam"}},

@@ -3,6 +3,9 @@ package method
 // Probed reports whether the record's curvature is known by its products with probe vectors.
 func (r Record) Probed() bool { return oneOf(r.Curvature.Source, "hvp", "ggnvp") }
 
+// secant reports whether the solve takes secant pairs.
+func (r Record) secant() bool { return oneOf(r.Solve.Kind, "bfgs", "lbfgs") }
+
 // hessianRules are the combinations of Hessian-vector products that have no meaning.
 var hessianRules = []rule{
 	{func(r Record) bool {
@@ -42,17 +45,20 @@ var hessianRules = []rule{
 	}, "lie_sgd has diagonal factors for long sides, and so has kf_dim: representation.on_exceed must be diagonal for lie_sgd, and is for nothing else"},
 	{func(r Record) bool {
 		secant := r.Curvature.Source == "secant"
-		return (r.Curvature.Matrix == "bfgs") != secant || (r.Solve.Kind == "bfgs") != secant
-	}, "secant pairs serve the BFGS update, and nothing else does: curvature.matrix bfgs, curvature.source secant and solve.kind bfgs need each other"},
+		return (r.Curvature.Matrix == "bfgs") != secant || r.secant() != secant
+	}, "secant pairs serve the BFGS update, and nothing else does: curvature.matrix bfgs, curvature.source secant and solve.kind bfgs or lbfgs need each other"},
 	{func(r Record) bool {
-		return r.Solve.Kind == "bfgs" && (r.Representation.Format != "kf_io" || r.Accumulate.Kind != "ema" || r.Representation.Bias == "output" || r.Curvature.Sharing == "reduce")
-	}, "BFGS updates inverse factors of a layer from moving averages over rows: solve.kind bfgs needs representation.format kf_io, representation.bias joint, curvature.sharing expand and accumulate.kind ema"},
+		return r.secant() && (r.Representation.Format != "kf_io" || r.Accumulate.Kind != "ema" || r.Representation.Bias == "output" || r.Curvature.Sharing == "reduce")
+	}, "BFGS updates inverse factors of a layer from moving averages over rows: solve.kind bfgs and lbfgs need representation.format kf_io, representation.bias joint, curvature.sharing expand and accumulate.kind ema"},
 	{func(r Record) bool {
-		return r.Solve.Kind == "bfgs" && !oneOf(r.Solve.Damping.Kind, "lm", "iso", "none") || r.Solve.Damping.Kind == "lm" && r.Solve.Kind != "bfgs"
-	}, "secant pairs are damped: solve.kind bfgs needs solve.damping.kind lm, iso or none, and lm is for nothing else"},
+		return r.secant() && !oneOf(r.Solve.Damping.Kind, "lm", "iso", "none") || r.Solve.Damping.Kind == "lm" && !r.secant()
+	}, "secant pairs are damped: solve.kind bfgs and lbfgs need solve.damping.kind lm, iso or none, and lm is for nothing else"},
 	{func(r Record) bool {
-		return r.Solve.Kind == "bfgs" && (!oneOf(r.Fallback.Norm, "grad", "adam") || !oneOf(r.Fallback.Embedding, "grad", "adam"))
-	}, "a secant pair is of a layer with one input and one output factor: with solve.kind bfgs, fallback.norm and fallback.embedding must be grad or adam"},
+		return r.secant() && (!oneOf(r.Fallback.Norm, "grad", "adam") || !oneOf(r.Fallback.Embedding, "grad", "adam"))
+	}, "a secant pair is of a layer with one input and one output factor: with solve.kind bfgs and lbfgs, fallback.norm and fallback.embedding must be grad or adam"},
+	{func(r Record) bool {
+		return r.Solve.Kind == "lbfgs" && (r.Representation.Rank == 0 || r.Preset == "asdl")
+	}, "L-BFGS corrects Kronecker inverses by the newest secant pairs: solve.kind lbfgs needs representation.rank, their number, above 0, and preset paper"},
 	{func(r Record) bool {
 		return r.Solve.Kind == "divide" && r.Solve.Power == 0
 	}, "a division needs solve.power between -1 and 0"},

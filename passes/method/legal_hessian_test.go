@@ -20,6 +20,7 @@ func TestHessianRules(t *testing.T) {
 		{"k-bfgs", []string{"accumulate.kind=none"}, "BFGS updates inverse factors"},
 		{"k-bfgs", []string{"solve.damping.kind=factor_pi"}, "secant pairs are damped"},
 		{"k-bfgs", []string{"fallback.norm=unit"}, "fallback.norm and fallback.embedding"},
+		{"k-bfgs", []string{"solve.kind=lbfgs"}, "representation.rank, their number"},
 		{"esgd", []string{"solve.power=0"}, "a division needs"},
 		{"esgd", []string{"accumulate.kind=none"}, "keeps no estimate"},
 	})

@@ -93,7 +93,7 @@ func TestRules(t *testing.T) {
 		{"kfac", []string{"curvature.source=batch"}, "source must be mc, emp, exact or recursive"},
 		{"shampoo", []string{"curvature.source=emp"}, "kf_dim is built from gradients of whole batches"},
 		{"adam", []string{"curvature.source=emp"}, "source must be batch, mc, hvp or ggnvp"},
-		{"kfac", []string{"solve.power=-0.5"}, "solve.kind must be inverse, gram, lie_sgd or bfgs and solve.power -1"},
+		{"kfac", []string{"solve.power=-0.5"}, "solve.kind must be inverse, gram, lie_sgd, bfgs or lbfgs and solve.power -1"},
 		{"shampoo", []string{"solve.kind=divide"}, "solve.kind must be root, inverse or lie_sgd"},
 		{"adam", []string{"solve.kind=root"}, "solve.kind must be divide"},
 		{"sgd", []string{"solve.kind=inverse"}, "solve.kind must be none"},

@@ -66,7 +66,7 @@ type Representation struct {
 	// MaxBytes bounds the memory of dense blocks and their inverses together; a layer beyond it gets the fall-back. 0: any.
 	MaxBytes int `json:"max_bytes,omitempty"`
 	Sketch   int `json:"sketch,omitempty"` // gram: columns of a layer's inputs, and of its outputs, that the Gram matrix is estimated from; 0 is all
-	Rank     int `json:"rank,omitempty"`   // rows kept: lowrank, of the past; kf_io under solve.kind inverse, residuals of the newest gradients
+	Rank     int `json:"rank,omitempty"`   // rows kept: lowrank, of the past; kf_io under solve.kind inverse, residuals of the newest gradients; under bfgs (K-BFGS(L)) and lbfgs, the newest secant pairs
 	// Ignore lists layers and parameters that get the fall-back: globs of their names, separated by commas.
 	Ignore string `json:"ignore,omitempty"`
 }
@@ -98,7 +98,7 @@ type Accumulate struct {
 
 // Solve says how the statistic becomes a preconditioner.
 type Solve struct {
-	Kind       string  `json:"kind"`                 // inverse, gram (inverse through products of samples or rows), root, divide, sign, polar (U V^T of a matrix; one_sided: of G A^-1/2, times A^-1/2), lie_sgd (learned by steps on a Lie group), bfgs, none
+	Kind       string  `json:"kind"`                 // inverse, gram (inverse through products of samples or rows), root, divide, sign, polar (U V^T of a matrix; one_sided: of G A^-1/2, times A^-1/2), lie_sgd (learned by steps on a Lie group), bfgs, lbfgs (by secant pairs from the inverses of Kronecker factors), none
 	Power      float64 `json:"power,omitempty"`      // of the whole matrix: -1, -0.5
 	Kernel     string  `json:"kernel,omitempty"`     // auto, cholesky, newton (coupled Newton root), eigen; polar: keller, polar_express, cubic, exact; lie_sgd: triangular, inverse_free
 	Iterations int     `json:"iterations,omitempty"` // bound of an iterative kernel

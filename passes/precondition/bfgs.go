@@ -14,15 +14,17 @@ const (
 	curvatureSkip = 1e-4 // a pair with s.y below this times s.s |mean output gradient| is left out
 )
 
-// secantBlocks are K-BFGS's blocks: of every captured layer.
-func secantBlocks(e *engine, g *graph.Graph) []*block {
-	var blocks []*block
-	for _, l := range e.layers(g) {
-		if cap := e.captures[l.Name]; cap != nil {
-			blocks = append(blocks, secantBlock(e, cap))
+// secantBlocks makes a block of every captured layer.
+func secantBlocks(of func(e *engine, cap *captured) *block) func(e *engine, g *graph.Graph) []*block {
+	return func(e *engine, g *graph.Graph) []*block {
+		var blocks []*block
+		for _, l := range e.layers(g) {
+			if cap := e.captures[l.Name]; cap != nil {
+				blocks = append(blocks, of(e, cap))
+			}
 		}
+		return blocks
 	}
-	return blocks
 }
 
 // secantBlock preconditions a layer by D = H_G G H_A (Goldfarb, Ren & Bahamou, NeurIPS 2020; convolutions: Ren, Bahamou &
@@ -30,43 +32,61 @@ func secantBlocks(e *engine, g *graph.Graph) []*block {
 // "Hessian-action" pairs s = H_A mean(a), y = (A + lambda_A I) s; it starts as the inverse itself. H_G approximates the
 // inverse Hessian in the layer's output z from secant pairs of this step: s and y are EMAs of the change of mean z and of
 // the mean gradient in z from this step's parameters to the next ones, on the same batch. Means are over rows, that is
-// over examples and positions; gradients are those of each row's own loss.
+// over examples and positions; gradients are those of each row's own loss. With representation.rank, H_G is not formed: the
+// newest pairs are kept, so many (K-BFGS(L), ibid.).
 func secantBlock(e *engine, cap *captured) *block {
 	v := e.viewOf(cap.layers[0])
 	bl := v.block()
-	bl.guard, bl.moment, bl.texts = true, e.rec.Apply.Beta, []string{section("bfgs")}
+	bl.guard, bl.moment, bl.texts = true, e.rec.Apply.Beta, []string{section("bfgs"), section("upper inverse")}
 	bl.stats = []slot{curvature("A", []int64{v.in, v.in}, "zeros")}
-	bl.sols = []slot{
-		curvature("H_A", []int64{v.in, v.in}, "eye"), curvature("H_G", []int64{v.out, v.out}, "eye"),
-		curvature("s", []int64{v.out}, "zeros"), curvature("y", []int64{v.out}, "zeros"), curvature("begun", nil, "zeros"),
+	p := &secantPair{e: e, cap: cap, v: v, rank: int64(e.rec.Representation.Rank)}
+	bl.sols = []slot{curvature("H_A", []int64{v.in, v.in}, "eye")}
+	if p.rank == 0 {
+		bl.sols = append(bl.sols, curvature("H_G", []int64{v.out, v.out}, "eye"))
+		bl.note.Treatment = fmt.Sprintf("BFGS inverses H_A %dx%d, H_G %dx%d", v.in, v.in, v.out, v.out)
+	} else {
+		bl.sols = append(bl.sols, curvature("s_kept", []int64{p.rank, v.out}, "zeros"), curvature("y_kept", []int64{p.rank, v.out}, "zeros"))
+		bl.note.Treatment = fmt.Sprintf("BFGS inverse H_A %dx%d, %d secant pairs of %d", v.in, v.in, p.rank, v.out)
 	}
-	bl.note.Treatment = fmt.Sprintf("BFGS inverses H_A %dx%d, H_G %dx%d", v.in, v.in, v.out, v.out)
-	p := &secantPair{e: e, cap: cap, v: v}
+	p.mean = len(bl.sols)
+	bl.sols = append(bl.sols, curvature("s", []int64{v.out}, "zeros"), curvature("y", []int64{v.out}, "zeros"), curvature("begun", nil, "zeros"))
 	bl.fresh = func(b *op.Builder) []*graph.Value { return []*graph.Value{e.inputFactor(b, cap, v)} }
 	bl.renew = p.begin
 	bl.after = p.update
 	bl.apply = func(b *op.Builder, grads, _, sols []*graph.Value) []*graph.Value {
-		return v.apply(b, grads, sols[0], sols[1])
+		return v.parameters(b, b.MatMul(p.output(b, sols, v.gradient(b, grads)), sols[0]), nil, grads)
 	}
 	return bl
 }
 
 // secantPair updates the inverses of one layer.
 type secantPair struct {
-	e   *engine
-	cap *captured
-	v   view
+	e    *engine
+	cap  *captured
+	v    view
+	rank int64 // pairs kept in the place of H_G; 0: H_G
+	mean int   // index in sols of the EMA of s; those of y and "begun" follow
+}
+
+// output is H_G x, for x of o rows.
+func (p *secantPair) output(b *op.Builder, sols []*graph.Value, x *graph.Value) *graph.Value {
+	if p.rank == 0 {
+		return b.MatMul(sols[1], x)
+	}
+	s, y := sols[1], sols[2]
+	gamma := newestScale(b, s, y)
+	return limitedBFGS(b, s, y, b.Mul(y, gamma), x, b.Mul(x, gamma))
 }
 
 // begin makes H_A the damped inverse of A on the first step that has one.
 func (p *secantPair) begin(b *op.Builder, stats, sols []*graph.Value) []*graph.Value {
-	e := p.e
+	e, at := p.e, p.mean+2
 	dampA, _ := p.damping(b)
-	begun := b.Compare("Greater", sols[4], b.Float(e.elem, 0))
+	begun := b.Compare("Greater", sols[at], b.Float(e.elem, 0))
 	sols[0] = b.If(begun,
 		func(*op.Builder) []*graph.Value { return []*graph.Value{sols[0]} },
 		func(b *op.Builder) []*graph.Value { return []*graph.Value{e.inverse(b, stats[0], dampA)} })[0]
-	sols[4] = b.Float(e.elem, 1)
+	sols[at] = b.Float(e.elem, 1)
 	return sols
 }
 
@@ -102,10 +122,16 @@ func (p *secantPair) update(b *op.Builder, stats, sols []*graph.Value) []*graph.
 	grad := p.perRow(b, p.meanOutput(b, func(use int, _ pass.Layer) *graph.Value { return p.cap.g[0][use] }))
 	s, y = p.change(b)
 	beta := p.e.rec.Accumulate.Beta
-	s, y = p.e.moving(b, sols[2], s, beta), p.e.moving(b, sols[3], y, beta)
-	ds, dy := p.damped(b, sols[1], s, y, dampG)
+	s, y = p.e.moving(b, sols[p.mean], s, beta), p.e.moving(b, sols[p.mean+1], y, beta)
+	hy := b.Squeeze(p.output(b, sols, b.Unsqueeze(y, 1)), 1)
+	ds, dy := p.e.dampedPair(b, hy, s, y, dampG)
 	least := b.Scale(b.Mul(dot(b, ds, ds), b.Reduce("ReduceL2", grad, false)), curvatureSkip)
-	return []*graph.Value{hA, bfgs(b, sols[1], ds, dy, least), s, y, sols[4]}
+	if p.rank == 0 {
+		return []*graph.Value{hA, bfgs(b, sols[1], ds, dy, least), s, y, sols[p.mean+2]}
+	}
+	ok := b.Compare("Greater", dot(b, ds, dy), least)
+	kept := func(rows, row *graph.Value) *graph.Value { return b.Where(ok, shifted(b, rows, row), rows) }
+	return []*graph.Value{hA, kept(sols[1], ds), kept(sols[2], dy), s, y, sols[p.mean+2]}
 }
 
 // change is how the mean output and its mean gradient differ between the next parameters and these: the mean of the
@@ -163,17 +189,16 @@ func (p *secantPair) meanOutput(b *op.Builder, of func(use int, l pass.Layer) *g
 	return b.Div(sum, count)
 }
 
-// damped makes a pair of positive curvature: Powell's damping moves s towards Hy so that s.y is at least powellMu y.Hy;
+// dampedPair makes a pair of positive curvature: Powell's damping moves s towards Hy so that s.y is at least powellMu y.Hy;
 // then Levenberg-Marquardt damping (kind lm) moves y towards s so that s.y is at least mu s.s, or (kind iso, as ASDL has
 // it) adds mu s to y.
-func (p *secantPair) damped(b *op.Builder, h, s, y, mu *graph.Value) (ds, dy *graph.Value) {
-	one := b.Float(p.e.elem, 1)
-	hy := b.MatMul(h, y)
+func (e *engine) dampedPair(b *op.Builder, hy, s, y, mu *graph.Value) (ds, dy *graph.Value) {
+	one := b.Float(e.elem, 1)
 	sy, yhy := dot(b, s, y), dot(b, y, hy)
 	low := b.Compare("Less", sy, b.Scale(yhy, powellMu))
 	theta := b.Where(low, b.Div(b.Scale(yhy, 1-powellMu), b.Sub(yhy, sy)), one)
 	s = b.Where(low, b.Add(b.Mul(s, theta), b.Mul(hy, b.Sub(one, theta))), s)
-	switch p.e.rec.Solve.Damping.Kind {
+	switch e.rec.Solve.Damping.Kind {
 	case "iso":
 		y = b.Add(y, b.Mul(s, mu))
 	case "lm":

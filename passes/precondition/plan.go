@@ -21,7 +21,8 @@ type representation struct {
 var representations = []representation{
 	{"none", "", nil},
 	{"kf_io", "lie_sgd", lieBlocks},
-	{"kf_io", "bfgs", secantBlocks},
+	{"kf_io", "bfgs", secantBlocks(secantBlock)},
+	{"kf_io", "lbfgs", secantBlocks(seededBlock)},
 	{"kf_io", "gram", tapBlocks(samplesBlock, nil)},
 	{"kf_io", "", tapBlocks(kronBlock, embeddingBlock)},
 	{"kfe_io", "", tapBlocks(eigenBlock, nil)},

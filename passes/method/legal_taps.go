@@ -45,6 +45,10 @@ var tapRules = []rule{
 	{func(r Record) bool {
 		return r.Representation.Format != "kfe_io" && (r.Representation.Moments != "" || r.Accumulate.MomentBeta != 0)
 	}, "representation.moments and accumulate.moment_beta are for the second moments of kfe_io"},
+	{
+		func(r Record) bool { return r.Solve.Warm && r.Representation.Format != "kfe_io" },
+		"solve.warm keeps the second moments of kfe_io",
+	},
 	{func(r Record) bool {
 		inverse := r.Solve.Kind == "inverse" && r.Solve.Power == -1
 		polar := r.Representation.Format == "one_sided" && r.Solve.Kind == "polar" && r.Solve.Power == -0.5

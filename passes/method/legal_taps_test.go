@@ -14,6 +14,7 @@ func TestTapRules(t *testing.T) {
 		{"ekfac", []string{"solve.damping.kind=iso"}, "solve.damping.kind eig"},
 		{"kfac", []string{"solve.damping.kind=eig"}, "it needs kfe_io"},
 		{"ekfac", []string{"accumulate.kind=none"}, "with kfe_io, accumulate.kind must be ema"},
+		{"kfac", []string{"solve.warm=true"}, "solve.warm keeps"},
 		{"kfac", []string{"accumulate.moment_beta=0.5"}, "for the second moments of kfe_io"},
 		{"foof", []string{"solve.damping.kind=factor_pi"}, "one_sided and dense are inverted"},
 		{"eva", []string{"solve.kind=inverse"}, "rank1 needs solve.kind gram"},

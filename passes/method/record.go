@@ -118,6 +118,9 @@ type Solve struct {
 	// Lag makes a direction use the basis of the step before, which excludes the present gradient. The first step then makes
 	// no change; solve.kind sign takes the identity for its basis.
 	Lag bool `json:"lag,omitempty"`
+	// Warm makes a refresh of kfe_io keep the second moments, but for the first; else they start anew from the products of the
+	// factors' eigenvalues.
+	Warm bool `json:"warm,omitempty"`
 }
 
 // Damping says what is added before the solve. Its value is the input "damping" of the step graph.

@@ -11,7 +11,8 @@ import (
 // eigenBlock preconditions a Linear or convolution layer in the eigenbasis of its Kronecker factors (EKFAC, George et al.
 // 2018): with eigenvectors QA of A and QS of S, and s the moving average of the second moments of each example's gradient
 // there, the direction is QS [(QS^T G QA) / (s + lambda)] QA^T. A refresh tracks the bases and sets s to the products of the
-// factors' eigenvalues, which is what s is where the block is S (x) A.
+// factors' eigenvalues, which is what s is where the block is S (x) A; with solve.warm only the first one does, for tracking keeps
+// the order of the eigenvectors.
 //
 // Scale. As for Kronecker factors: s is the sum over examples of (QS^T G_n QA)^2, G_n being summed over positions and uses
 // first, over the number of loss rows. With moments mean, it is that number times (QS^T G QA)^2 for the mean gradient G.
@@ -31,7 +32,7 @@ func eigenBlock(e *engine, cap *captured) *block {
 	bl.renew = func(b *op.Builder, stats, sols []*graph.Value) []*graph.Value {
 		qa, wa := e.trackBasis(b, stats[0], sols[0])
 		qs, ws := e.trackBasis(b, stats[1], sols[1])
-		return []*graph.Value{qa, qs, b.Mul(b.Unsqueeze(ws, 1), b.Unsqueeze(wa, 0))}
+		return []*graph.Value{qa, qs, e.refreshed(b, b.Mul(b.Unsqueeze(ws, 1), b.Unsqueeze(wa, 0)), sols[2])}
 	}
 	bl.follow = func(b *op.Builder, sols []*graph.Value) []*graph.Value {
 		beta := e.rec.Accumulate.MomentBeta
@@ -72,7 +73,7 @@ func (e *engine) groupedEigenBlock(cap *captured, v view) *block {
 			qs, ws := e.trackBasis(b, stats[i+1], sols[i+1])
 			next, moments = append(next, qa, qs), append(moments, b.Unsqueeze(b.Mul(b.Unsqueeze(ws, 1), b.Unsqueeze(wa, 0)), 0))
 		}
-		return append(next, b.Concat(0, moments...))
+		return append(next, e.refreshed(b, b.Concat(0, moments...), sols[len(sols)-1]))
 	}
 	together := func(b *op.Builder, sols []*graph.Value) (qa, qs *graph.Value) {
 		var as, ss []*graph.Value
@@ -93,6 +94,14 @@ func (e *engine) groupedEigenBlock(cap *captured, v view) *block {
 		return v.parameters(b, e.eigenDirection(b, v.gradient(b, grads), []*graph.Value{qa, qs, sols[last]}), nil, grads)
 	}
 	return bl
+}
+
+// refreshed are the second moments after a refresh: fresh, or with solve.warm the old ones, except on the first step.
+func (e *engine) refreshed(b *op.Builder, fresh, old *graph.Value) *graph.Value {
+	if !e.rec.Solve.Warm {
+		return fresh
+	}
+	return b.Where(e.b.Compare("Equal", e.stepValue(), e.b.Int(0)), fresh, old)
 }
 
 // apartByGroup splits [groups, n, m] into matrices.

@@ -1,4 +1,4 @@
-# Targets for people: demo, test. For developers: interop, conformance, bench, fuzz, lint, generate.
+# Targets for people: demo, test. For developers: interop, conformance, bench, peers, fuzz, lint.
 # Go and make are all that is needed; what needs Python as well says so when Python is missing.
 
 GO ?= go
@@ -8,8 +8,11 @@ TOOLS := $(GO) tool -modfile=testdata/tools/go.mod
 FUZZTIME ?= 10s
 BENCH ?= .
 TESTFLAGS ?=
+PEERS := .venv-peers
+PEERS_PYTHON ?= $(PEERS)/bin/python
+PEERSFLAGS ?=
 
-.PHONY: all demo test check interop venv torch conformance bench fuzz lint clean
+.PHONY: all demo test check interop venv torch conformance bench peers fuzz lint clean
 
 all: bin/asdlc
 
@@ -51,6 +54,13 @@ conformance:
 bench:
 	$(GO) test -run '^$$' -bench '$(BENCH)' -benchmem ./...
 
+# asdlc beside PyTorch, ASDL and onnxruntime, in an environment of its own (some 300 MB) or with PEERS_PYTHON's. An hour or
+# several: PEERSFLAGS="--networks mlp-512 --rounds 3" is a part of it.
+peers: bin/asdlc
+	@test "$(PEERS_PYTHON)" != "$(PEERS)/bin/python" || PYTHON=$(PYTHON) sh testdata/tools/venv.sh $(PEERS) testdata/peers/requirements.txt
+	@mkdir -p build
+	$(PEERS_PYTHON) testdata/peers/peers.py --asdlc bin/asdlc --json build/peers.json --markdown build/peers.md $(PEERSFLAGS)
+
 # Each fuzz target for a short while.
 fuzz:
 	@$(GO) test -list '^Fuzz' ./... | awk '/^Fuzz/ {f[n++] = $$1} /^ok/ {for (i = 0; i < n; i++) print $$2, f[i]; n = 0}' | \
@@ -66,4 +76,4 @@ lint:
 	$(TOOLS) staticcheck -tags interop ./...
 
 clean:
-	rm -rf bin build demo $(VENV)
+	rm -rf bin build demo $(VENV) $(PEERS)

@@ -246,7 +246,7 @@ type benchReport struct {
 	Results []*bench.Result `json:"results"`
 }
 
-// bench measures all cells, group by group. Where some fail, the others are printed and written all the same.
+// bench measures all cells, group by group, and prints and writes what it has after each. Where some fail, the others go on.
 func (e *env) bench(f *benchFlags) error {
 	groups, err := f.groups()
 	if err != nil {
@@ -261,18 +261,19 @@ func (e *env) bench(f *benchFlags) error {
 		buildVersion: thisVersion(), CPU: procField("/proc/cpuinfo", "model name"), Cores: runtime.NumCPU(), Preset: f.preset,
 		Windows: f.group.Rounds, Seconds: f.group.Seconds, Seed: f.config.Seed, Rate: bench.Rate,
 	}
+	fmt.Fprintf(e.stdout, "asdlc %s, %s, %s, %d CPUs; %d windows of at least %g s\n", r.Version, r.Go, r.CPU, r.Cores, r.Windows, r.Seconds)
 	var failed error
 	for _, cells := range groups {
 		results, err := f.group.Measure(cells)
+		progress.clear()
+		printResults(e.stdout, results)
 		r.Results = append(r.Results, results...)
+		if err := f.write(&r); err != nil {
+			return err
+		}
 		if failed == nil { // the table has the others
 			failed = err
 		}
-	}
-	progress.clear()
-	r.print(e.stdout)
-	if err := f.write(&r); err != nil {
-		return err
 	}
 	return failed
 }

@@ -7,33 +7,22 @@ import (
 	"github.com/asdlc/asdlc/bench"
 )
 
-// print prints a table for each model and batch size, a row a cell.
-func (r *benchReport) print(w io.Writer) {
-	fmt.Fprintf(w, "asdlc %s, %s, %s, %d CPUs; %d windows of at least %g s\n", r.Version, r.Go, r.CPU, r.Cores, r.Windows, r.Seconds)
-	var t *table
-	for i, res := range r.Results {
-		if i == 0 || res.Model != r.Results[i-1].Model || res.Batch != r.Results[i-1].Batch {
-			t.flush(w)
-			fmt.Fprintf(w, "\n%s, batch %d, %d threads\n", bench.Label(res.Model), res.Batch, res.Threads)
-			t = newTable(resultHead...)
-		}
-		t.add(resultCells(res)...)
+// printResults prints the table of one model and batch size.
+func printResults(w io.Writer, results []*bench.Result) {
+	first := results[0]
+	fmt.Fprintf(w, "\n%s, batch %d, %d threads\n", bench.Label(first.Model), first.Batch, first.Threads)
+	t := newTable(resultHead...)
+	for _, r := range results {
+		t.add(resultCells(r)...)
 	}
-	t.flush(w)
-	for _, res := range r.Results {
+	t.write(w)
+	for _, r := range results {
 		switch {
-		case res.Error != "":
-			fmt.Fprintf(w, "\n%s, batch %d, %s: %s\n", bench.Label(res.Model), res.Batch, bench.Label(res.Method), res.Error)
-		case res.Failures > 0:
-			fmt.Fprintf(w, "\n%s, batch %d, %s: %d solves were not finite; the inverses before them were kept\n", bench.Label(res.Model), res.Batch, bench.Label(res.Method), res.Failures)
+		case r.Error != "":
+			fmt.Fprintf(w, "%s: %s\n", bench.Label(r.Method), r.Error)
+		case r.Failures > 0:
+			fmt.Fprintf(w, "%s: %d solves were not finite; the inverses before them were kept\n", bench.Label(r.Method), r.Failures)
 		}
-	}
-}
-
-// flush writes a table if there is one.
-func (t *table) flush(w io.Writer) {
-	if t != nil {
-		t.write(w)
 	}
 }
 

@@ -1,9 +1,9 @@
 #!/bin/sh
-# venv.sh DIR: make a virtual environment at DIR with what testdata/interop/requirements.txt lists, unless it is there
-# already. On failure the last line says why, and the exit code is 1.
+# venv.sh DIR [FILE]: make a virtual environment at DIR with what FILE lists (testdata/interop/requirements.txt), unless it is
+# there already. On failure the last line says why, and the exit code is 1.
 set -u
 dir=$1
-wanted=testdata/interop/requirements.txt
+wanted=${2:-testdata/interop/requirements.txt}
 stamp=$dir/requirements.txt
 
 if [ -f "$stamp" ] && cmp -s "$stamp" "$wanted"; then

@@ -146,7 +146,7 @@ func (f *figure) panel(label string, values map[string]map[barKey]float64, legen
 			return nil, err
 		}
 		bars.LineStyle.Width = 0
-		bars.Color = plotutil.Color(i)
+		bars.Color = f.color(key)
 		bars.Offset = barWidth * (vg.Length(i) - vg.Length(len(f.keys)-1)/2)
 		p.Add(bars)
 		if legend {
@@ -172,6 +172,19 @@ func (f *figure) panel(label string, values map[string]map[barKey]float64, legen
 		p.NominalX(names...)
 	}
 	return p, nil
+}
+
+// color is a hue for the batch size, the paler the later the interval comes.
+func (f *figure) color(key barKey) color.Color {
+	var batches []int64
+	var every []int
+	for _, k := range f.keys {
+		batches, every = with(batches, k.batch), with(every, k.every)
+	}
+	r, g, b, _ := plotutil.Color(slices.Index(batches, key.batch)).RGBA()
+	share := float64(slices.Index(every, key.every)) / float64(len(every))
+	paler := func(v uint32) uint8 { return uint8(float64(v>>8) + share*(255-float64(v>>8))) }
+	return color.RGBA{paler(r), paler(g), paler(b), 255}
 }
 
 func (f *figure) panelWidth() vg.Length {

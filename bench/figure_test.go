@@ -2,6 +2,7 @@ package bench
 
 import (
 	"bytes"
+	"image/color"
 	"image/png"
 	"strings"
 	"testing"
@@ -65,6 +66,24 @@ func TestFigureBars(t *testing.T) {
 		if got := f.panels[i/2][i%2].Y.Max; got < want || got > 1.2*want {
 			t.Errorf("panel %d reaches to %g, want a little more than %g", i, got, want)
 		}
+	}
+}
+
+// TestFigureColors has as many batch sizes and intervals as a large bench: no two bars look alike.
+func TestFigureColors(t *testing.T) {
+	f := &figure{}
+	for _, batch := range []int64{8, 32, 128, 512} {
+		for _, every := range []int{1, 3, 10, 30} {
+			f.keys = append(f.keys, barKey{batch, every})
+		}
+	}
+	seen := map[color.Color]barKey{}
+	for _, k := range f.keys {
+		c := f.color(k)
+		if other, ok := seen[c]; ok || c == (color.RGBA{255, 255, 255, 255}) {
+			t.Errorf("%v is drawn in %v, as %v", k, c, other)
+		}
+		seen[c] = k
 	}
 }
 

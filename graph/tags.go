@@ -25,10 +25,14 @@ const Asdl = "asdl"
 //	Capture(v)                 layer|of, what, draw      a quantity of a layer or parameter that a statistic needs
 //	Precond(d, W, dg?)         of                        the preconditioned gradient of parameter of; dg, if known, is the
 //	                                                     inner product with the gradient, for all parameters of the layer;
-//	                                                     those that it is for but that have none are counted=1
-//	State()                    name, kind, of, dtype, shape, init...   a state input; its next value is the graph output NAME/next
+//	                                                     those that it is for but that have none are counted=1.
+//	                                                     squared=1: the method keeps squares of the gradient
+//	State()                    name, kind, of, dtype, shape, init...   a state input; its next value is the graph output NAME/next,
+//	                                                     held=1: which is the present one where Finite() is false
 //	Hyper()                    name, default, dtype      a scalar hyper-parameter
 //	Step()                                               the step counter, an int64 scalar
+//	Finite()                                             a bool scalar: whether the gradients of this step are finite; the
+//	                                                     pass update puts it in this tag's place
 //	Every(step)                every, warmup, phase...   a bool scalar: whether the clock ticks at this step
 //	Noise(shape)               name, draw, kind, dtype   random numbers of that shape: kind uniform (0,1), normal, rademacher (signs),
 //	                                                     or distinct indices below an int64: kind subset, of
@@ -49,6 +53,7 @@ const (
 	TagState    = "State"
 	TagHyper    = "Hyper"
 	TagStep     = "Step"
+	TagFinite   = "Finite"
 	TagEvery    = "Every"
 	TagNoise    = "Noise"
 )

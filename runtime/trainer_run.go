@@ -25,7 +25,7 @@ type epochSums struct {
 
 // Run trains from the present step to the end of the last epoch. When the context is cancelled it stops between two steps
 // with the context's error, after a checkpoint; Run may be called again to go on. A loss that is not finite is a *NonFiniteError; the state is
-// useless then.
+// that of the step before, if the step graph guards it (guards.finite), and useless otherwise.
 func (t *Trainer) Run(ctx context.Context) error {
 	loader, err := data.NewLoader(t.config.Data.Train, data.LoaderConfig{
 		Batch: t.config.Batch, Shuffle: true, Seed: t.config.Seed, DropLast: true, Epochs: t.config.Epochs, Start: t.step,

@@ -109,7 +109,7 @@ func TestTagsHaveRules(t *testing.T) {
 	}
 	for _, tag := range []string{
 		graph.TagParam, graph.TagLayer, graph.TagLoss, graph.TagGrad, graph.TagCapture, graph.TagPrecond,
-		graph.TagState, graph.TagHyper, graph.TagStep, graph.TagEvery, graph.TagNoise,
+		graph.TagState, graph.TagHyper, graph.TagStep, graph.TagFinite, graph.TagEvery, graph.TagNoise,
 	} {
 		if !known[tag] {
 			t.Errorf("tag %s has no rule", tag)

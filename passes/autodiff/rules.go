@@ -138,7 +138,7 @@ func zeroRows(domain string, ops ...string) []Rule {
 // tagRules are the rows of the tag operators: identities on input 0, and sources.
 func tagRules() []Rule {
 	pass := func(c *Call) []*graph.Value { return c.D[:1] }
-	rows := zeroRows(graph.Asdl, graph.TagState, graph.TagHyper, graph.TagStep, graph.TagEvery, graph.TagNoise,
+	rows := zeroRows(graph.Asdl, graph.TagState, graph.TagHyper, graph.TagStep, graph.TagFinite, graph.TagEvery, graph.TagNoise,
 		graph.TagSample, graph.TagLossRows)
 	for _, tag := range []string{graph.TagParam, graph.TagLayer, graph.TagLoss, graph.TagGrad, graph.TagNext, graph.TagCapture, graph.TagPrecond} {
 		rows = append(rows, Rule{Domain: graph.Asdl, Op: tag, Kind: Linear, Diff: only0, VJP: pass, JVP: pass})

@@ -146,7 +146,8 @@ type Apply struct {
 	LRScale string `json:"lr_scale,omitempty"`
 }
 
-// Guards say what happens to numerical failures.
+// Guards say what happens to numerical failures. If one record of a step has them, a step whose gradients are not finite changes
+// nothing.
 type Guards struct {
 	Finite bool `json:"finite"` // keep the last good inverse where a solve gives a non-finite one, and count
 }

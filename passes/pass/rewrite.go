@@ -13,7 +13,7 @@ func Declares(n *graph.Node) bool {
 		return false
 	}
 	switch n.Op {
-	case graph.TagParam, graph.TagState, graph.TagHyper, graph.TagStep, graph.TagEvery, graph.TagNoise:
+	case graph.TagParam, graph.TagState, graph.TagHyper, graph.TagStep, graph.TagFinite, graph.TagEvery, graph.TagNoise:
 		return true
 	}
 	return false
@@ -56,6 +56,15 @@ func TakeName(v, w *graph.Value) {
 	name := v.Name
 	v.Rename(name + "/replaced")
 	w.Rename(name)
+}
+
+// Instead makes w, the result of an ordinary node that v may be an operand of, a graph output in the place of v, with v's name.
+func Instead(v, w *graph.Value) {
+	g := v.Graph()
+	outs := slices.Clone(g.Outputs())
+	outs[slices.Index(outs, v)] = w
+	g.SetOutputs(outs...)
+	TakeName(v, w)
 }
 
 // Sweep removes the nodes and initializers of g, and of graphs nested in it, that nothing uses; keep protects nodes

@@ -14,6 +14,7 @@ type StateSpec struct {
 	Shape []int64 // nil is a scalar
 	Init  string  // zeros, ones, or eye (identity matrix; on higher ranks of the last two dimensions)
 	Scale float64 // factor on ones or the identity; 0 means 1
+	Held  bool    // its next value is the present one on a step whose gradients are not finite; of others update sees to it
 }
 
 // State declares a state tensor and returns its current value. Its next value is given by Next.
@@ -25,6 +26,9 @@ func State(b *op.Builder, s StateSpec) *graph.Value {
 	attrs := []graph.Attr{
 		graph.S("name", s.Name), graph.S("kind", s.Kind), graph.S("of", s.Of), graph.I("dtype", int64(s.Elem)),
 		graph.Is("shape", s.Shape...), graph.S("init", s.Init), graph.T("scale", graph.Scalar(scale)),
+	}
+	if s.Held {
+		attrs = append(attrs, graph.I("held", 1))
 	}
 	return b.Named(graph.Asdl, graph.TagState, nil, []string{s.Name}, attrs...).Out(0)
 }
@@ -77,4 +81,26 @@ func Step(b *op.Builder) *graph.Value {
 		return ns[0].Out(0)
 	}
 	return b.Named(graph.Asdl, graph.TagStep, nil, []string{"asdl/step"}).Out(0)
+}
+
+// Finite is a bool scalar that says whether the gradients of this step are finite. The pass update knows, and puts the answer in
+// the place of this tag; a step for which it is false leaves parameters and state as they are.
+func Finite(b *op.Builder) *graph.Value {
+	if ns := Tags(b.Graph, graph.TagFinite); len(ns) > 0 {
+		return ns[0].Out(0)
+	}
+	return b.Named(graph.Asdl, graph.TagFinite, nil, []string{"finite"}).Out(0)
+}
+
+// Count adds n, an int64 scalar, to the numerical failures that the step graph has counted, the state asdl/guards.
+func Count(b *op.Builder, n *graph.Value) {
+	const name = Prefix + "guards"
+	for _, v := range b.Graph.Outputs() {
+		if v.Name == name+"/next" {
+			Instead(v, b.Add(v, n))
+			return
+		}
+	}
+	in := State(b, StateSpec{Name: name, Kind: "counter", Elem: graph.Int64, Init: "zeros"})
+	Next(b, in, b.Add(in, n))
 }

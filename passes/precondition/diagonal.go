@@ -49,22 +49,22 @@ func (e *engine) elementBlock(p pass.Param, rule elementRule) *block {
 	if !ok {
 		panic("BUG: parameter " + p.Name() + " of unknown shape")
 	}
-	bl := &block{name: p.Name(), params: []pass.Param{p}, always: true}
+	bl := &block{name: p.Name(), params: []pass.Param{p}, always: true, squares: true, held: e.rec.Guards.Finite}
 	bl.stats = []slot{{name: "v", shape: shape, init: "zeros", kind: "optimizer"}}
 	if rule.beta1 != 0 {
 		bl.stats = append(bl.stats, slot{name: "m", shape: shape, init: "zeros", kind: "optimizer"})
 	}
 	bl.next = func(b *op.Builder, stats []*graph.Value) []*graph.Value {
-		g := e.grads[p.Value]
+		g := e.orZero(b, e.grads[p.Value])
 		v := b.Square(g)
 		if rule.kind == "ema" {
-			v = b.Add(b.Scale(stats[0], rule.beta2), b.Scale(v, 1-rule.beta2))
+			v = b.Add(e.decayed(b, stats[0], rule.beta2), b.Scale(v, 1-rule.beta2))
 		} else {
 			v = b.Add(stats[0], v)
 		}
 		next := []*graph.Value{v}
 		if rule.beta1 != 0 {
-			next = append(next, b.Add(b.Scale(stats[1], rule.beta1), b.Scale(g, 1-rule.beta1)))
+			next = append(next, b.Add(e.decayed(b, stats[1], rule.beta1), b.Scale(g, 1-rule.beta1)))
 		}
 		return next
 	}

@@ -261,7 +261,7 @@ func snapshot(blocks []*live) []place {
 func (e *engine) accumulate(b *op.Builder, lv *live) {
 	if lv.next != nil {
 		next := lv.next(b, lv.stats)
-		if e.rec.Guards.Finite {
+		if e.rec.Guards.Finite && !lv.held {
 			ok := e.finite(b, next...)
 			for i := range next {
 				next[i] = b.Where(ok, next[i], lv.stats[i])
@@ -386,7 +386,7 @@ func (e *engine) follow(b *op.Builder, lv *live) {
 func (e *shared) finite(b *op.Builder, vs ...*graph.Value) *graph.Value {
 	var sum *graph.Value
 	for _, v := range vs {
-		s := b.Reduce("ReduceL1", v, false)
+		s := b.Sum(v)
 		if sum == nil {
 			sum = s
 		} else {
@@ -459,6 +459,9 @@ func (e *engine) direct(lv *live) {
 		if lv.note.Fallback || e.rec.Representation.Format == "none" {
 			attrs = append(attrs, graph.I("plain", 1))
 		}
+		if lv.squares || lv.block.graft != nil {
+			attrs = append(attrs, graph.I("squared", 1))
+		}
 		in := []*graph.Value{dirs[i], p.Value}
 		if lv.inner != nil && i == 0 {
 			in = append(in, lv.inner)
@@ -490,8 +493,7 @@ func (e *shared) close(all []*live) {
 		e.keep(lv)
 	}
 	if len(e.guards) > 0 {
-		in := pass.State(e.b, pass.StateSpec{Name: "asdl/guards", Kind: "counter", Elem: graph.Int64, Init: "zeros"})
-		pass.Next(e.b, in, e.b.Add(in, sumInts(e.b, e.guards)))
+		pass.Count(e.b, sumInts(e.b, e.guards))
 	}
 }
 

@@ -36,6 +36,8 @@ type block struct {
 	roots   []int    // orders p of the inverse roots A^(-1/p) that solve takes
 	graft   *block   // the block whose direction gives the norm, or nil
 	guard   bool     // a direction that is not finite makes no step
+	squares bool     // it keeps squares of the gradient
+	held    bool     // next leaves the statistics as they are on a step whose gradients are not finite
 	lag     bool     // directions come before this step's statistics and solutions
 	texts   []string // further functions that it calls
 	ways    []pass.Way
@@ -111,7 +113,8 @@ type shared struct {
 	sizes      map[string]int64        // of symbolic dimensions, where the batch size is known
 	starts     int                     // power iterations so far
 	biases     map[biasOf]*graph.Value // 1 - beta^t
-	guards     []*graph.Value          // int64 scalars: failures of this step
+	decays     map[float64]*graph.Value
+	guards     []*graph.Value // int64 scalars: failures of this step
 }
 
 // quantity names what Capture tags hold of a parameter; its values are listed by draw.
@@ -132,7 +135,7 @@ func Run(c *pass.Ctx, m *graph.Model) error {
 	if err != nil {
 		return err
 	}
-	s := &shared{c: c, b: op.NewBuilder(m, m.Graph), elem: pass.FloatElem(m.Graph), sizes: pass.Sizes(m.Graph, c.Options), ticks: map[interval]*graph.Value{}, biases: map[biasOf]*graph.Value{}}
+	s := &shared{c: c, b: op.NewBuilder(m, m.Graph), elem: pass.FloatElem(m.Graph), sizes: pass.Sizes(m.Graph, c.Options), ticks: map[interval]*graph.Value{}, biases: map[biasOf]*graph.Value{}, decays: map[float64]*graph.Value{}}
 	s.collect(m.Graph)
 	var engines []*engine
 	var blocks []*block
@@ -258,7 +261,7 @@ func (e *engine) state(bl *block, slots []slot) []*graph.Value {
 	vs := make([]*graph.Value, len(slots))
 	for i, s := range slots {
 		vs[i] = pass.State(e.b, pass.StateSpec{
-			Name: e.slotName(bl, s), Kind: s.kind, Of: bl.name, Elem: e.elem, Shape: s.shape, Init: s.init, Scale: s.scale,
+			Name: e.slotName(bl, s), Kind: s.kind, Of: bl.name, Elem: e.elem, Shape: s.shape, Init: s.init, Scale: s.scale, Held: bl.held,
 		})
 	}
 	return vs

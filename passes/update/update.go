@@ -40,6 +40,7 @@ func Run(c *pass.Ctx, m *graph.Model) error {
 	b.Prefix = "update/"
 	dirs := collect(m.Graph)
 	gradients := c.Options.Emit == "gradient"
+	guarded := slices.ContainsFunc(mix.Records(), func(r method.Record) bool { return r.Guards.Finite })
 	for _, d := range dirs {
 		if c.Options.OutputGrad {
 			m.Graph.AddOutput(d.grad)
@@ -50,16 +51,22 @@ func Run(c *pass.Ctx, m *graph.Model) error {
 	}
 	if !gradients {
 		for i, rec := range mix.Records() {
-			u := &updater{b: b, rec: rec.Update, label: mix.Label(i), elem: pass.FloatElem(m.Graph), klClip: rec.Apply.KLClip}
+			u := &updater{b: b, rec: rec.Update, label: mix.Label(i), elem: pass.FloatElem(m.Graph), klClip: rec.Apply.KLClip, guarded: guarded}
 			u.run(slices.DeleteFunc(slices.Clone(dirs), func(d direction) bool { return d.record != i }))
 		}
 	}
-	step := pass.Step(b)
-	pass.Next(b, step, b.Add(step, b.Int(1)))
+	step, one := pass.Step(b), b.Int(1)
+	if guarded {
+		one = b.Cast(pass.Finite(b), graph.Int64)
+	}
+	pass.Next(b, step, b.Add(step, one))
 	if err := b.Err(); err != nil {
 		return err
 	}
-	return known(m.Graph)
+	if err := known(m.Graph); err != nil || !guarded {
+		return err
+	}
+	return settle(m, b)
 }
 
 // known puts the next values of parameters in the place of the tags that stand for them. What was computed from the tags
@@ -112,6 +119,16 @@ type updater struct {
 	elem   graph.Elem
 	klClip float64
 	weight *graph.Value // of the newest parameters in their average
+
+	guarded bool // a step whose gradients are not finite changes nothing
+}
+
+// counts is v on a step that counts, and otherwise the constant idle, which has no effect.
+func (u *updater) counts(v *graph.Value, idle float64) *graph.Value {
+	if !u.guarded {
+		return v
+	}
+	return u.b.Where(pass.Finite(u.b), v, u.b.Float(u.elem, idle))
 }
 
 // hyper is the scalar input of that name; records other than the default have inputs of their own.
@@ -124,7 +141,7 @@ func (u *updater) run(dirs []direction) {
 		return
 	}
 	b := u.b
-	lr := u.hyper("lr", u.rec.LR)
+	lr := u.counts(u.hyper("lr", u.rec.LR), 0)
 	if scale := u.clipKL(dirs, lr); scale != nil {
 		for i, d := range dirs {
 			if !d.plain && !d.adam {
@@ -136,7 +153,7 @@ func (u *updater) run(dirs []direction) {
 	for _, d := range dirs {
 		rate, v := lr, d.precon
 		if d.adam {
-			rate = u.hyper("fallback_lr", 0.001)
+			rate = u.counts(u.hyper("fallback_lr", 0.001), 0)
 		}
 		if clip != nil {
 			v = b.Mul(v, clip)
@@ -144,6 +161,7 @@ func (u *updater) run(dirs []direction) {
 		if u.rec.WeightDecay != 0 && u.rec.Decay != "decoupled" {
 			v = b.Add(v, b.Mul(d.param, u.decay()))
 		}
+		v = u.counts(v, 0)
 		if u.rec.Momentum != 0 && !d.adam {
 			v = u.momentum(d, v)
 		}
@@ -166,10 +184,10 @@ func (u *updater) average(d direction, next *graph.Value) {
 	if u.weight == nil {
 		one, rho := b.Float(graph.Float64, 1), b.Float(graph.Float64, u.rec.Average)
 		t := b.Cast(b.Add(pass.Step(b), b.Int(1)), graph.Float64)
-		u.weight = b.Cast(b.Div(b.Sub(one, rho), b.Sub(one, b.Op("Pow", []*graph.Value{rho, t}))), u.elem)
+		u.weight = u.counts(b.Cast(b.Div(b.Sub(one, rho), b.Sub(one, b.Op("Pow", []*graph.Value{rho, t}))), u.elem), 0)
 	}
 	shape, _ := d.param.Type.Static()
-	old := pass.State(b, pass.StateSpec{Name: "asdl/" + d.name + "/average", Kind: "average", Of: d.name, Elem: u.elem, Shape: shape, Init: "zeros"})
+	old := pass.State(b, pass.StateSpec{Name: "asdl/" + d.name + "/average", Kind: "average", Of: d.name, Elem: u.elem, Shape: shape, Init: "zeros", Held: u.guarded})
 	pass.Next(b, old, b.Add(old, b.Mul(b.Sub(next, old), u.weight)))
 }
 
@@ -180,9 +198,9 @@ func (u *updater) decay() *graph.Value {
 // momentum is PyTorch's: buffer <- momentum*buffer + d; the step is the buffer, or d + momentum*buffer (Nesterov).
 func (u *updater) momentum(d direction, v *graph.Value) *graph.Value {
 	b := u.b
-	mu := u.hyper("momentum", u.rec.Momentum)
+	mu := u.counts(u.hyper("momentum", u.rec.Momentum), 1)
 	shape, _ := d.param.Type.Static()
-	old := pass.State(b, pass.StateSpec{Name: "asdl/" + d.name + "/momentum", Kind: "optimizer", Of: d.name, Elem: u.elem, Shape: shape, Init: "zeros"})
+	old := pass.State(b, pass.StateSpec{Name: "asdl/" + d.name + "/momentum", Kind: "optimizer", Of: d.name, Elem: u.elem, Shape: shape, Init: "zeros", Held: u.guarded})
 	next := b.Add(b.Mul(old, mu), v)
 	if u.rec.Nesterov {
 		v = b.Add(v, b.Mul(next, mu))

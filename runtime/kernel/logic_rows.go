@@ -46,7 +46,8 @@ func classes[T floating]() []Row {
 	}
 }
 
-// where selects by input 0, with broadcasting of all three.
+// where selects by input 0, with broadcasting of all three. One condition for all elements is a copy, or nothing where the
+// result lies in the place of what is selected.
 func where[T graph.Number](c *Call) (Run, error) {
 	if err := c.needs(3); err != nil {
 		return nil, err
@@ -76,8 +77,21 @@ func where[T graph.Number](c *Call) (Run, error) {
 			}
 		}
 	}
+	var src []T
+	whole := func(lo, hi int) { copy(dst[lo:hi], src[lo:hi]) }
 	return func(in, out []*Tensor) error {
 		cond, x, y, dst = Data[bool](in[0]), Data[T](in[1]), Data[T](in[2]), Data[T](out[0])
+		if len(cond) == 1 && w.n > 1 {
+			if src = y; cond[0] {
+				src = x
+			}
+			if len(src) == w.n { // then its shape is that of the result
+				if &src[0] != &dst[0] {
+					c.Pool.For(w.n, grainCheap, whole)
+				}
+				return nil
+			}
+		}
 		c.Pool.For(w.n, grainCheap, body)
 		return nil
 	}, nil

@@ -108,6 +108,31 @@ func TestWhereBroadcast(t *testing.T) {
 	}
 }
 
+// TestWhereOne checks one condition for all elements, with operands of the result's shape, others and single numbers, and the
+// result in the place of an operand.
+func TestWhereOne(t *testing.T) {
+	rng := rand.New(rand.NewPCG(1, 3))
+	y := []int{5, 6}
+	for _, shapes := range [][2][]int{{{5, 6}, {5, 6}}, {{5, 6}, {}}, {{}, {1, 5, 6}}, {{6}, {5, 1}}} {
+		for on := range 2 {
+			c := kernel.New(graph.Bool)
+			c.Raw[0] = byte(on)
+			a, b := normal[float64](rng, shapes[0]...), normal[float64](rng, shapes[1]...)
+			chosen := []*kernel.Tensor{b, a}[on]
+			out := y
+			if len(shapes[1]) == 3 {
+				out = shapes[1]
+			}
+			got := floatsOf(callOp(t, kernel.Default(), nil, "Where", []*kernel.Tensor{c, a, b}, graph.Float64, out))
+			places(out, func(i int, index []int) {
+				if want := at(floatsOf(chosen), chosen.Shape, index); got[i] != want {
+					t.Errorf("%v, condition %d: element %v is %v, want %v", shapes, on, index, got[i], want)
+				}
+			})
+		}
+	}
+}
+
 // TestFunctionsAgree compares float32 with float64, for every operator of one float input.
 func TestFunctionsAgree(t *testing.T) {
 	pool := kernel.NewPool(2)

@@ -46,32 +46,33 @@ func FromArray(a *data.Array) (*kernel.Tensor, error) {
 	return nil, fmt.Errorf("arrays of %T are not supported", a.Data)
 }
 
-// ToArray copies a tensor for writing to a file. NumPy has no bfloat16: that is an error.
+// ToArray gives a tensor the form in which files are written; they share the elements, but for float16. NumPy has no
+// bfloat16: that is an error.
 func ToArray(t *kernel.Tensor) (*data.Array, error) {
 	a := &data.Array{Shape: append([]int{}, t.Shape...)}
 	switch t.Elem {
 	case graph.Bool:
-		a.Data = elements[bool](t)
+		a.Data = kernel.Data[bool](t)
 	case graph.Uint8:
-		a.Data = elements[uint8](t)
+		a.Data = kernel.Data[uint8](t)
 	case graph.Uint16:
-		a.Data = elements[uint16](t)
+		a.Data = kernel.Data[uint16](t)
 	case graph.Uint32:
-		a.Data = elements[uint32](t)
+		a.Data = kernel.Data[uint32](t)
 	case graph.Uint64:
-		a.Data = elements[uint64](t)
+		a.Data = kernel.Data[uint64](t)
 	case graph.Int8:
-		a.Data = elements[int8](t)
+		a.Data = kernel.Data[int8](t)
 	case graph.Int16:
-		a.Data = elements[int16](t)
+		a.Data = kernel.Data[int16](t)
 	case graph.Int32:
-		a.Data = elements[int32](t)
+		a.Data = kernel.Data[int32](t)
 	case graph.Int64:
-		a.Data = elements[int64](t)
+		a.Data = kernel.Data[int64](t)
 	case graph.Float32:
-		a.Data = elements[float32](t)
+		a.Data = kernel.Data[float32](t)
 	case graph.Float64:
-		a.Data = elements[float64](t)
+		a.Data = kernel.Data[float64](t)
 	case graph.Float16:
 		half := make([]data.Half, t.Len())
 		for i, bits := range kernel.Data[uint16](t) {
@@ -82,8 +83,4 @@ func ToArray(t *kernel.Tensor) (*data.Array, error) {
 		return nil, fmt.Errorf("arrays of %s cannot be written; cast to float", t.Elem)
 	}
 	return a, nil
-}
-
-func elements[T graph.Number](t *kernel.Tensor) []T {
-	return append(make([]T, 0, t.Len()), kernel.Data[T](t)...)
 }

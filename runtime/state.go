@@ -102,8 +102,7 @@ func (s *Session) LoadInit(init *graph.Model) error {
 		return err
 	}
 	defer func() { _ = run.Close() }()
-	values, err := run.Run(nil, nil)
-	if err != nil {
+	if err := run.Step(); err != nil {
 		return err
 	}
 	taken := 0
@@ -113,7 +112,14 @@ func (s *Session) LoadInit(init *graph.Model) error {
 			continue
 		}
 		taken++
-		if err := s.setDefault(in, values[name]); err != nil {
+		value, err := run.Output(name) // a view: the states may be most of the memory
+		if err != nil {
+			return err
+		}
+		if in.state < 0 {
+			value = lower.Copy(value)
+		}
+		if err := s.setDefault(in, value); err != nil {
 			return located(init, err)
 		}
 	}

@@ -143,7 +143,7 @@ func (r *runner) close() {
 	_ = r.session.Close()
 }
 
-// steps runs n steps; results holds the outputs of the last one, or of all as NAME@k.
+// steps runs n steps; results holds the outputs of the last one, or of all as NAME@k. They are valid until the next step.
 func (r *runner) steps(arrays map[string]*data.Array, n int, every bool) (map[string]*data.Array, error) {
 	constant := map[string]*kernel.Tensor{}
 	at := map[int]map[string]*kernel.Tensor{}
@@ -181,15 +181,21 @@ func (r *runner) steps(arrays map[string]*data.Array, n int, every bool) (map[st
 		if err := r.solves.Before(k); err != nil {
 			return nil, err
 		}
-		outs, err := r.session.Run(feeds, fetch)
+		copied := []string{}
+		if every {
+			copied = fetch
+		}
+		outs, err := r.session.Run(feeds, copied)
 		if err != nil {
 			return nil, fmt.Errorf("step %d: %w", k, err)
 		}
 		if err := r.solves.After(k); err != nil {
 			return nil, err
 		}
-		if !every && k < n-1 {
-			continue
+		if !every && k == n-1 {
+			if outs, err = r.views(fetch); err != nil {
+				return nil, err
+			}
 		}
 		for name, t := range outs {
 			if every {
@@ -203,6 +209,19 @@ func (r *runner) steps(arrays map[string]*data.Array, n int, every bool) (map[st
 		}
 	}
 	return results, nil
+}
+
+// views are the outputs of the last step, where the session has them.
+func (r *runner) views(names []string) (map[string]*kernel.Tensor, error) {
+	outs := map[string]*kernel.Tensor{}
+	for _, name := range names {
+		t, err := r.session.Output(name)
+		if err != nil {
+			return nil, err
+		}
+		outs[name] = t
+	}
+	return outs, nil
 }
 
 // elem is the element type of the input of that name; Undefined if there is none.

@@ -3,6 +3,7 @@ package data
 import (
 	"encoding/binary"
 	"io"
+	"reflect"
 	"slices"
 )
 
@@ -92,14 +93,29 @@ func decodeAs[T any](order binary.ByteOrder, raw []byte, n int) []T {
 	return out
 }
 
+// encodePiece is the number of elements that are written at once, through one buffer: arrays may be most of the memory.
+const encodePiece = 1 << 16
+
 // encode writes the elements in little-endian order, the one that numpy writes on today's machines.
 func encode(w io.Writer, a *Array) error {
-	if halves, ok := a.Data.([]Half); ok { // binary.Write is slow on named types
-		raw := make([]uint16, len(halves))
-		for i, h := range halves {
-			raw[i] = uint16(h)
+	elements := reflect.ValueOf(a.Data)
+	var buffer []byte
+	for from := 0; from < elements.Len(); from += encodePiece {
+		piece := elements.Slice(from, min(from+encodePiece, elements.Len())).Interface()
+		if halves, ok := piece.([]Half); ok { // binary.Append is slow on named types
+			raw := make([]uint16, len(halves))
+			for i, h := range halves {
+				raw[i] = uint16(h)
+			}
+			piece = raw
 		}
-		return binary.Write(w, binary.LittleEndian, raw)
+		var err error
+		if buffer, err = binary.Append(buffer[:0], binary.LittleEndian, piece); err != nil {
+			return err
+		}
+		if _, err := w.Write(buffer); err != nil {
+			return err
+		}
 	}
-	return binary.Write(w, binary.LittleEndian, a.Data)
+	return nil
 }

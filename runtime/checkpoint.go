@@ -103,7 +103,7 @@ func weightStates(states []StateInfo, steps int) map[string]string {
 func (t *Trainer) Save(dir string) (path string, err error) {
 	state := map[string]*kernel.Tensor{}
 	for _, s := range t.session.States() {
-		v, err := t.session.State(s.In)
+		v, err := t.session.viewState(s.In)
 		if err != nil {
 			return "", err
 		}

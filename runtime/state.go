@@ -2,7 +2,9 @@ package runtime
 
 import (
 	"encoding/json"
+	"errors"
 	"fmt"
+	"runtime/debug"
 
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/runtime/kernel"
@@ -77,6 +79,15 @@ func (s *Session) SetState(name string, t *kernel.Tensor) error {
 
 // State copies the current value of the state of that name, by its input's name.
 func (s *Session) State(name string) (*kernel.Tensor, error) {
+	t, err := s.viewState(name)
+	if err != nil {
+		return nil, err
+	}
+	return lower.Copy(t), nil
+}
+
+// viewState is State without the copy: it is valid until the next step.
+func (s *Session) viewState(name string) (*kernel.Tensor, error) {
 	in := s.byName[name]
 	if in == nil || in.state < 0 {
 		return nil, located(s.model, fmt.Errorf("%w: no state %q", ErrFeed, name))
@@ -85,7 +96,7 @@ func (s *Session) State(name string) (*kernel.Tensor, error) {
 	if t == nil {
 		return nil, located(s.model, fmt.Errorf("%w: state %q has no value yet", ErrFeed, name))
 	}
-	return lower.Copy(t), nil
+	return t, nil
 }
 
 // LoadInit runs an initialisation model (NAME.init.onnx), which has no inputs, and takes its outputs as the values of
@@ -101,7 +112,22 @@ func (s *Session) LoadInit(init *graph.Model) error {
 	if err != nil {
 		return err
 	}
-	defer func() { _ = run.Close() }()
+	if err := s.takeDefaults(init, run); err != nil {
+		return errors.Join(err, run.Close())
+	}
+	large := run.PeakBytes() > collectFrom
+	err = run.Close()
+	if large {
+		debug.FreeOSMemory() // else it stays until as much again has been taken as is alive
+	}
+	return err
+}
+
+// collectFrom is the memory of an initialisation model, in bytes, from which it is worth collecting before the first step.
+const collectFrom = 64 << 20
+
+// takeDefaults runs the session of an initialisation model and takes its outputs over.
+func (s *Session) takeDefaults(init *graph.Model, run *Session) error {
 	if err := run.Step(); err != nil {
 		return err
 	}

@@ -261,7 +261,7 @@ func (t *Trainer) openEvaluator() error {
 	if t.config.Original == nil || t.config.Data.Test == nil {
 		return nil
 	}
-	weights, err := t.Weights()
+	weights, err := t.weights(t.session.viewState)
 	if err != nil {
 		return err
 	}
@@ -298,9 +298,14 @@ func (t *Trainer) Session() *Session { return t.session }
 // Weights copies the parameters and buffers, under the names that they have in the original file. Parameters of which the
 // method keeps an average are that average.
 func (t *Trainer) Weights() (map[string]*kernel.Tensor, error) {
+	return t.weights(t.session.State)
+}
+
+// weights are the parameters and buffers as get gives their states.
+func (t *Trainer) weights(get func(string) (*kernel.Tensor, error)) (map[string]*kernel.Tensor, error) {
 	weights := map[string]*kernel.Tensor{}
 	for name, in := range weightStates(t.session.States(), t.step) {
-		v, err := t.session.State(in)
+		v, err := get(in)
 		if err != nil {
 			return nil, err
 		}

@@ -201,7 +201,7 @@ func (t *Trainer) Evaluate(ctx context.Context) (*Score, error) {
 	if t.eval == nil {
 		return nil, nil
 	}
-	weights, err := t.Weights()
+	weights, err := t.weights(t.session.viewState)
 	if err != nil {
 		return nil, err
 	}
@@ -221,7 +221,7 @@ func (t *Trainer) failures() (int64, error) {
 		if s.In != "asdl/guards" {
 			continue
 		}
-		v, err := t.session.State(s.In)
+		v, err := t.session.viewState(s.In)
 		if err != nil {
 			return 0, err
 		}

@@ -9,8 +9,8 @@ import (
 	"github.com/asdlc/asdlc/runtime/kernel"
 )
 
-// ExportWeights copies original with other values for its parameters and buffers, by their names in the file. Everything
-// else stays as it is. A parameter that the exporter had merged with an equal one, so that the file has an Identity in
+// ExportWeights copies original with other values for its parameters and buffers, by their names in the file; it shares the
+// memory of weights, which must not be written to while it is in use. Everything else stays as it is. A parameter that the exporter had merged with an equal one, so that the file has an Identity in
 // its place, gets an initializer of its own; one held by a Constant node stays there. Float64 values of a float32 parameter
 // are rounded. For parameters that have other names in the file than in the step graph, see passes.Restore. A name that the file does not have, or another type or shape, is an error of kind ErrFeed that names it.
 func ExportWeights(original *graph.Model, weights map[string]*kernel.Tensor) (*graph.Model, error) {
@@ -55,7 +55,10 @@ func setWeight(v *graph.Value, name string, t *kernel.Tensor) error {
 	if old.Elem == graph.Float32 {
 		t = Narrow(t)
 	}
-	c := t.Const()
+	c, err := graph.RawTensor(t.Elem, wide(t.Shape), t.Raw)
+	if err != nil {
+		return fmt.Errorf("%w: parameter %q: %w", ErrFeed, name, err)
+	}
 	if c.Elem != old.Elem || !slices.Equal(c.Shape, old.Shape) {
 		return fmt.Errorf("%w: parameter %q is %s in the file, %s in the training; give the file that the training started from",
 			ErrFeed, name, old.Type(), c.Type())

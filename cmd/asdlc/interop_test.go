@@ -155,8 +155,11 @@ func TestInteropConformance(t *testing.T) {
 			}
 			rec, _ := method.Lookup(p.method)
 			args := []string{"-m", p.method}
-			if slices.Contains([]string{"ekfac", "soap", "kl-shampoo", "splus"}, p.method) {
+			switch p.method {
+			case "ekfac", "soap", "kl-shampoo", "splus":
 				args = append(args, fixedTrips...)
+			case "unit-ng": // every state of every step is kept, several times
+				args = append(args, "--set", "representation.max_bytes=2000000")
 			}
 			follow(t, interopCase{model: path, args: args, lr: learningRate(rec), steps: conformanceSteps, short: true})
 		})

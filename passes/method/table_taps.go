@@ -50,7 +50,7 @@ var tapMethods = []Record{
 		Curvature:      Curvature{Matrix: "F", Source: "emp", Sharing: "expand"},
 		Representation: Representation{Granularity: "layer", Format: "kfe_io", Bias: "joint", Moments: "example", MaxSide: 2048},
 		Accumulate:     Accumulate{Kind: "ema", Beta: 0.95, MomentBeta: 0.75, Debias: true, Every: 1},
-		Solve:          Solve{Kind: "divide", Power: -1, Kernel: "track", Every: 50, Damping: Damping{Kind: "eig", Value: 1e-3}},
+		Solve:          Solve{Kind: "divide", Power: -1, Kernel: "track", Every: 50, Damping: Damping{Kind: "eig", Value: 1e-2}},
 		Apply:          Apply{KLClip: 1e-3},
 		Guards:         Guards{Finite: true},
 		Fallback:       Fallback{Norm: "unit", Embedding: "grad", Other: "grad"},

@@ -175,7 +175,7 @@ func split(c *pass.Ctx, t *graph.Model, r *Result) error {
 func clocksOf(m *graph.Model) []Clock {
 	var clocks []Clock
 	seen := map[string]bool{}
-	for _, n := range pass.Tags(m.Graph, graph.TagEvery) {
+	for _, n := range pass.Clocks(m.Graph) {
 		if c := clockOf(n); !seen[c.Name] {
 			seen[c.Name] = true
 			clocks = append(clocks, c)

@@ -146,7 +146,7 @@ func (tw *whitenTwin) free(x []float64) {
 }
 
 // everyStep lets PSGD-Kron fit on every step, without balancing and clipping.
-var everyStep = []string{"solve.every=1", "solve.warmup=0", "solve.balance=0", "apply.clip_rms=0", "damping=0.01"}
+var everyStep = []string{"solve.probability.floor=0", "solve.balance=0", "apply.clip_rms=0", "damping=0.01"}
 
 // TestWhitenTwin follows both kernels, by the native kernels and by the bodies of the functions.
 func TestWhitenTwin(t *testing.T) {
@@ -249,5 +249,44 @@ func TestWhitenPermutation(t *testing.T) {
 		if (off < 1e-9) != equivariant {
 			t.Errorf("%s: directions of permuted gradients are off by %g", kernel, off)
 		}
+	}
+}
+
+// TestWhitenProbability: the factors move on the steps on which the random number is below the probability, which falls from 1
+// after the flat start to its floor; the generator draws the steps, in one graph and in split ones.
+func TestWhitenProbability(t *testing.T) {
+	text, feeds := given(4, 3)
+	rec := record(t, "psgd-kron", "solve.probability.flat=10", "solve.probability.decay=0.1", "solve.probability.floor=0.2")
+	s := instrument(t, text, rec, pass.Options{Noise: "input", Loss: pass.LossOptions{Row: "mse", Reduction: "sum"}})
+	rng := rand.New(rand.NewPCG(75, 5))
+	moves := func(s *stepper, k int, u float64) bool {
+		f := feeds(normals(rng, 4, 3)).with("asdl/step", number(float64(k))).with("asdl/noise/clock/solve", array{[]int{1}, []float64{u}}).with("asdl/noise/probe/w", normals(rng, 4, 3)).with("asdl/w/Q0", array{[]int{4, 4}, flat(addEye(mat.NewDense(4, 4, nil), 1))})
+		q := s.step(f)["asdl/w/Q0/next"]
+		return q.v[1] != 0
+	}
+	for k, p := range map[int]float64{0: 1, 9: 1, 10: 1, 11: math.Exp(-0.1), 15: math.Exp(-0.5), 26: math.Exp(-1.6), 27: 0.2, 5000: 0.2} {
+		if p < 1 && moves(s, k, p+1e-4) || !moves(s, k, p-1e-4) {
+			t.Errorf("step %d: the probability is not %g", k, p)
+		}
+	}
+	o := pass.Options{Loss: pass.LossOptions{Row: "mse", Reduction: "sum"}}
+	drawn, split := instrument(t, text, rec, o), (*stepper)(nil)
+	o.Split = true
+	split = instrument(t, text, rec, o)
+	if len(split.result.Variants) > 0 {
+		t.Errorf("%d variants: a host cannot know the clock", len(split.result.Variants))
+	}
+	count := 0
+	for k := range 400 {
+		a, b := moves(drawn, 100+k, 0), moves(split, 100+k, 0)
+		if a != b {
+			t.Fatalf("step %d: one graph solves, the other does not", 100+k)
+		}
+		if a {
+			count++
+		}
+	}
+	if count < 56 || count > 104 { // 80 +- 3 standard deviations
+		t.Errorf("%d of 400 steps solve, at a probability of 0.2", count)
 	}
 }

@@ -177,6 +177,9 @@ func methodCells(r method.Record) methodSummary {
 	if r.Solve.Every > 1 {
 		c.solve += fmt.Sprintf(", every %d", r.Solve.Every)
 	}
+	if p := r.Solve.Probability.Floor; p > 0 {
+		c.solve += fmt.Sprintf(", probability 1 to %g", p)
+	}
 	return c
 }
 

@@ -40,7 +40,7 @@ var asdlTable = []Schema{
 	},
 	{Domain: graph.Asdl, Name: graph.TagStep, Since: 1, Inputs: values("unused"), Outputs: []Param{one("step", "", int64Elem)}, Infer: scalar, Doc: "the step counter"},
 	{Domain: graph.Asdl, Name: graph.TagFinite, Since: 1, Inputs: values("unused"), Outputs: []Param{one("finite", "", boolElem)}, Infer: scalar, Doc: "whether the gradients of this step are finite"},
-	{Domain: graph.Asdl, Name: graph.TagEvery, Since: 1, Inputs: []Param{one("step", "", int64Elem)}, Outputs: []Param{one("ticks", "", boolElem)}, Infer: scalar, Doc: "whether a clock ticks at this step"},
+	{Domain: graph.Asdl, Name: graph.TagEvery, Since: 1, Inputs: []Param{one("step", "", int64Elem), opt("uniform", "", floatElem)}, Outputs: []Param{one("ticks", "", boolElem)}, Infer: scalar, Doc: "whether a clock ticks at this step"},
 	{
 		Domain: graph.Asdl, Name: graph.TagNoise, Since: 1, Inputs: []Param{one("shape", "", int64Elem)}, Outputs: []Param{one("noise", "", anyElem)},
 		Attrs: []AttrSpec{attrInt("dtype", int64(graph.Float32))}, Infer: inferNoise, Doc: "random numbers of a shape",

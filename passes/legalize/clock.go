@@ -6,7 +6,8 @@ import (
 	"github.com/asdlc/asdlc/passes/pass"
 )
 
-// clocks replaces each Every tag by its condition on the step counter, that of Tick.
+// clocks replaces each Every tag by its condition on the step counter, that of Tick; one that ticks at random by
+// uniform < probability.
 func (l *lowering) clocks() error {
 	for _, n := range pass.Tags(l.m.Graph, graph.TagEvery) {
 		b := op.NewBuilder(l.m, n.Graph())
@@ -23,6 +24,9 @@ func (l *lowering) clocks() error {
 
 func condition(b *op.Builder, n *graph.Node) *graph.Value {
 	step := n.In(0)
+	if pass.Tossed(n) {
+		return tossed(b, n)
+	}
 	if s := n.Str("schedule", ""); s != "" {
 		return scheduled(b, step, s)
 	}
@@ -34,6 +38,14 @@ func condition(b *op.Builder, n *graph.Node) *graph.Value {
 	since := b.Sub(step, b.Int(warmup))
 	regular := b.Compare("Equal", b.Op("Mod", []*graph.Value{since, b.Int(every)}), b.Int(phase))
 	return b.Op("Or", []*graph.Value{b.Compare("Less", since, b.Int(min(phase, 1))), regular})
+}
+
+// tossed is uniform < max(floor, exp(-decay max(0, step - flat))), in the type of the random number.
+func tossed(b *op.Builder, n *graph.Node) *graph.Value {
+	u := b.Reshape(n.In(1))
+	since := b.Cast(b.Op("Max", []*graph.Value{b.Sub(n.In(0), b.Int(n.Int("flat", 0))), b.Int(0)}), u.Type.Elem)
+	p := b.Unary("Exp", b.Scale(since, -float64(n.Float("decay", 0))))
+	return b.Compare("Less", u, b.Op("Max", []*graph.Value{p, b.Float(u.Type.Elem, float64(n.Float("floor", 0)))}))
 }
 
 func scheduled(b *op.Builder, step *graph.Value, schedule string) *graph.Value {

@@ -7,9 +7,10 @@ import (
 )
 
 // FixClocks replaces the Every tags by constants: whether the clock of that name ticks; those that are not in the map do not.
+// Clocks that tick at random stay.
 func FixClocks(m *graph.Model, ticking map[string]bool) {
 	b := op.NewBuilder(m, m.Graph)
-	for _, n := range pass.Tags(m.Graph, graph.TagEvery) {
+	for _, n := range pass.Clocks(m.Graph) {
 		v := b.Const("tick", graph.Scalar(ticking[n.Str("clock", "")]))
 		n.Out(0).ReplaceUses(v)
 		n.Remove()

@@ -41,6 +41,10 @@ var hessianRules = []rule{
 		return r.Solve.Kind == "lie_sgd" && !oneOf(r.Solve.Damping.Kind, "iso", "noise", "none") || r.Solve.Damping.Kind == "noise" && r.Solve.Kind != "lie_sgd"
 	}, "Hessian-vector products are damped by lambda v or by noise: solve.kind lie_sgd needs solve.damping.kind iso, noise or none, and noise is for nothing else"},
 	{func(r Record) bool {
+		p := r.Solve.Probability
+		return p.Floor > 0 && (r.Solve.Kind != "lie_sgd" || r.Solve.Every > 1 || r.Solve.Warmup > 0)
+	}, "a step of lie_sgd is taken at random or at intervals: solve.probability needs solve.kind lie_sgd, solve.probability.floor above 0, solve.every 1 and no solve.warmup; intervals need solve.probability.floor 0"},
+	{func(r Record) bool {
 		return r.Solve.Kind == "lie_sgd" && !oneOf(r.Representation.OnExceed, "", "diagonal") || r.Representation.OnExceed == "diagonal" && r.Solve.Kind != "lie_sgd" && r.Representation.Format != "kf_dim"
 	}, "lie_sgd has diagonal factors for long sides, and so has kf_dim: representation.on_exceed must be diagonal for lie_sgd, and is for nothing else"},
 	{func(r Record) bool {

@@ -21,6 +21,7 @@ func TestHessianRules(t *testing.T) {
 		{"k-bfgs", []string{"solve.damping.kind=factor_pi"}, "secant pairs are damped"},
 		{"k-bfgs", []string{"fallback.norm=unit"}, "fallback.norm and fallback.embedding"},
 		{"k-bfgs", []string{"solve.kind=lbfgs"}, "representation.rank, their number"},
+		{"psgd-kron", []string{"solve.every=5"}, "at random or at intervals"},
 		{"esgd", []string{"solve.power=0"}, "a division needs"},
 		{"esgd", []string{"accumulate.kind=none"}, "keeps no estimate"},
 	})

@@ -106,6 +106,8 @@ type Solve struct {
 	Rate       float64 `json:"rate,omitempty"` // lie_sgd: size of a step, default of the input precond_lr
 	Every      int     `json:"every,omitempty"`
 	Warmup     int     `json:"warmup,omitempty"`
+	// Probability makes solves happen at random (lie_sgd), with a probability that falls from 1.
+	Probability Probability `json:"probability,omitzero"`
 	// Stagger spreads the solves of the blocks over the interval, balanced by their work, so that no step pays for all. The
 	// first solve, and those of warm-up, are on the same step for all blocks.
 	Stagger bool `json:"stagger,omitempty"`
@@ -121,6 +123,13 @@ type Solve struct {
 	// Warm makes a refresh of kfe_io keep the second moments, but for the first; else they start anew from the products of the
 	// factors' eigenvalues.
 	Warm bool `json:"warm,omitempty"`
+}
+
+// Probability is that of a solve on step k: max(floor, exp(-decay max(0, k - flat))). Floor 0 is none: solves at intervals.
+type Probability struct {
+	Floor float64 `json:"floor,omitempty"`
+	Decay float64 `json:"decay,omitempty"`
+	Flat  int     `json:"flat,omitempty"` // steps that all solve
 }
 
 // Damping says what is added before the solve. Its value is the input "damping" of the step graph.

@@ -1,6 +1,8 @@
 package pass
 
 import (
+	"slices"
+
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/graph/op"
 )
@@ -104,3 +106,11 @@ func Count(b *op.Builder, n *graph.Value) {
 	in := State(b, StateSpec{Name: name, Kind: "counter", Elem: graph.Int64, Init: "zeros"})
 	Next(b, in, b.Add(in, n))
 }
+
+// Clocks lists the Every tags whose ticks follow from the step alone, so that a host knows them.
+func Clocks(g *graph.Graph) []*graph.Node {
+	return slices.DeleteFunc(Tags(g, graph.TagEvery), Tossed)
+}
+
+// Tossed reports whether an Every tag ticks at random.
+func Tossed(n *graph.Node) bool { return n.In(1) != nil }

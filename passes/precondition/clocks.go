@@ -6,6 +6,7 @@ import (
 	"slices"
 
 	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/passes/pass"
 )
 
 // groups divides blocks by the step of the interval on which they solve.
@@ -69,10 +70,25 @@ func (e *engine) clocksAt(phase int) clocked {
 	if sol.Every != acc.Every || sol.Warmup != acc.Warmup || phase > 0 || sol.Delay > 0 {
 		c.solve = e.clock("solve", interval{sol.Every, sol.Warmup, phase, sol.Delay, acc.Schedule})
 	}
+	if sol.Probability.Floor > 0 {
+		c.solve = e.tossed()
+	}
 	if acc.Kind == "none" {
 		c.stat = c.solve
 	}
 	return c
+}
+
+// tossed is a clock that ticks at random, with the record's probability at this step.
+func (e *engine) tossed() *graph.Value {
+	if e.toss == nil {
+		b, p := e.b, e.rec.Solve.Probability
+		name := pass.Labelled("clock/solve", e.label)
+		uniform := b.Tag(graph.TagNoise, []*graph.Value{b.Ints(1)}, graph.S("name", name), graph.S("kind", "uniform"), graph.I("draw", 0), graph.I("dtype", int64(e.elem)))
+		e.toss = b.Tag(graph.TagEvery, []*graph.Value{e.stepValue(), uniform}, graph.S("clock", "solve"),
+			graph.F("floor", float32(p.Floor)), graph.F("decay", float32(p.Decay)), graph.I("flat", int64(p.Flat)))
+	}
+	return e.toss
 }
 
 // interval says on which steps a clock ticks, and how many steps later its results are used.

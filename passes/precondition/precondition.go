@@ -96,6 +96,7 @@ type engine struct {
 	rows    *graph.Value // number of loss rows, or data_size
 	hypers  map[string]*graph.Value
 	factors map[*captured]*graph.Value // output factors by recursion
+	toss    *graph.Value               // the clock that ticks at random, if there is one
 	blocks  []*block
 	left    map[*graph.Value]string // why the representation leaves a parameter to the fall-back
 }

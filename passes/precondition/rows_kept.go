@@ -131,7 +131,7 @@ func (e *engine) keptRowsBlock(bl *block, m rowMethod) *block {
 // solvesApart reports whether the solve has a clock of its own: what it has seen must then be kept beside newer statistics.
 func (e *engine) solvesApart() bool {
 	acc, sol := e.rec.Accumulate, e.rec.Solve
-	return acc.Schedule == "" && (max(1, acc.Every) != max(1, sol.Every) || acc.Warmup != sol.Warmup)
+	return acc.Schedule == "" && (max(1, acc.Every) != max(1, sol.Every) || acc.Warmup != sol.Warmup || sol.Stagger || sol.Delay > 0)
 }
 
 // filled are kept rows as examples.

@@ -95,6 +95,9 @@ func ticking(n *graph.Node) float64 {
 	if tag == nil || !tag.Is(graph.Asdl, graph.TagEvery) {
 		return 1
 	}
+	if floor := tag.Float("floor", 0); floor > 0 { // where the probability comes to rest
+		return float64(floor)
+	}
 	if s := tag.Str("schedule", ""); s != "" {
 		return float64(strings.Count(s, "1")) / float64(len(s))
 	}
@@ -127,6 +130,9 @@ func (lv *live) cost() *pass.LayerCost {
 	}
 	if !lv.always {
 		c.StatisticsEvery, c.SolveEvery = max(1, e.rec.Accumulate.Every), max(1, e.rec.Solve.Every)
+		if p := e.rec.Solve.Probability.Floor; p > 0 {
+			c.SolveEvery = int(math.Round(1 / p))
+		}
 		if e.rec.Accumulate.Kind == "none" {
 			c.StatisticsEvery = c.SolveEvery
 		}

@@ -3,6 +3,7 @@ package runtime_test
 import (
 	"errors"
 	"fmt"
+	memory "runtime"
 	"strings"
 	"testing"
 
@@ -299,6 +300,23 @@ func TestForeignInit(t *testing.T) {
 	err := s.LoadInit(graphtest.MustParse(t, `<ir_version: 8, opset_import: ["" : 17]> init () => (float v) { v = Constant <value_float: float = 1.0> () }`))
 	if !errors.Is(err, runtime.ErrFeed) {
 		t.Error(err)
+	}
+}
+
+// The initial state is taken over with one copy, beside what its model computes.
+func TestInitMemory(t *testing.T) {
+	const size = 32 << 20
+	s := session(t, `<ir_version: 8, opset_import: ["" : 17], metadata_props: ["asdl.state" : "[{\"in\":\"w\",\"out\":\"w/next\",\"kind\":\"param\",\"of\":\"w\"}]"]>
+step (float[8388608] w) => (float[8388608] "w/next") { "w/next" = Neg(w) }`, runtime.Options{})
+	init := graphtest.MustParse(t, `<ir_version: 8, opset_import: ["" : 17]> init () => (float[8388608] w) <int64[1] n = {8388608}> { w = ConstantOfShape(n) }`)
+	var before, after memory.MemStats
+	memory.ReadMemStats(&before)
+	if err := s.LoadInit(init); err != nil {
+		t.Fatal(err)
+	}
+	memory.ReadMemStats(&after)
+	if took := after.TotalAlloc - before.TotalAlloc; took > size*9/4 {
+		t.Errorf("%d bytes allocated for a state of %d", took, size)
 	}
 }
 

@@ -10,6 +10,7 @@ import (
 	"os"
 	"path/filepath"
 	"reflect"
+	"runtime"
 	"slices"
 	"strings"
 	"testing"
@@ -263,6 +264,21 @@ func TestWriteNPZBad(t *testing.T) {
 	}
 	if err := data.WriteNPZ(filepath.Join(t.TempDir(), "none", "f.npz"), map[string]*data.Array{"a": one}); err == nil {
 		t.Error("wrote into an absent folder")
+	}
+}
+
+// Arrays may be most of the memory: writing takes none of their size.
+func TestWriteNPZMemory(t *testing.T) {
+	const size = 32 << 20
+	arrays := map[string]*data.Array{"a": {Shape: []int{size / 4}, Data: make([]float32, size/4)}}
+	var before, after runtime.MemStats
+	runtime.ReadMemStats(&before)
+	if err := data.WriteNPZ(filepath.Join(t.TempDir(), "a.npz"), arrays); err != nil {
+		t.Fatal(err)
+	}
+	runtime.ReadMemStats(&after)
+	if took := after.TotalAlloc - before.TotalAlloc; took > size/8 {
+		t.Errorf("%d bytes allocated to write %d", took, size)
 	}
 }
 

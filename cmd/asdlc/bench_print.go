@@ -43,7 +43,7 @@ func resultCells(r *bench.Result) []string {
 		}
 		return cells
 	}
-	return append(cells, milliseconds(r.Step), fmt.Sprintf("%.0f", r.Examples),
+	return append(cells, milliseconds(r.Step), rounded(r.Examples),
 		ratio(r.Throughput.Median), fmt.Sprintf("(%s-%s)", ratio(r.Throughput.Min), ratio(r.Throughput.Max)),
 		milliseconds(r.Refresh), milliseconds(r.Plain),
 		byteSize(int(r.Plan.Total)), dash(residentText(r.Resident-r.Idle)), ratio(r.Memory), duration(r.Compile+r.Session))
@@ -54,7 +54,15 @@ func milliseconds(seconds float64) string {
 	if seconds == 0 {
 		return "-"
 	}
-	return fmt.Sprintf("%.3g", 1000*seconds)
+	return rounded(1000 * seconds)
+}
+
+// rounded writes a number with three digits, or all before the point.
+func rounded(v float64) string {
+	if v >= 100 {
+		return fmt.Sprintf("%.0f", v)
+	}
+	return fmt.Sprintf("%.3g", v)
 }
 
 // ratio writes a ratio; "-" if there is none.

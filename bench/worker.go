@@ -34,13 +34,14 @@ type Worker struct {
 	sizes   map[string]int64
 	result  *passes.Result
 	session *runtime.Session
-	step    int64 // steps done
+	chance  method.Probability // of a solve, where solves happen at random
+	step    int64              // that comes next
 }
 
 // NewWorker compiles m by a method for the batch size and the sizes of the options, and runs the first steps: until all
-// clocks have warmed up, and a period more.
+// clocks have warmed up, and a period more. Solves at random are measured where their probability has come to rest.
 func NewWorker(m *graph.Model, rec method.Record, o pass.Options, config Config) (*Worker, error) {
-	w := &Worker{config: config}
+	w := &Worker{config: config, chance: rec.Solve.Probability}
 	start := time.Now()
 	var err error
 	if w.result, err = passes.Instrument(m, rec, o, ""); err != nil {
@@ -85,7 +86,7 @@ func (w *Worker) prepare(m *graph.Model) error {
 // warmUp runs the first steps. What was needed for compiling only is given back to the system at the end.
 func (w *Worker) warmUp() error {
 	w.Built.Threads = cmp.Or(w.config.Threads, goruntime.GOMAXPROCS(0))
-	w.Built.Period = period(w.result.Clocks)
+	w.Built.Period = period(w.result.Clocks, w.chance)
 	start := time.Now()
 	if err := w.advance(); err != nil {
 		return err
@@ -93,6 +94,12 @@ func (w *Worker) warmUp() error {
 	w.Built.FirstStep = time.Since(start).Seconds()
 	for w.step < warm(w.result.Clocks)+w.Built.Period {
 		if err := w.advance(); err != nil {
+			return err
+		}
+	}
+	if at := rest(w.chance); at > w.step { // a counter alone tells random solves how far the training is
+		w.step = at
+		if err := w.session.SetState("asdl/step", kernel.Of([]int64{at})); err != nil {
 			return err
 		}
 	}
@@ -107,9 +114,13 @@ func (w *Worker) advance() error {
 	return w.session.Step()
 }
 
-// period is the number of steps after which all clocks have ticked together again.
-func period(clocks []passes.Clock) int64 {
+// period is the number of steps after which all clocks have ticked together again; of solves at random, on how many there is
+// one once their probability is at rest.
+func period(clocks []passes.Clock, chance method.Probability) int64 {
 	p := int64(1)
+	if rest(chance) > 0 {
+		p = int64(math.Round(1 / chance.Floor))
+	}
 	for _, c := range clocks {
 		every := max(c.Every, 1)
 		a, b := p, every
@@ -119,6 +130,14 @@ func period(clocks []passes.Clock) int64 {
 		p = p / a * every
 	}
 	return p
+}
+
+// rest is the step from which on solves at random have their final probability; 0 where there are none, or it does not fall.
+func rest(p method.Probability) int64 {
+	if p.Floor == 0 || p.Decay == 0 {
+		return 0
+	}
+	return int64(p.Flat) + int64(math.Ceil(-math.Log(p.Floor)/p.Decay))
 }
 
 // warm is the step from which on all clocks are periodic.
@@ -132,6 +151,9 @@ func warm(clocks []passes.Clock) int64 {
 
 // refreshes reports whether a clock ticks at a step.
 func (w *Worker) refreshes(step int64) bool {
+	if w.Built.Period == 1 {
+		return false // or all do
+	}
 	for _, c := range w.result.Clocks {
 		if c.Ticks(step) {
 			return true
@@ -152,7 +174,7 @@ func (w *Worker) Window(seconds float64) (Window, error) {
 				return win, err
 			}
 			now := time.Now()
-			if refresh && w.Built.Period > 1 {
+			if refresh {
 				win.Refreshes++
 				win.RefreshSeconds += now.Sub(last).Seconds()
 			}

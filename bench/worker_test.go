@@ -69,6 +69,27 @@ func TestWindowsBeginAfterWarmUp(t *testing.T) {
 	}
 }
 
+// TestSolvesAtRandom: the steps that are measured are those of a long training, not its first, which all solve.
+func TestSolvesAtRandom(t *testing.T) {
+	rec, _ := method.Lookup("psgd-kron")
+	rec.Solve.Probability = method.Probability{Floor: 0.25, Decay: 0.1, Flat: 20}
+	w, err := NewWorker(tiny(t), rec, pass.Options{Batch: 4}, Config{Threads: 1})
+	if err != nil {
+		t.Fatal(err)
+	}
+	t.Cleanup(func() { _ = w.Close() })
+	if win, err := w.Window(0); err != nil || w.Built.Period != 4 || win.Steps != 4 || win.Refreshes != 0 {
+		t.Errorf("period %d, %+v, %v", w.Built.Period, win, err)
+	}
+	state, err := w.session.State("asdl/step")
+	if err != nil {
+		t.Fatal(err)
+	}
+	if at := kernel.Data[int64](state)[0]; at != 20+14+4 { // exp(-1.4) is the first below 0.25
+		t.Errorf("after a window the step graph is at step %d", at)
+	}
+}
+
 func TestStepsAlikeHaveNoRefreshes(t *testing.T) {
 	w := worker(t, map[string]string{"every": "1"})
 	win, err := w.Window(1e-3)

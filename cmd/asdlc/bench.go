@@ -154,13 +154,14 @@ func (e *env) serveBench(f *benchFlags) error {
 	return bench.Serve(w, os.Stdin, e.stdout)
 }
 
-// recordEvery is the record of a method with an interval; 0 is its own.
+// recordEvery is the record of a method with an interval, also in place of solves at random; 0 is its own.
 func (f *benchFlags) recordEvery(name string, every int) (method.Record, error) {
-	var set []string
-	if every > 0 && name != "sgd" {
-		set = []string{"every=" + strconv.Itoa(every)}
+	if every == 0 || name == "sgd" {
+		return f.lookup(name, nil)
 	}
-	return f.lookup(name, set)
+	return f.lookup(name, []string{
+		"solve.probability.floor=0", "solve.probability.decay=0", "solve.probability.flat=0", "every=" + strconv.Itoa(every),
+	})
 }
 
 // openModel reads or builds a model, and tells at which batch sizes it is measured.

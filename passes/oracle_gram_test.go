@@ -161,6 +161,51 @@ func TestSENGWays(t *testing.T) {
 	}
 }
 
+// TestSENGRank: with representation.rank the rows are the gradients of examples whose output gradients are the nearest matrices
+// of that rank, by layer and on windows, through outputs and through positions.
+func TestSENGRank(t *testing.T) {
+	for _, n := range []*net{convNet(), sequenceNet(true), sequenceNet(false), groupsNet()} {
+		for _, set := range [][]string{{"representation.rank=1"}, {"representation.rank=2"}, {"representation.rank=1", "accumulate.kind=window", "accumulate.size=9"}, {"representation.rank=50"}} {
+			rng := rand.New(rand.NewPCG(7, 61))
+			params, rec := n.params(rng), record(t, "seng", append(set, "damping=0.1", "fallback.norm=grad")...)
+			feeds := n.batch(rng, 4)
+			out := instrument(t, source(n.body, params), rec, all).step(feeds)
+			if n.forward == nil { // no reference: it runs
+				if !finiteArrays(out) {
+					t.Errorf("%s: not finite", n.name)
+				}
+				continue
+			}
+			tw := newGramTwin(n, rec, params, feeds["x"], crossEntropyOf(feeds["target"]), nil)
+			grads, want := tw.gradient(), arrays{}
+			for _, l := range n.layers {
+				if l.kind == "unit" {
+					continue
+				}
+				g := tw.matrix(l, grads)
+				o, i := g.Dims()
+				tp := n.capture(params, feeds["x"], l.name, o, tw.loss)
+				f := mat.NewDense(o*i, o*i, nil)
+				for from := 0; from < len(tp.a); {
+					to := from
+					for to < len(tp.a) && tp.example[to] == tp.example[from] {
+						to++
+					}
+					u, v, s := svd(withOnes(tp.g[from:to], false))
+					for k := rec.Representation.Rank; k < len(s); k++ {
+						s[k] = 0
+					}
+					cut := product(u, mat.NewDiagDense(len(s), s), v.T())
+					outer(f, 1/tw.size(), flat(product(cut.T(), withOnes(tp.a[from:to], l.b != ""))))
+					from = to
+				}
+				tw.unpack(l, solved(addEye(f, tw.lambda), g), want)
+			}
+			nearAll(t, fmt.Sprint(n.name, set), outputsOf(out, "precond/", ""), want, 1e-8)
+		}
+	}
+}
+
 // chosen are the entries of row-major rows of o x i in some rows and columns of the matrix.
 func chosen(u *mat.Dense, in int, outs, ins []float64, scale float64) *mat.Dense {
 	n, width := u.Dims()

@@ -126,14 +126,19 @@ func estimate(kind string, hv, v []float64) []float64 {
 }
 
 // kernelMean averages over all but the first two dimensions, as the convolutions of the networks have them.
-func kernelMean(a array, abs bool) array {
-	if len(a.shape) < 3 {
-		return a
-	}
+// Matrices are averaged over blocks of neighbours, if they are made of such.
+func kernelMean(a array, abs bool, block int) array {
 	out := newArray(a.shape...)
 	size := 1
-	for _, d := range a.shape[2:] {
-		size *= d
+	switch {
+	case len(a.shape) > 2:
+		for _, d := range a.shape[2:] {
+			size *= d
+		}
+	case len(a.shape) < 2 || block < 2 || len(a.v)%block != 0:
+		return a
+	default:
+		size = block
 	}
 	for i := range a.v {
 		for j := range size {
@@ -170,7 +175,7 @@ func (tw *curvedTwin) one(hv, v array) []float64 {
 	}
 	e := array{hv.shape, estimate("diag", hv.v, v.v)}
 	if sp := tw.rec.Representation.Spatial; sp != "" {
-		e = kernelMean(e, sp == "mean_abs")
+		e = kernelMean(e, sp == "mean_abs", tw.rec.Representation.Block)
 	}
 	if tw.rec.Curvature.Estimate == "diag_squared" {
 		return estimate("row_squared", e.v, nil)
@@ -259,6 +264,8 @@ func TestHessianTwins(t *testing.T) {
 		{"adahessian", nil},
 		{"adahessian", []string{"representation.spatial=mean_abs", "solve.power=-0.5", "update.weight_decay=0.1", "damping=0.01"}},
 		{"adahessian", []string{"representation.spatial=", "accumulate.every=2", "accumulate.debias=false", "curvature.samples=2"}},
+		{"adahessian", []string{"representation.block=4"}},
+		{"adahessian", []string{"representation.block=2", "representation.spatial=mean_abs"}},
 		{"sfn", nil},
 		{"sfn", []string{"accumulate.kind=none", "curvature.samples=3"}},
 		{"esgd", []string{"accumulate.every=3", "accumulate.warmup=2"}},

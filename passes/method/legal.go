@@ -151,6 +151,7 @@ var ranges = []struct {
 	{"representation.max_side", func(r Record) float64 { return float64(r.Representation.MaxSide) }, 0, 1 << 20},
 	{"representation.max_bytes", func(r Record) float64 { return float64(r.Representation.MaxBytes) }, 0, 1 << 50},
 	{"representation.sketch", func(r Record) float64 { return float64(r.Representation.Sketch) }, 0, 1 << 20},
+	{"representation.block", func(r Record) float64 { return float64(r.Representation.Block) }, 0, 1 << 20},
 	{"representation.rank", func(r Record) float64 { return float64(r.Representation.Rank) }, 0, 1 << 20},
 	{"accumulate.moment_beta", func(r Record) float64 { return r.Accumulate.MomentBeta }, 0, 0.9999999},
 	{"accumulate.beta", func(r Record) float64 { return r.Accumulate.Beta }, 0, 0.9999999},

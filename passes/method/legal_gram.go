@@ -47,8 +47,8 @@ var gramRules = []rule{
 	}, "format lowrank keeps representation.rank rows of the past and solve.every new ones, whose Gram matrices are diagonalised by rotations, for small matrices: their sum must be at most 64, and representation.rank positive"},
 	{func(r Record) bool {
 		residual := r.Representation.Format == "kf_io" && (r.Solve.Kind == "inverse" || r.secant())
-		return r.Representation.Rank > 0 && r.Representation.Format != "lowrank" && (!residual || r.Representation.Bias == "output" || r.Preset == "asdl")
-	}, "representation.rank counts the rows of lowrank, those kept beside Kronecker factors, or secant pairs: it needs format lowrank, or kf_io with solve.kind inverse, bfgs or lbfgs, representation.bias joint and preset paper"},
+		return r.Representation.Rank > 0 && !ofRows(r) && (!residual || r.Representation.Bias == "output" || r.Preset == "asdl")
+	}, "representation.rank counts the rows of lowrank, the singular values of gram, those kept beside Kronecker factors, or secant pairs: it needs format lowrank or gram, or kf_io with solve.kind inverse, bfgs or lbfgs, representation.bias joint and preset paper"},
 	{func(r Record) bool {
 		return r.Representation.Format == "lowrank" && (r.Accumulate.Every > 1 || r.Accumulate.Schedule != "" || r.Solve.Warmup > 0)
 	}, "format lowrank takes one row a step, and makes room after solve.every of them: accumulate.every must be 1, and there can be no accumulate.schedule or solve.warmup"},

@@ -28,6 +28,9 @@ var hessianRules = []rule{
 		return r.Representation.Spatial != "" && (r.Representation.Format != "diag" || !r.Probed())
 	}, "representation.spatial averages a diagonal of Hessian-vector products"},
 	{func(r Record) bool {
+		return r.Representation.Block > 1 && (r.Representation.Spatial == "" || r.Curvature.Estimate == "row_squared")
+	}, "representation.block is what representation.spatial averages over in matrices: it needs spatial mean or mean_abs, and curvature.estimate diag or diag_squared"},
+	{func(r Record) bool {
 		return r.Solve.Damping.Kind == "clip" && (r.Representation.Format != "diag" || r.Curvature.Source == "batch")
 	}, "damping.kind clip bounds the entries of a direction by a diagonal of source mc, hvp or ggnvp"},
 	{func(r Record) bool {

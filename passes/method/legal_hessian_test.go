@@ -22,6 +22,7 @@ func TestHessianRules(t *testing.T) {
 		{"k-bfgs", []string{"fallback.norm=unit"}, "fallback.norm and fallback.embedding"},
 		{"k-bfgs", []string{"solve.kind=lbfgs"}, "representation.rank, their number"},
 		{"psgd-kron", []string{"solve.every=5"}, "at random or at intervals"},
+		{"esgd", []string{"representation.block=4"}, "representation.block is"},
 		{"esgd", []string{"solve.power=0"}, "a division needs"},
 		{"esgd", []string{"accumulate.kind=none"}, "keeps no estimate"},
 	})

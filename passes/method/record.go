@@ -60,13 +60,15 @@ type Representation struct {
 	OnExceed string `json:"on_exceed,omitempty"` // sides above max_side: split (into blocks), identity (no factor) or diagonal (a vector)
 	// Spatial averages an element-wise estimate over the kernel positions of convolutions: mean, or mean_abs (of absolute values).
 	Spatial string `json:"spatial,omitempty"`
+	// Block is the number of neighbours in a matrix, in row-major order, over which spatial averages too; 0 and 1 are none.
+	Block int `json:"block,omitempty"`
 	// Moments of kfe_io: example (of each example's gradient, summed over positions before it is squared) or mean (of the mean
 	// gradient, times the data size).
 	Moments string `json:"moments,omitempty"`
 	// MaxBytes bounds the memory of dense blocks and their inverses together; a layer beyond it gets the fall-back. 0: any.
 	MaxBytes int `json:"max_bytes,omitempty"`
 	Sketch   int `json:"sketch,omitempty"` // gram: columns of a layer's inputs, and of its outputs, that the Gram matrix is estimated from; 0 is all
-	Rank     int `json:"rank,omitempty"`   // rows kept: lowrank, of the past; kf_io under solve.kind inverse, residuals of the newest gradients; under bfgs (K-BFGS(L)) and lbfgs, the newest secant pairs
+	Rank     int `json:"rank,omitempty"`   // lowrank: rows kept of the past; gram: singular values kept of each example's output gradients over positions, 0 is all; kf_io under solve.kind inverse, residuals of the newest gradients; under bfgs (K-BFGS(L)) and lbfgs, the newest secant pairs
 	// Ignore lists layers and parameters that get the fall-back: globs of their names, separated by commas.
 	Ignore string `json:"ignore,omitempty"`
 }

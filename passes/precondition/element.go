@@ -27,16 +27,33 @@ var elementStatistics = []elementStatistic{
 }
 
 // hutchinson is v.Hv, whose mean over v is the diagonal of H (Bekas, Kokiopoulou & Saad 2007), averaged over the kernel
-// positions of a convolution if the record says so (Yao et al. 2021, section 3.2; their code takes absolute values first).
+// positions of a convolution, and over blocks of neighbours in a matrix, if the record says so (Yao et al. 2021, section 3.2;
+// their code takes absolute values first).
 func hutchinson(e *engine, b *op.Builder, l *pass.Layer, hv, v *graph.Value) *graph.Value {
 	d := b.Mul(v, hv)
-	if l == nil || e.rec.Representation.Spatial == "" || l.Kind != graph.LayerConv && l.Kind != graph.LayerConvT || d.Type.Rank() < 3 {
+	kernels := l != nil && (l.Kind == graph.LayerConv || l.Kind == graph.LayerConvT) && d.Type.Rank() > 2
+	blocks := d.Type.Rank() == 2 && e.blockOf(d) > 1
+	if e.rec.Representation.Spatial == "" || !kernels && !blocks {
 		return d
 	}
 	if e.rec.Representation.Spatial == "mean_abs" {
 		d = b.Unary("Abs", d)
 	}
+	if blocks {
+		flat := b.Reshape(d, -1, e.blockOf(d))
+		return b.ReshapeLike(b.ExpandLike(b.Reduce("ReduceMean", flat, true, 1), flat), d)
+	}
 	return b.ExpandLike(b.Reduce("ReduceMean", d, true, spatial(d)...), d)
+}
+
+// blockOf is the number of neighbours, in row-major order, that share an estimate; 1 in a matrix that is not made of whole blocks.
+func (e *engine) blockOf(m *graph.Value) int64 {
+	shape, _ := m.Type.Static()
+	n := int64(e.rec.Representation.Block)
+	if n > 1 && count(shape)%n == 0 {
+		return n
+	}
+	return 1
 }
 
 func hutchinsonSquared(e *engine, b *op.Builder, l *pass.Layer, hv, v *graph.Value) *graph.Value {

@@ -80,9 +80,41 @@ func joinedAt(b *op.Builder, axis int64, xs []*graph.Value) *graph.Value {
 	return b.Concat(axis, xs...)
 }
 
-// gram is U U^T, [N, N] or [groups, N, N]: sum over t and s of (a_nt.a_ms) (d_nt.d_ms), without the paper's cut of each U_n to
-// a rank. With one position this is a product of
-// two Gram matrices; with more, the sum is taken as it is, or through the gradients U_n themselves, whichever is less work
+// cut replaces each example's output gradients D_n [P, o] by the nearest matrix of a lower rank, in rank positions (Yang et al.
+// 2022, section 3.3): with the first right singular vectors E [o, rank] of D_n, U_n becomes E E^T U_n = E ((D_n E)^T A_n). Where there
+// are fewer positions than outputs, the left ones are as good. Examples of no more positions stay.
+func (x examples) cut(b *op.Builder, rank int64) examples {
+	r := x.a.Type.Rank()
+	positions, known := x.a.Type.Dims[r-2].Size()
+	o := side(x.d, r-1)
+	if known && positions <= rank {
+		return x
+	}
+	if known && positions < o {
+		v := b.Swap(leading(b, b.MatMul(x.d, b.Swap(x.d)), positions, rank))
+		return examples{a: b.MatMul(v, x.a), d: b.MatMul(v, x.d), n: x.n}
+	}
+	e := leading(b, b.MatMul(b.Swap(x.d), x.d), o, rank)
+	return examples{a: b.MatMul(b.Swap(b.MatMul(x.d, e)), x.a), d: b.Swap(e), n: x.n}
+}
+
+// leading are the eigenvectors of the largest eigenvalues of symmetric matrices m of a side: [..., side, rank].
+func leading(b *op.Builder, m *graph.Value, side, rank int64) *graph.Value {
+	flat := b.Reshape(m, -1, side, side)
+	size := b.Op("Max", []*graph.Value{b.Reduce("ReduceMax", b.Unary("Abs", flat), true, 1, 2), b.FloatLike(m, 1e-30)}) // squares of tiny entries would vanish
+	ws := b.Call("BatchEigen", 2, []*graph.Value{b.Div(flat, size)})
+	order := b.Node("", "TopK", []*graph.Value{ws[0], b.Ints(rank)}, 2).Outputs()[1]
+	order = b.Expand(b.Unsqueeze(order, 1), b.Ints(1, side, 1))
+	v := b.Op("GatherElements", []*graph.Value{ws[1], order}, graph.I("axis", 2))
+	if m.Type.Rank() == 3 {
+		return v
+	}
+	groups, _ := m.Type.Dims[0].Size()
+	return b.Reshape(v, groups, -1, side, rank)
+}
+
+// gram is U U^T, [N, N] or [groups, N, N]: sum over t and s of (a_nt.a_ms) (d_nt.d_ms). With one position this is a product of two Gram
+// matrices; with more, the sum is taken as it is, or through the gradients U_n themselves, whichever is less work
 // for many examples.
 func (x examples) gram(b *op.Builder) *graph.Value {
 	r := x.a.Type.Rank()

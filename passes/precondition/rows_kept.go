@@ -43,7 +43,7 @@ func (s rowShape) of(n int64) []int64 {
 // of the newest accumulate.size ones. Nil, with the reason in e.left, where these cannot be kept.
 func (e *engine) rowsBlock(bl *block, m rowMethod) *block {
 	bl.guard, bl.inverts = true, true
-	bl.texts = append(bl.texts, section("batch inverse"))
+	bl.texts = append(bl.texts, section("batch inverse"), section("batch eigen"))
 	bl.note.Treatment = m.describe()
 	if e.rec.Accumulate.Kind == "window" {
 		return e.keptRowsBlock(bl, m)
@@ -146,8 +146,16 @@ func pushed(b *op.Builder, old, fresh *graph.Value, axis int) *graph.Value {
 	return b.Reshape(b.Slice(joined, []int64{0}, []int64{shape[axis]}, []int64{int64(axis)}), shape...)
 }
 
-// keptPositions is the number of positions of each of a layer's examples.
-func (e *engine) keptPositions(cap *captured) (int64, bool) {
+// keptPositions is the number of positions of each of a layer's examples, once cut.
+func (e *engine) keptPositions(cap *captured, v view) (int64, bool) {
+	n, ok := e.positions(cap)
+	if rank := e.cut(v); rank > 0 && (!ok || n > rank) {
+		return rank, true
+	}
+	return n, ok
+}
+
+func (e *engine) positions(cap *captured) (int64, bool) {
 	if e.rec.Curvature.Sharing == "expand" {
 		return 1, true
 	}
@@ -175,5 +183,16 @@ func (e *engine) examplesOf(b *op.Builder, cap *captured, v view) examples {
 		return v.examples(b, v.inputs(b, l, e.reduces()), v.plain()), v.examples(b, v.outputs(b, l, g, e.reduces()), v.out)
 	})
 	x.a = v.withOnes(b, x.a)
+	if rank := e.cut(v); rank > 0 {
+		return x.cut(b, rank)
+	}
 	return x
+}
+
+// cut is the rank to which each example's output gradients are cut, or 0: they have no more than outputs.
+func (e *engine) cut(v view) int64 {
+	if rank := int64(e.rec.Representation.Rank); rank < v.out {
+		return rank
+	}
+	return 0
 }

@@ -44,6 +44,9 @@ func gramBlock(e *engine, cap *captured) *block {
 
 func (t *gramLayer) describe() string {
 	s := fmt.Sprintf("Gram matrix of gradients %dx%d", t.v.out, t.v.in) + positionNotes[t.rec.Curvature.Sharing]
+	if n, ok := t.positions(t.cap); t.cut(t.v) > 0 && (!ok || n > t.cut(t.v)) {
+		s += fmt.Sprintf(", of rank %d", t.cut(t.v))
+	}
 	for _, side := range []sketch{t.in, t.out} {
 		if side.take > 0 {
 			s += fmt.Sprintf(", %d of %d %s", side.take, side.n, side.name)
@@ -55,7 +58,7 @@ func (t *gramLayer) describe() string {
 func (t *gramLayer) rows(b *op.Builder) examples { return t.examplesOf(b, t.cap, t.v) }
 
 func (t *gramLayer) shapes() (a, d, inverse rowShape, ok bool) {
-	positions, ok := t.keptPositions(t.cap)
+	positions, ok := t.keptPositions(t.cap, t.v)
 	return rowShape{t.v.groups, []int64{positions, t.v.in}}, rowShape{t.v.groups, []int64{positions, t.v.out}}, rowShape{t.v.groups, nil}, ok
 }
 

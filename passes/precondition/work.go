@@ -32,7 +32,7 @@ var solverWorks = []solverWork{
 	{"PowerIteration", func(call *graph.Node, n, _ float64) float64 { return 2 * n * n * float64(call.Int("iterations", 1)) }},
 	{"Polar", polarFlops},
 	{"SymmetricEigen", func(_ *graph.Node, n, _ float64) float64 { return 9 * cube(n) }},
-	{"BatchEigen", func(_ *graph.Node, n, _ float64) float64 { return 6 * 6 * cube(n) * n }}, // six sweeps of n rounds of three products
+	{"BatchEigen", func(_ *graph.Node, n, _ float64) float64 { return 6 * 6 * cube(n) }}, // six sweeps of n^2/2 rotations of two matrices
 	{"EigenRoot", func(_ *graph.Node, n, _ float64) float64 { return 11 * cube(n) }},
 	{"InverseRoot", inverseRootFlops},
 	{"EigenBasis", func(_ *graph.Node, n, _ float64) float64 { return 2 * cube(n) * 2 * 14 }}, // two trips

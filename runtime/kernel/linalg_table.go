@@ -6,6 +6,7 @@ import "github.com/asdlc/asdlc/graph"
 var linalgTable = []Row{
 	{Domain: graph.Asdl, Op: "CholeskyInverse", Elems: floats, Note: "portable", Make: byFloat(makeCholeskyInverse[float32], makeCholeskyInverse[float64])},
 	{Domain: graph.Asdl, Op: "BatchInverse", Elems: floats, Note: "portable", Make: byFloat(makeBatchInverse[float32], makeBatchInverse[float64])},
+	{Domain: graph.Asdl, Op: "BatchEigen", Elems: floats, Note: "portable", Make: byFloat(makeBatchEigen[float32], makeBatchEigen[float64])},
 	{Domain: graph.Asdl, Op: "InverseRoot", Elems: floats, Note: "portable", Make: byFloat(makeInverseRoot[float32], makeInverseRoot[float64])},
 	{Domain: graph.Asdl, Op: "SymmetricEigen", Elems: floats, Note: "portable", Make: byFloat(makeSymmetricEigen[float32], makeSymmetricEigen[float64])},
 	{Domain: graph.Asdl, Op: "Polar", Elems: floats, Note: "portable", Make: byFloat(makePolar[float32], makePolar[float64])},

@@ -135,7 +135,7 @@ func (e *engine) inverseRoot(b *op.Builder, m *graph.Value, p int) (root, damped
 	if tol == 0 {
 		tol = 1e-6
 	}
-	return call(b, newtonRootFunction(p), damped, graph.I("p", int64(p)), graph.I("iterations", int64(max(1, s.Iterations))), graph.F("tol", float32(tol))), damped
+	return call(b, newtonRootFunction(p), damped, newtonRootAttrs(p, max(1, s.Iterations), tol)...), damped
 }
 
 // eigenSide is the largest side for which kernel auto takes the eigendecomposition.

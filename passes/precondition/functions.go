@@ -32,8 +32,6 @@ func inverseFunction(n int64) string {
 // batchInverseFunction names the Cholesky inverse of each of several matrices, [n, k, k].
 const batchInverseFunction = "BatchInverse"
 
-func newtonRootFunction(p int) string { return fmt.Sprintf("InverseRoot%d", p) }
-
 func eigenRootFunction(p int) string { return fmt.Sprintf("EigenRoot%d", p) }
 
 // call calls a solver function on a matrix; the result has the matrix's type.
@@ -114,7 +112,7 @@ func library(largest int64, roots map[int]bool) string {
 	}
 	for p := 1; p <= 64; p++ {
 		if roots[p] {
-			r := strings.NewReplacer("POWER", fmt.Sprint(p), "MATRIX_POWER", matrixPower(p))
+			r := strings.NewReplacer("POWER", fmt.Sprint(p), "MATRIX_POWER", matrixPower(p), "INVERSE", fmt.Sprint(1/float64(p)))
 			sb.WriteString(r.Replace(section("newton root")))
 			sb.WriteString(r.Replace(section("eigen root")))
 		}

@@ -27,7 +27,7 @@ func TestInteropSolvers(t *testing.T) {
 		t.Fatal("ASDLC_PYTHON is not set: use make interop")
 	}
 	root := func(p int64) []graph.Attr {
-		return []graph.Attr{graph.I("p", p), graph.I("iterations", 100), graph.F("tol", 1e-6)}
+		return newtonRootAttrs(int(p), 100, 1e-6)
 	}
 	for _, tc := range []struct {
 		name     func(n int64) string

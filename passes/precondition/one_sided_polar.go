@@ -45,7 +45,7 @@ func (e *engine) inverseSquareRoot(b *op.Builder, m *graph.Value) *graph.Value {
 	if side(m, 0) <= eigenSide {
 		return call(b, eigenRootFunction(2), m)
 	}
-	return call(b, newtonRootFunction(2), m, graph.I("p", 2), graph.I("iterations", rootTrips), graph.F("tol", rootTolerance))
+	return call(b, newtonRootFunction(2), m, newtonRootAttrs(2, rootTrips, rootTolerance)...)
 }
 
 // eachGroup applies of to the matrices of each group of a layer.

@@ -137,7 +137,7 @@ func relative(x, want *mat.Dense) float64 {
 func TestSolvers(t *testing.T) {
 	rng := rand.New(rand.NewPCG(1, 2))
 	root := func(p int64) []graph.Attr {
-		return []graph.Attr{graph.I("p", p), graph.I("iterations", 100), graph.F("tol", 1e-10)}
+		return newtonRootAttrs(int(p), 100, 1e-10)
 	}
 	for _, tc := range []struct {
 		name     func(n int64) string

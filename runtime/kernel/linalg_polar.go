@@ -33,15 +33,11 @@ func makePolar[T amd64.Float](c *Call) (Run, error) {
 	if len(s) != 2 {
 		return nil, c.Errorf(graph.ErrInvalid, "input of shape %v, want a matrix", s)
 	}
-	attr, ok := c.Node.Attr("coefficients")
-	if !ok || attr.T == nil || attr.T.Elem != graph.Float64 || len(attr.T.Shape) != 2 || attr.T.Shape[1] != 3 {
-		return nil, c.Errorf(graph.ErrInvalid, "attribute coefficients: want a double tensor of three columns")
+	table, err := coefficients[T](c)
+	if err != nil {
+		return nil, err
 	}
-	p := &polar[T]{pool: c.Pool, m: s[0], n: s[1]}
-	flat := graph.Data[float64](attr.T)
-	for i := 0; i < len(flat); i += 3 {
-		p.coefficients = append(p.coefficients, [3]T{T(flat[i]), T(flat[i+1]), T(flat[i+2])})
-	}
+	p := &polar[T]{pool: c.Pool, m: s[0], n: s[1], coefficients: table}
 	squares, next := c.Scratch(2*sizeOf[T]()*p.m*p.m), c.Scratch(sizeOf[T]()*p.m*p.n)
 	ws := c.Scratch(max(GemmWorkspace[T](c.Pool, p.m, p.m, p.n), GemmWorkspace[T](c.Pool, p.m, p.m, p.m), GemmWorkspace[T](c.Pool, p.m, p.n, p.m)))
 	return func(in, out []*Tensor) error {
@@ -50,6 +46,20 @@ func makePolar[T amd64.Float](c *Call) (Run, error) {
 		p.run(Data[T](in[0]), Data[T](out[0]))
 		return nil
 	}, nil
+}
+
+// coefficients are the rows (a, b, c) of the attribute of that name.
+func coefficients[T amd64.Float](c *Call) ([][3]T, error) {
+	attr, ok := c.Node.Attr("coefficients")
+	if !ok || attr.T == nil || attr.T.Elem != graph.Float64 || len(attr.T.Shape) != 2 || attr.T.Shape[1] != 3 || attr.T.Shape[0] == 0 {
+		return nil, c.Errorf(graph.ErrInvalid, "attribute coefficients: want a double tensor of three columns")
+	}
+	var rows [][3]T
+	flat := graph.Data[float64](attr.T)
+	for i := 0; i < len(flat); i += 3 {
+		rows = append(rows, [3]T{T(flat[i]), T(flat[i+1]), T(flat[i+2])})
+	}
+	return rows, nil
 }
 
 func (p *polar[T]) run(in, out []T) {

@@ -7,20 +7,22 @@ import (
 	"github.com/asdlc/asdlc/runtime/kernel/amd64"
 )
 
-// inverseRoot is asdl.InverseRoot(A[n,n]) -> X[n,n], A^(-1/p) of a symmetric positive definite matrix by the coupled Newton
-// iteration (Iannazzo 2006; Guo and Higham 2006, "A Schur-Newton method for the matrix pth root and its inverse"):
+// inverseRoot is asdl.InverseRoot(A[n,n]) -> X[n,n], A^(-1/p) of a symmetric positive definite matrix by a coupled iteration (after
+// Iannazzo 2006; Guo and Higham 2006, "A Schur-Newton method for the matrix pth root and its inverse"):
 //
-//	z = (1+p)/(2 |A|_F),  X = z^(1/p) I,  M = zA
-//	T = (1+1/p) I - M/p,  X <- XT,  M <- T^p M
+//	z = 1/|A|_F,  X = z^(1/p) I,  M = zA
+//	T = a I + b M + c M^2,  X <- XT,  M <- T^p M
 //
-// until max|M-I| <= tol, or iterations are used up, or |M-I|_F grows by more than 1.2, when the X before is kept. The
-// eigenvalues of M lie in (0, 1] after the first trip and rise to 1, so that norm can only grow by rounding; the largest
-// entry, by which other codes judge growth, can grow while the iteration converges.
-// Convergence is quadratic, so below 0.1 a trip that does not halve the norm has met rounding and is the last.
+// until |M-I|_F is below tol, or iterations are used up. (a, b, c) is row k of the attribute coefficients in trip k, the last row from
+// |M-I|_F < 1/2 on, and after the others. The eigenvalues of M lie in (0, 1] and end at 1, so that norm is at most sqrt(n), and
+// under the last row, whose error is cubed each trip, it can only grow by rounding; the largest entry, by which other codes judge
+// growth, can grow while the iteration converges. A trip that makes it 1.2 times as large is discarded and the last. Below 0.1 a
+// trip that does not halve the norm has met rounding, and one from sqrt(tol) leads below tol: they are the last.
 // An A that is zero or not finite gives NaN.
 type inverseRoot[T amd64.Float] struct {
 	pool         *Pool
 	n, p         int
+	coefficients [][3]T
 	tol          float64
 	iterations   int
 	x, m, t      []T
@@ -37,9 +39,13 @@ func makeInverseRoot[T amd64.Float](c *Call) (Run, error) {
 	if err != nil {
 		return nil, err
 	}
+	table, err := coefficients[T](c)
+	if err != nil {
+		return nil, err
+	}
 	r := &inverseRoot[T]{
 		pool: c.Pool, n: n, p: int(c.Node.Int("p", 0)), tol: float64(c.Node.Float("tol", 1e-6)),
-		iterations: int(c.Node.Int("iterations", 100)),
+		iterations: int(c.Node.Int("iterations", 100)), coefficients: table,
 	}
 	if r.p < 1 {
 		return nil, c.Errorf(graph.ErrInvalid, "attribute p=%d, want a positive number", r.p)
@@ -57,7 +63,7 @@ func makeInverseRoot[T amd64.Float](c *Call) (Run, error) {
 }
 
 func (r *inverseRoot[T]) solve(a, out []T) {
-	z := float64(1+r.p) / (2 * math.Sqrt(squaresAbout(a, 0)))
+	z := 1 / math.Sqrt(squaresAbout(a, 0))
 	if math.IsNaN(z) || math.IsInf(z, 0) || z == 0 {
 		setAll(out, T(math.NaN()))
 		return
@@ -69,15 +75,35 @@ func (r *inverseRoot[T]) solve(a, out []T) {
 	for i, v := range a {
 		r.m[i] = T(z) * v
 	}
-	worst, norm := r.distance(r.m)
-	for k := 0; k < r.iterations && worst > r.tol; k++ {
-		r.step()
-		nextWorst, nextNorm := r.distance(r.nextM)
-		if !(nextNorm <= 1.2*norm) {
+	final := len(r.coefficients) - 1
+	ceiling := 1.2 * math.Sqrt(float64(r.n))
+	norm := r.distance(r.m)
+	trips := r.iterations
+	if norm <= r.tol {
+		trips = 0
+	}
+	for k := range trips {
+		row := min(k, final)
+		if norm < 0.5 {
+			row = final
+		}
+		last := norm <= math.Sqrt(r.tol)
+		r.polynomial(r.coefficients[row])
+		if r.multiply(r.nextX, r.x, r.t); last {
+			r.x, r.nextX = r.nextX, r.x
+			break
+		}
+		r.multiply(r.nextM, r.raised(), r.m)
+		nextNorm := r.distance(r.nextM)
+		bound := ceiling
+		if row == final {
+			bound = 1.2 * norm
+		}
+		if !(nextNorm <= bound) {
 			break
 		}
 		stalled := norm < 0.1 && nextNorm > 0.5*norm
-		r.x, r.nextX, r.m, r.nextM, worst, norm = r.nextX, r.x, r.nextM, r.m, nextWorst, nextNorm
+		r.x, r.nextX, r.m, r.nextM, norm = r.nextX, r.x, r.nextM, r.m, nextNorm
 		if stalled {
 			break
 		}
@@ -85,38 +111,29 @@ func (r *inverseRoot[T]) solve(a, out []T) {
 	copy(out, r.x)
 }
 
-// distance is max|M-I| and |M-I|_F; NaN if an element is NaN.
-func (r *inverseRoot[T]) distance(m []T) (largest, norm float64) {
-	worst := T(0)
+// distance is |M-I|_F; NaN if an element is NaN.
+func (r *inverseRoot[T]) distance(m []T) float64 {
+	sum := 0.0
 	for i := range r.n {
 		row := m[i*r.n : (i+1)*r.n]
 		diagonal := row[i]
 		row[i]--
-		for _, v := range row {
-			if v < 0 {
-				v = -v
-			}
-			if v > worst || v != v {
-				worst = v
-			}
-		}
-		norm += squaresAbout(row, 0)
+		sum += squaresAbout(row, 0)
 		row[i] = diagonal
 	}
-	return float64(worst), math.Sqrt(norm)
+	return math.Sqrt(sum)
 }
 
-// step computes the next X and M.
-func (r *inverseRoot[T]) step() {
-	n, inv := r.n, T(1/float64(r.p))
-	for i, v := range r.m {
-		r.t[i] = -v * inv
+// polynomial is T = a I + b M + c M^2.
+func (r *inverseRoot[T]) polynomial(q [3]T) {
+	r.multiply(r.t, r.m, r.m)
+	a, b, c := q[0], q[1], q[2]
+	for i, v := range r.m[:len(r.t)] {
+		r.t[i] = c*r.t[i] + b*v
 	}
-	for i := range n {
-		r.t[i*n+i] += 1 + inv
+	for i := range r.n {
+		r.t[i*r.n+i] += a
 	}
-	r.multiply(r.nextX, r.x, r.t)
-	r.multiply(r.nextM, r.raised(), r.m)
 }
 
 // raised is T^p by repeated squaring, in one of two buffers that take turns.

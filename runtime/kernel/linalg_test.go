@@ -162,9 +162,9 @@ func testInverseRoot[T amd64.Float](t *testing.T, pool *Pool) {
 			const condition = 100
 			f := logSpaced(n, condition)
 			a := withSpectrum(rand.New(rand.NewPCG(21, 22)), n, f)
-			o := matrixCase[T]("InverseRoot", tensorOf[T](a), pool, graph.I("p", int64(p)))
+			o := matrixCase[T]("InverseRoot", tensorOf[T](a), pool, rootAttrs(p)...)
 			x := denseOf[T](o.run(t)[0])
-			// stopped at max|M-I| <= 1e-6, so X is as near as that times its size
+			// stopped at |M-I| <= 1e-6, so X is as near as that times its size
 			tol := 1e-5 + 100*epsilon[T]()
 			if n <= 33 {
 				if d := relative(x, naiveInverseRoot(a, p)); d > tol {
@@ -182,50 +182,61 @@ func testInverseRoot[T amd64.Float](t *testing.T, pool *Pool) {
 	}
 }
 
-// naiveInverseRoot is the iteration of InverseRoot written plainly.
+// rootRows is a table for InverseRoot: Newton's step on eigenvalues stretched by 1.5, twice, then Taylor's polynomial.
+func rootRows(p int) [][3]float64 {
+	const stretch = 1.5
+	r := 1 / float64(p)
+	s := math.Pow(stretch, r)
+	return [][3]float64{
+		{s * (1 + r), -stretch * s * r, 0}, {s * (1 + r), -stretch * s * r, 0},
+		{1 + r*(3+r)/2, -r * (2 + r), r * (1 + r) / 2},
+	}
+}
+
+// rootAttrs are the attributes of InverseRoot.
+func rootAttrs(p int, more ...graph.Attr) []graph.Attr {
+	var flat []float64
+	rows := rootRows(p)
+	for _, row := range rows {
+		flat = append(flat, row[:]...)
+	}
+	return append(more, graph.I("p", int64(p)), graph.T("coefficients", graph.TensorOf(flat, int64(len(rows)), 3)))
+}
+
+// naiveInverseRoot is the iteration of InverseRoot written plainly, with a trip more than it needs.
 func naiveInverseRoot(a *mat.Dense, p int) *mat.Dense {
 	n, _ := a.Dims()
-	z := float64(1+p) / (2 * mat.Norm(a, 2))
-	x := mat.NewDense(n, n, nil)
-	m := mat.NewDense(n, n, nil)
-	m.Scale(z, a)
-	distance := func(m *mat.Dense) (worst, norm float64) {
-		for i := range n {
-			for j := range n {
-				d := m.At(i, j)
-				if i == j {
-					d--
-				}
-				worst = max(worst, math.Abs(d))
-				norm += d * d
-			}
-		}
-		return worst, math.Sqrt(norm)
-	}
+	z := 1 / mat.Norm(a, 2)
+	eye := mat.NewDense(n, n, nil)
 	for i := range n {
-		x.Set(i, i, math.Pow(z, 1/float64(p)))
+		eye.Set(i, i, 1)
 	}
-	worst, norm := distance(m)
-	for k := 0; k < 100 && worst > float64(float32(1e-6)); k++ {
-		var t, power, nextX, nextM mat.Dense
-		t.Scale(-1/float64(p), m)
-		for i := range n {
-			t.Set(i, i, t.At(i, i)+1+1/float64(p))
+	var x, m, off mat.Dense
+	x.Scale(math.Pow(z, 1/float64(p)), eye)
+	m.Scale(z, a)
+	rows := rootRows(p)
+	for k := range 100 {
+		off.Sub(&m, eye)
+		row := min(k, len(rows)-1)
+		if mat.Norm(&off, 2) < 0.5 {
+			row = len(rows) - 1
 		}
+		if mat.Norm(&off, 2) < 1e-10 {
+			break
+		}
+		var t, square, power mat.Dense
+		square.Mul(&m, &m)
+		t.Scale(rows[row][0], eye)
+		for i, v := range []*mat.Dense{&m, &square} {
+			var term mat.Dense
+			term.Scale(rows[row][i+1], v)
+			t.Add(&t, &term)
+		}
+		x.Mul(mat.DenseCopyOf(&x), &t)
 		power.Pow(&t, p)
-		nextX.Mul(x, &t)
-		nextM.Mul(&power, m)
-		nextWorst, nextNorm := distance(&nextM)
-		if !(nextNorm <= 1.2*norm) {
-			break
-		}
-		stalled := norm < 0.1 && nextNorm > 0.5*norm
-		x, m, worst, norm = &nextX, &nextM, nextWorst, nextNorm
-		if stalled {
-			break
-		}
+		m.Mul(&power, mat.DenseCopyOf(&m))
 	}
-	return x
+	return &x
 }
 
 // TestInverseRootIllConditioned: with a condition that float32 cannot follow, the iteration must stop at its best X.
@@ -233,7 +244,7 @@ func TestInverseRootIllConditioned(t *testing.T) {
 	f := logSpaced(64, 1e6)
 	a := withSpectrum(rand.New(rand.NewPCG(23, 24)), 64, f)
 	want := withSpectrum(rand.New(rand.NewPCG(23, 24)), 64, func(i int) float64 { return math.Pow(f(i), -0.25) })
-	x := matrixCase[float32]("InverseRoot", tensorOf[float32](a), nil, graph.I("p", 4)).run(t)[0]
+	x := matrixCase[float32]("InverseRoot", tensorOf[float32](a), nil, rootAttrs(4)...).run(t)[0]
 	if e := relative(denseOf[float32](x), want); !(e < 1e-2) {
 		t.Errorf("relative error %g", e)
 	}
@@ -241,17 +252,19 @@ func TestInverseRootIllConditioned(t *testing.T) {
 
 func TestInverseRootSpecial(t *testing.T) {
 	run := func(v float64, attrs ...graph.Attr) *Tensor {
-		attrs = append(attrs, graph.I("p", 4))
-		return matrixCase[float64]("InverseRoot", Of([]float64{v}, 1, 1), nil, attrs...).run(t)[0]
+		return matrixCase[float64]("InverseRoot", Of([]float64{v, 0, 0, v}, 2, 2), nil, rootAttrs(4, attrs...)...).run(t)[0]
 	}
-	wantClose[float64](t, "one element", run(16), []float64{0.5}, 1e-6)
-	wantClose[float64](t, "no iteration", run(16, graph.I("iterations", 0)), []float64{math.Pow(5.0/32, 0.25)}, 1e-12)
-	wantClose[float64](t, "loose tolerance", run(16, graph.F("tol", 10)), []float64{math.Pow(5.0/32, 0.25)}, 1e-12)
+	start := math.Pow(16*math.Sqrt2, -0.25)
+	wantClose[float64](t, "multiple of the identity", run(16), []float64{0.5, 0, 0, 0.5}, 1e-6)
+	wantClose[float64](t, "no iteration", run(16, graph.I("iterations", 0)), []float64{start, 0, 0, start}, 1e-12)
+	wantClose[float64](t, "loose tolerance", run(16, graph.F("tol", 10)), []float64{start, 0, 0, start}, 1e-12)
 	for _, v := range []float64{0, math.NaN(), math.Inf(1)} {
 		wantNaN[float64](t, run(v))
 	}
-	matrixCase[float64]("InverseRoot", New(graph.Float64, 2, 3), nil, graph.I("p", 4)).mustFail(t)
-	matrixCase[float64]("InverseRoot", New(graph.Float64, 2, 2), nil).mustFail(t)
+	wantClose[float64](t, "one element", matrixCase[float64]("InverseRoot", Of([]float64{16}, 1, 1), nil, rootAttrs(4)...).run(t)[0], []float64{0.5}, 1e-12)
+	matrixCase[float64]("InverseRoot", New(graph.Float64, 2, 3), nil, rootAttrs(4)...).mustFail(t)
+	matrixCase[float64]("InverseRoot", New(graph.Float64, 2, 2), nil, rootAttrs(0)...).mustFail(t)
+	matrixCase[float64]("InverseRoot", New(graph.Float64, 2, 2), nil, graph.I("p", 4)).mustFail(t)
 }
 
 func TestPowerIteration(t *testing.T) {

@@ -63,17 +63,26 @@ func (t *gramUnits) solve(b *op.Builder, x examples, _ []*graph.Value) *graph.Va
 
 func (t *gramUnits) apply(b *op.Builder, x examples, _ []*graph.Value, inverse *graph.Value, grads []*graph.Value) []*graph.Value {
 	g := t.v.gradient(b, grads)
-	var back *graph.Value // U_k^T v_k
+	var along *graph.Value // U_k g_k, [units, N, 1]
 	if t.shared(x) {
-		a, d := b.Squeeze(x.a, 1), b.Swap(b.Squeeze(x.d, 1))
-		along := b.Mul(b.Gemm(g, a, false, true), d) // U_k g_k, [o, N]
-		v := b.Squeeze(b.MatMul(inverse, b.Unsqueeze(along, 2)), 2)
-		back = b.MatMul(b.Mul(v, d), a)
+		along = b.Unsqueeze(b.Mul(b.Gemm(g, b.Squeeze(x.a, 1), false, true), b.Swap(b.Squeeze(x.d, 1))), 2)
 	} else {
-		u := t.unitRows(b, x)
-		v := b.MatMul(inverse, b.MatMul(u, b.Reshape(g, t.v.groups*t.v.out, t.v.in, 1)))
-		back = b.ReshapeLike(b.MatMul(b.Swap(u), v), g)
+		along = b.MatMul(t.unitRows(b, x), b.Reshape(g, t.v.groups*t.v.out, t.v.in, 1))
 	}
-	d := b.Div(b.Sub(g, b.Div(back, x.n)), t.damping())
+	d := b.Div(b.Sub(g, b.Div(t.back(b, x, b.MatMul(inverse, along)), x.n)), t.damping())
 	return t.v.parameters(b, d, nil, grads)
 }
+
+// back is U_k^T v_k in the shape of Ŵ, for v of [units, N, 1].
+func (t *gramUnits) back(b *op.Builder, x examples, v *graph.Value) *graph.Value {
+	if t.shared(x) {
+		return b.MatMul(b.Mul(b.Squeeze(v, 2), b.Swap(b.Squeeze(x.d, 1))), b.Squeeze(x.a, 1))
+	}
+	return b.Reshape(b.MatMul(b.Swap(t.unitRows(b, x)), v), t.v.shape(t.v.out, t.v.in)...)
+}
+
+func (t *gramUnits) sum(b *op.Builder, x examples, v *graph.Value, grads []*graph.Value) []*graph.Value {
+	return t.v.parameters(b, t.back(b, x, v), nil, grads)
+}
+
+func (t *gramUnits) whole() bool { return !t.cutting(t.cap, t.v) }

@@ -39,9 +39,7 @@ func eigenBlock(e *engine, cap *captured) *block {
 		s := b.Scale(e.rotatedMoments(b, cap, v, sols[0], sols[1]), 1-beta)
 		return []*graph.Value{sols[0], sols[1], b.Add(b.Scale(sols[2], beta), s)}
 	}
-	bl.apply = func(b *op.Builder, grads, _, sols []*graph.Value) []*graph.Value {
-		return v.parameters(b, e.eigenDirection(b, v.gradient(b, grads), sols), nil, grads)
-	}
+	e.applyBasis(bl, cap, v, func(_ *op.Builder, sols []*graph.Value) (qa, qs, s *graph.Value) { return sols[0], sols[1], sols[2] })
 	return bl
 }
 
@@ -89,10 +87,10 @@ func (e *engine) groupedEigenBlock(cap *captured, v view) *block {
 		s := b.Scale(e.rotatedMoments(b, cap, v, qa, qs), 1-beta)
 		return append(append([]*graph.Value{}, sols[:last]...), b.Add(b.Scale(sols[last], beta), s))
 	}
-	bl.apply = func(b *op.Builder, grads, _, sols []*graph.Value) []*graph.Value {
-		qa, qs := together(b, sols)
-		return v.parameters(b, e.eigenDirection(b, v.gradient(b, grads), []*graph.Value{qa, qs, sols[last]}), nil, grads)
-	}
+	e.applyBasis(bl, cap, v, func(b *op.Builder, sols []*graph.Value) (qa, qs, s *graph.Value) {
+		qa, qs = together(b, sols)
+		return qa, qs, sols[last]
+	})
 	return bl
 }
 
@@ -117,12 +115,9 @@ func (v view) apartByGroup(b *op.Builder, m *graph.Value) []*graph.Value {
 	return parts
 }
 
-// eigenDirection is QS [(QS^T G QA) / (s + lambda)] QA^T; sols are QA, QS, s.
-func (e *engine) eigenDirection(b *op.Builder, g *graph.Value, sols []*graph.Value) *graph.Value {
-	qa, qs := sols[0], sols[1]
-	rotated := b.MatMul(b.MatMul(b.Swap(qs), g), qa)
-	rotated = b.Div(rotated, b.Add(sols[2], e.damping()))
-	return b.MatMul(b.MatMul(qs, rotated), b.Swap(qa))
+// turnedBack is QS [m / (s + lambda)] QA^T for a gradient m in the bases.
+func (e *engine) turnedBack(b *op.Builder, m, qa, qs, s *graph.Value) *graph.Value {
+	return b.MatMul(b.MatMul(qs, b.Div(m, b.Add(s, e.damping()))), b.Swap(qa))
 }
 
 // rotatedMoments is this step's s.

@@ -23,9 +23,7 @@ func oneSidedBlock(e *engine, cap *captured) *block {
 	bl.solve = func(b *op.Builder, stats []*graph.Value) ([]*graph.Value, []*graph.Value) {
 		return []*graph.Value{e.inverse(b, stats[0], e.isoDamping(b))}, nil
 	}
-	bl.apply = func(b *op.Builder, grads, _, sols []*graph.Value) []*graph.Value {
-		return v.parameters(b, b.MatMul(v.gradient(b, grads), sols[0]), nil, grads)
-	}
+	e.applyOneSided(bl, cap, v)
 	return bl
 }
 

@@ -22,6 +22,10 @@ type rowMethod interface {
 	// for all.
 	solve(b *op.Builder, x examples, columns []*graph.Value) *graph.Value
 	apply(b *op.Builder, x examples, columns []*graph.Value, inverse *graph.Value, grads []*graph.Value) []*graph.Value
+	// sum makes U^T v in the layout of the parameters, for v of [N, 1], one such a group or a unit; whole reports whether U is what
+	// the rows of solve are.
+	sum(b *op.Builder, x examples, v *graph.Value, grads []*graph.Value) []*graph.Value
+	whole() bool
 }
 
 // rowShape is the shape of a row of each of several groups.
@@ -41,7 +45,7 @@ func (s rowShape) of(n int64) []int64 {
 
 // rowsBlock makes bl a block of the method: of this step's rows alone, which nothing outlives, or under accumulate.kind window
 // of the newest accumulate.size ones. Nil, with the reason in e.left, where these cannot be kept.
-func (e *engine) rowsBlock(bl *block, m rowMethod) *block {
+func (e *engine) rowsBlock(bl *block, cap *captured, m rowMethod) *block {
 	bl.guard, bl.inverts = true, true
 	bl.texts = append(bl.texts, section("batch inverse"), section("batch eigen"))
 	bl.note.Treatment = m.describe()
@@ -49,11 +53,37 @@ func (e *engine) rowsBlock(bl *block, m rowMethod) *block {
 		return e.keptRowsBlock(bl, m)
 	}
 	bl.always = true
+	if e.gradientIsSum() && m.whole() {
+		bl.note.Treatment += ", of which the direction is a sum"
+		bl.apply = func(b *op.Builder, grads, _, _ []*graph.Value) []*graph.Value {
+			x := m.rows(b)
+			return e.summed(b, m, cap, x, m.solve(b, x, drawn(b, m)), grads)
+		}
+		return bl
+	}
 	bl.apply = func(b *op.Builder, grads, _, _ []*graph.Value) []*graph.Value {
 		x, columns := m.rows(b), drawn(b, m)
 		return m.apply(b, x, columns, m.solve(b, x, columns), grads)
 	}
 	return bl
+}
+
+// gradientIsSum reports whether the training gradient is the sum of the rows: those of this step, for the true labels, each as it is.
+func (e *engine) gradientIsSum() bool {
+	return e.rec.Curvature.Source == "emp" && e.rec.Curvature.Sharing != "reduce" && e.rec.Apply.Product != "implicit" && e.rec.Preset != "asdl"
+}
+
+// summed is the direction where the gradient is U^T 1 / rows: (U^T U / n + lambda I)^-1 U^T = U^T (U U^T / n + lambda I)^-1, so that
+// neither the gradient nor U g is needed.
+func (e *engine) summed(b *op.Builder, m rowMethod, cap *captured, x examples, inverse *graph.Value, grads []*graph.Value) []*graph.Value {
+	v := b.SumKeep(inverse, int64(inverse.Type.Rank()-1))
+	if cap.factor != nil {
+		v = b.Div(v, cap.factor)
+	}
+	if s := e.rec.Apply.Scale; s != 0 {
+		v = b.Scale(v, s)
+	}
+	return m.sum(b, x, v, grads)
 }
 
 func drawn(b *op.Builder, m rowMethod) []*graph.Value {
@@ -148,11 +178,16 @@ func pushed(b *op.Builder, old, fresh *graph.Value, axis int) *graph.Value {
 
 // keptPositions is the number of positions of each of a layer's examples, once cut.
 func (e *engine) keptPositions(cap *captured, v view) (int64, bool) {
-	n, ok := e.positions(cap)
-	if rank := e.cut(v); rank > 0 && (!ok || n > rank) {
-		return rank, true
+	if e.cutting(cap, v) {
+		return e.cut(v), true
 	}
-	return n, ok
+	return e.positions(cap)
+}
+
+// cutting reports whether examples are cut to a rank.
+func (e *engine) cutting(cap *captured, v view) bool {
+	n, ok := e.positions(cap)
+	return e.cut(v) > 0 && (!ok || n > e.cut(v))
 }
 
 func (e *engine) positions(cap *captured) (int64, bool) {

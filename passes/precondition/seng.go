@@ -26,7 +26,7 @@ type gramLayer struct {
 func gramBlock(e *engine, cap *captured) *block {
 	v := e.viewOf(cap.layers[0])
 	if e.rec.Representation.Granularity == "unit" {
-		return e.rowsBlock(v.block(), &gramUnits{e, cap, v})
+		return e.rowsBlock(v.block(), cap, &gramUnits{e, cap, v})
 	}
 	t := &gramLayer{e, cap, v, sketch{n: v.in, all: v.in, name: "inputs"}, sketch{n: v.out, all: v.out, name: "outputs"}}
 	if v.l.B != nil && !v.joint {
@@ -39,12 +39,12 @@ func gramBlock(e *engine, cap *captured) *block {
 			s.take = k
 		}
 	}
-	return e.rowsBlock(v.block(), t)
+	return e.rowsBlock(v.block(), cap, t)
 }
 
 func (t *gramLayer) describe() string {
 	s := fmt.Sprintf("Gram matrix of gradients %dx%d", t.v.out, t.v.in) + positionNotes[t.rec.Curvature.Sharing]
-	if n, ok := t.positions(t.cap); t.cut(t.v) > 0 && (!ok || n > t.cut(t.v)) {
+	if t.cutting(t.cap, t.v) {
 		s += fmt.Sprintf(", of rank %d", t.cut(t.v))
 	}
 	for _, side := range []sketch{t.in, t.out} {
@@ -82,6 +82,14 @@ func (t *gramLayer) apply(b *op.Builder, x examples, columns []*graph.Value, inv
 	return t.v.parameters(b, t.woodbury(b, x, t.seen(b, x, columns), inverse, g, h), nil, grads)
 }
 
+func (t *gramLayer) sum(b *op.Builder, x examples, v *graph.Value, grads []*graph.Value) []*graph.Value {
+	return t.v.parameters(b, x.back(b, v), nil, grads)
+}
+
+func (t *gramLayer) whole() bool {
+	return t.in.take == 0 && t.out.take == 0 && !t.cutting(t.cap, t.v)
+}
+
 // positionNotes say what the rows of U are for layers used at several positions; by default sums over them.
 var positionNotes = map[string]string{
 	"reduce": ", of mean inputs and summed output gradients over positions",
@@ -94,7 +102,7 @@ func normBlock(e *engine, cap *captured) *block {
 		l := cap.layers[0]
 		bl := &block{name: l.Name, params: l.Params()}
 		bl.note = pass.LayerNote{Layer: l.Name, Kind: l.Kind, Params: names(bl.params)}
-		return e.rowsBlock(bl, &gramNorm{e, cap, elements(bl.params[0].Value), int64(len(bl.params))})
+		return e.rowsBlock(bl, cap, &gramNorm{e, cap, elements(bl.params[0].Value), int64(len(bl.params))})
 	}
 	return unitBlock(e, cap)
 }
@@ -147,9 +155,14 @@ func (t *gramNorm) apply(b *op.Builder, x examples, _ []*graph.Value, inverse *g
 		flat = append(flat, b.Reshape(g, 1, t.channels))
 	}
 	g := joinedAt(b, 1, flat)
-	parts := []*graph.Value{t.woodbury(b, x, x, inverse, g, g)}
+	return t.layout(b, t.woodbury(b, x, x, inverse, g, g), grads)
+}
+
+// layout brings a row to the parameters.
+func (t *gramNorm) layout(b *op.Builder, row *graph.Value, grads []*graph.Value) []*graph.Value {
+	parts := []*graph.Value{row}
 	if len(grads) > 1 {
-		parts = b.Split(parts[0], 1, t.channels, t.channels)
+		parts = b.Split(row, 1, t.channels, t.channels)
 	}
 	dirs := make([]*graph.Value, len(grads))
 	for i, p := range parts {
@@ -157,6 +170,12 @@ func (t *gramNorm) apply(b *op.Builder, x examples, _ []*graph.Value, inverse *g
 	}
 	return dirs
 }
+
+func (t *gramNorm) sum(b *op.Builder, x examples, v *graph.Value, grads []*graph.Value) []*graph.Value {
+	return t.layout(b, x.back(b, v), grads)
+}
+
+func (t *gramNorm) whole() bool { return true }
 
 // normRows sums x, of the shape of a normalisation's input, over the positions of each example: [N, channels]. Under sharing
 // expand, positions of a layer normalisation are rows.

@@ -51,29 +51,28 @@ func (f *factored) rows(b *op.Builder) (x, d *graph.Value) {
 	return f.v.withOnes(b, x), d
 }
 
-// apply gives the directions, and where it is asked for their inner product with the gradient.
-func (f *factored) apply(b *op.Builder, grads []*graph.Value, invA, invS *graph.Value, scale float64, inner bool) (dirs []*graph.Value, product *graph.Value) {
-	x, d := f.rows(b)
+// apply gives the directions, and where it is asked for their inner product with the gradient; without invS, G A^-1.
+func (f *factored) apply(b *op.Builder, grads []*graph.Value, invA, invS *graph.Value, scale float64, inner bool) (dirs []*graph.Value, inGradient *graph.Value) {
+	x, plain := f.rows(b)
+	q := plain
 	if scale != 0 && scale != 1 {
-		d = b.Scale(d, scale)
+		q = b.Scale(q, scale)
 	}
-	p, q := b.MatMul(x, invA), b.MatMul(d, invS)
-	var m *graph.Value
-	if q.Type.Rank() == 2 {
-		m = b.Gemm(q, p, true, false)
+	p := b.MatMul(x, invA)
+	if invS == nil {
+		dirs = f.v.parameters(b, rowProduct(b, q, p), nil, grads)
 	} else {
-		m = b.MatMul(b.Swap(q), p)
+		q = b.MatMul(q, invS)
+		dirs = f.v.parameters(b, rowProduct(b, q, p), f.v.apart(b, grads, invS), grads)
 	}
-	dirs = f.v.parameters(b, m, f.v.apart(b, grads, invS), grads)
 	if !inner {
 		return dirs, nil
 	}
-	_, plain := f.rows(b)
-	product = f.inner(b, p, q, x, plain)
+	inGradient = f.inner(b, p, q, x, plain)
 	if len(dirs) > 1 && !f.v.joint {
-		product = b.Add(product, b.Sum(b.Mul(dirs[1], grads[1])))
+		inGradient = b.Add(inGradient, b.Sum(b.Mul(dirs[1], grads[1])))
 	}
-	return dirs, product
+	return dirs, inGradient
 }
 
 // inner is <q^T p, d^T x> = sum of (q d^T) o (p x^T), o being the product of elements.
@@ -81,17 +80,21 @@ func (f *factored) inner(b *op.Builder, p, q, x, d *graph.Value) *graph.Value {
 	return b.Sum(b.Mul(b.MatMul(q, b.Swap(d)), b.MatMul(p, b.Swap(x))))
 }
 
-// The ways of applying S^-1 and A^-1.
+// The ways of applying S^-1 and A^-1, A^-1 alone, and of turning into eigenbases.
 const (
-	wayMatrix = "S^-1 G A^-1"
-	wayRows   = "(D S^-1)^T (X A^-1)"
+	wayMatrix        = "S^-1 G A^-1"
+	wayRows          = "(D S^-1)^T (X A^-1)"
+	wayMatrixOneSide = "G A^-1"
+	wayRowsOneSide   = "D^T (X A^-1)"
+	wayMatrixBasis   = "QS^T G QA"
+	wayRowsBasis     = "(D QS)^T (X QA)"
 )
 
-// ways lists the ways to apply a layer's inverse factors, the cheapest first, with the operations for the product that the
-// gradient is, where it is made for the direction alone. Reading off the inner product of clipping is included.
-func (e *engine) ways(f *factored) []pass.Way {
+// ways lists the ways to apply what a layer's solve has made, the cheapest first, with the operations for the product that the
+// gradient is, where it is made for the direction alone. matrix and rows are the operations of either way beside, inner those of
+// reading off the inner product of clipping from the rows.
+func (e *engine) ways(f *factored, names [2]string, matrix, rows, inner float64) []pass.Way {
 	g, o, i, r := float64(f.v.groups), float64(f.v.out), float64(f.v.in), f.count
-	matrix, rows := 2*g*o*i*(o+i), 2*g*r*(o*o+i*i+o*i)
 	if f.v.Kind != graph.LayerLinear { // the patches, by a convolution with one-hot filters
 		k := 1.0
 		for _, n := range f.v.l.Node.IntList("kernel_shape") {
@@ -99,26 +102,33 @@ func (e *engine) ways(f *factored) []pass.Way {
 		}
 		rows += 2 * k * g * r * i
 	}
-	if gradient := 2 * g * r * o * i; e.gradientAnyway() {
+	gradient := 2 * g * r * o * i
+	matrix += gradient
+	if e.gradientAnyway() {
 		rows += gradient
-		matrix += gradient
-	} else {
-		matrix += gradient
-		if e.rec.Apply.KLClip != 0 {
-			rows += 2 * g * r * r * (o + i)
-		}
+	} else if e.rec.Apply.KLClip != 0 {
+		rows += inner
 	}
-	list := []pass.Way{{Name: wayMatrix, Flops: matrix}, {Name: wayRows, Flops: rows}}
+	list := []pass.Way{{Name: names[0], Flops: matrix}, {Name: names[1], Flops: rows}}
 	if rows < matrix {
 		list[0], list[1] = list[1], list[0]
 	}
 	return list
 }
 
+// kronWays are those of Kronecker factors.
+func (e *engine) kronWays(f *factored) []pass.Way {
+	g, o, i, r := float64(f.v.groups), float64(f.v.out), float64(f.v.in), f.count
+	return e.ways(f, [2]string{wayMatrix, wayRows}, 2*g*o*i*(o+i), 2*g*r*(o*o+i*i+o*i), 2*g*r*r*(o+i))
+}
+
 // gradientAnyway reports whether something else than the direction needs the gradients of the weights.
 func (e *engine) gradientAnyway() bool {
-	return e.c.Options.OutputGrad || e.rec.Apply.Graft == "sgd"
+	return e.c.Options.OutputGrad || e.rec.Apply.Graft == "sgd" || e.rec.Representation.Moments == "mean"
 }
+
+// innerNeeded reports whether the inner product of directions and gradients is to be read off the rows.
+func (e *engine) innerNeeded() bool { return e.rec.Apply.KLClip != 0 && !e.gradientAnyway() }
 
 // applyKron makes the application of a block with the solutions A^-1 and S^-1, in the way that costs least.
 func (e *engine) applyKron(bl *block, cap *captured, v view) {
@@ -129,16 +139,75 @@ func (e *engine) applyKron(bl *block, cap *captured, v view) {
 	if f == nil {
 		return
 	}
-	bl.ways = e.ways(f)
+	bl.ways = e.kronWays(f)
 	if e.applyDual(bl, f) {
 		return
 	}
-	if bl.ways[0].Name != wayRows {
+	e.applyRows(bl, f, wayRows, func(sols []*graph.Value) (invA, invS *graph.Value) { return sols[0], sols[1] })
+}
+
+// applyOneSided makes the application of a block with the solution A^-1.
+func (e *engine) applyOneSided(bl *block, cap *captured, v view) {
+	bl.apply = func(b *op.Builder, grads, _, sols []*graph.Value) []*graph.Value {
+		return v.parameters(b, b.MatMul(v.gradient(b, grads), sols[0]), nil, grads)
+	}
+	f := e.factored(cap, v)
+	if f == nil {
+		return
+	}
+	g, o, i, r := float64(v.groups), float64(v.out), float64(v.in), f.count
+	bl.ways = e.ways(f, [2]string{wayMatrixOneSide, wayRowsOneSide}, 2*g*o*i*i, 2*g*r*(i*i+o*i), 2*g*r*r*(o+i))
+	e.applyRows(bl, f, wayRowsOneSide, func(sols []*graph.Value) (invA, invS *graph.Value) { return sols[0], nil })
+}
+
+// applyRows makes the application that of the rows, where that way is the cheapest.
+func (e *engine) applyRows(bl *block, f *factored, way string, inverses func(sols []*graph.Value) (invA, invS *graph.Value)) {
+	if bl.ways[0].Name != way {
 		return
 	}
 	bl.apply = func(b *op.Builder, grads, _, sols []*graph.Value) []*graph.Value {
-		dirs, inner := f.apply(b, grads, sols[0], sols[1], e.rec.Apply.Scale, e.rec.Apply.KLClip != 0 && !e.gradientAnyway())
+		invA, invS := inverses(sols)
+		dirs, inner := f.apply(b, grads, invA, invS, e.rec.Apply.Scale, e.innerNeeded())
 		bl.inner = inner
 		return dirs
 	}
+}
+
+// applyBasis makes the application of a block that is turned into the bases QA and QS of sols and divided by s + lambda there.
+func (e *engine) applyBasis(bl *block, cap *captured, v view, sols func(b *op.Builder, sols []*graph.Value) (qa, qs, s *graph.Value)) {
+	bl.apply = func(b *op.Builder, grads, _, all []*graph.Value) []*graph.Value {
+		qa, qs, s := sols(b, all)
+		turned := b.MatMul(b.MatMul(b.Swap(qs), v.gradient(b, grads)), qa)
+		return v.parameters(b, e.turnedBack(b, turned, qa, qs, s), nil, grads)
+	}
+	f := e.factored(cap, v)
+	if f == nil {
+		return
+	}
+	g, o, i, r := float64(v.groups), float64(v.out), float64(v.in), f.count
+	bl.ways = e.ways(f, [2]string{wayMatrixBasis, wayRowsBasis}, 2*g*o*i*(o+i), 2*g*r*(o*o+i*i+o*i), 2*g*o*i)
+	if bl.ways[0].Name != wayRowsBasis {
+		return
+	}
+	bl.apply = func(b *op.Builder, grads, _, all []*graph.Value) []*graph.Value {
+		qa, qs, s := sols(b, all)
+		x, d := f.rows(b)
+		turned := rowProduct(b, b.MatMul(d, qs), b.MatMul(x, qa))
+		scaled := turned
+		if scale := e.rec.Apply.Scale; scale != 0 {
+			scaled = b.Scale(turned, scale)
+		}
+		if e.innerNeeded() { // <QS y QA^T, G> = <y, QS^T G QA>
+			bl.inner = b.Sum(b.Div(b.Mul(scaled, turned), b.Add(s, e.damping())))
+		}
+		return v.parameters(b, e.turnedBack(b, scaled, qa, qs, s), nil, grads)
+	}
+}
+
+// rowProduct is d^T x over the rows of [..., R, n].
+func rowProduct(b *op.Builder, d, x *graph.Value) *graph.Value {
+	if d.Type.Rank() == 2 {
+		return b.Gemm(d, x, true, false)
+	}
+	return b.MatMul(b.Swap(d), x)
 }

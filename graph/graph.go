@@ -194,7 +194,8 @@ type Value struct {
 	// nil when nothing is known. It is an analysis result: it is not printed and not written.
 	Content []Dim
 
-	// Foreign is the type, as the file has it, of an output that is no tensor: a sequence or a map. It is kept for writing.
+	// Foreign is the type, as the file has it, of an output that is no tensor of numbers: a sequence, a map or strings. It is
+	// kept for writing.
 	Foreign string
 
 	constant *Tensor

@@ -18,6 +18,12 @@ func Restore(file *graph.Model, names []string) (*graph.Model, []Place, error) {
 
 // Named is a copy of a file's model whose parameters have the names that they have in a step graph made from it; names are
 // those of the step graph's parameters.
-func Named(file *graph.Model, names []string) (*graph.Model, error) {
-	return normalize.Named(file, names)
+func Named(file *graph.Model, names []string, logits string) (*graph.Model, error) {
+	return normalize.Named(file, names, logits)
+}
+
+// Computable is a copy of a file's model of standard operators alone, as far as training needs it: without outputs that
+// cannot be computed, and with the tensor that logits names, if any, as an output.
+func Computable(file *graph.Model, logits string) (*graph.Model, error) {
+	return normalize.Computable(file, logits)
 }

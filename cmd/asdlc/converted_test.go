@@ -27,6 +27,7 @@ func TestClassical(t *testing.T) {
 		outputs int
 	}{
 		"mlp2": {"cross-entropy", 2}, "mlp3": {"cross-entropy", 2}, "mlp3nozipmap": {"cross-entropy", 2}, "scaled": {"cross-entropy", 2}, "regressor": {"mse", 1},
+		"logistic": {"cross-entropy", 2}, "logistic2": {"cross-entropy", 2}, "letters": {"cross-entropy", 2}, "linear": {"mse", 1},
 	} {
 		t.Run(name, func(t *testing.T) {
 			dir := t.TempDir()
@@ -37,7 +38,7 @@ func TestClassical(t *testing.T) {
 				t.Errorf("instrument says\n%s", said)
 			}
 			rng := rand.New(rand.NewPCG(1, 2))
-			x, label, value := make([]float32, 40), make([]int64, 10), make([]float32, 10)
+			x, label, value := make([]float32, 40), make([]int64, 10), make([]float32, 20)
 			for i := range x {
 				x[i] = float32(rng.NormFloat64())
 			}
@@ -46,7 +47,8 @@ func TestClassical(t *testing.T) {
 			}
 			feeds := map[string]*data.Array{"X": {Shape: []int{10, 4}, Data: x}, "target": {Shape: []int{10}, Data: label}}
 			if c.loss == "mse" {
-				feeds["target"] = &data.Array{Shape: []int{10, 1}, Data: value}
+				width := map[string]int{"regressor": 1, "linear": 2}[name]
+				feeds["target"] = &data.Array{Shape: []int{10, width}, Data: value[:10*width]}
 			}
 			writeArrays(t, file("feeds.npz"), feeds)
 			asdlc(t, exitOK, "run", file("step.onnx"), "--feeds", file("feeds.npz"), "--steps", "5", "--every", "-o", file("out.npz"))
@@ -71,10 +73,30 @@ func TestClassical(t *testing.T) {
 			}
 		})
 	}
-	said, _ := asdlc(t, exitUnsupported, "inspect", filepath.Join(moduleRoot(t), "testdata", "interop", "classical", "logistic.onnx"))
-	for _, want := range []string{"LinearClassifier", "Normalizer"} {
-		if !strings.Contains(said, want) {
-			t.Errorf("inspect does not name %s:\n%s", want, said)
+}
+
+// A classifier of the converter trains, is evaluated after each epoch, and so is the trained file.
+func TestClassicalTrain(t *testing.T) {
+	x, y := make([]float32, 240), make([]int64, 60)
+	rng := rand.New(rand.NewPCG(1, 2))
+	for i := range x {
+		x[i] = float32(rng.NormFloat64())
+	}
+	for i := range y {
+		if x[4*i] > 0 {
+			y[i] = 1
+		}
+	}
+	path := filepath.Join(t.TempDir(), "data.npz")
+	samples, labels := &data.Array{Shape: []int{60, 4}, Data: x}, &data.Array{Shape: []int{60}, Data: y}
+	writeArrays(t, path, map[string]*data.Array{"x_train": samples, "y_train": labels, "x_test": samples, "y_test": labels})
+	for _, name := range []string{"mlp3", "scaled", "letters", "logistic2"} {
+		out := filepath.Join(t.TempDir(), "trained.onnx")
+		said, _ := asdlc(t, exitOK, "train", filepath.Join(moduleRoot(t), "testdata", "interop", "classical", name+".onnx"), "-m", "adam", "--lr", "0.1", "-d", path, "-b", "20", "-e", "20", "-o", out)
+		eval, _ := asdlc(t, exitOK, "eval", out, "-d", path)
+		accuracy := strings.TrimPrefix(said[strings.Index(said, "test accuracy"):], "test ")
+		if accuracy, _, _ = strings.Cut(accuracy, "\n"); !strings.HasPrefix(eval, accuracy) || !strings.Contains(accuracy, "accuracy 9") && !strings.Contains(accuracy, "accuracy 100") {
+			t.Errorf("%s: training says %q, the trained file %q", name, accuracy, eval)
 		}
 	}
 }

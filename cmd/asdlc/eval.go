@@ -10,6 +10,7 @@ import (
 	"github.com/spf13/cobra"
 
 	"github.com/asdlc/asdlc/graph/onnx"
+	"github.com/asdlc/asdlc/passes"
 	"github.com/asdlc/asdlc/runtime"
 )
 
@@ -37,6 +38,9 @@ no Dropout. Give --normalize as in training.`,
 			}
 			split, err := openData(source, normalize)
 			if err != nil {
+				return err
+			}
+			if m, err = passes.Computable(m, config.Logits); err != nil {
 				return err
 			}
 			ev, err := runtime.NewEvaluator(m, split, config)

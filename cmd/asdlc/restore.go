@@ -28,7 +28,11 @@ func exportWeights(original *graph.Model, weights map[string]*kernel.Tensor) (*g
 		if p.Transposed {
 			w = transposed(w)
 		}
-		inFile[p.File] = w
+		if p.Holder != nil {
+			p.Holder.Set(kernel.Data[float32](runtime.Narrow(w)))
+		} else {
+			inFile[p.File] = w
+		}
 		moved[p.Param] = m.Graph.Find(p.Param) == nil
 	}
 	for name, w := range weights {

@@ -126,7 +126,7 @@ func (e *env) train(f *trainFlags, path string) error {
 		if err != nil {
 			return err
 		}
-		if f.config.Original, err = passes.Named(p.original, names); err != nil {
+		if f.config.Original, err = passes.Named(p.original, names, f.config.Logits); err != nil {
 			return err
 		}
 	}

@@ -254,12 +254,14 @@ func (d *decoder) outputs(sc *scope, ps []*pb.ValueInfoProto) error {
 	return nil
 }
 
-// isForeign reports whether a type is a sequence's or a map's: what classifiers of classical machine learning return besides
-// tensors.
+// isForeign reports whether a type is that of a sequence, a map or strings: what classifiers of classical machine learning
+// return besides tensors of numbers.
 func isForeign(p *pb.TypeProto) bool {
-	switch p.GetValue().(type) {
+	switch k := p.GetValue().(type) {
 	case *pb.TypeProto_SequenceType, *pb.TypeProto_MapType:
 		return true
+	case *pb.TypeProto_TensorType:
+		return k.TensorType.GetElemType() == int32(graph.String)
 	}
 	return false
 }

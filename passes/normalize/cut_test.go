@@ -54,7 +54,7 @@ func TestCut(t *testing.T) {
 	passtest.Same(t, passtest.Eval(t, plain, feeds), passtest.Eval(t, got, feeds), 1e-6)
 	// What leads to a floating-point output is not left out but reported, all of it.
 	bad, err := graph.Parse(`<ir_version: 8, opset_import: ["" : 17, "ai.onnx.ml" : 1]>
-g (float[N,2] x) => (float[N,2] y) { [one] a = ai.onnx.ml.Normalizer (x)  [two] y = ai.onnx.ml.Binarizer (a) }`)
+g (float[N,2] x) => (float[N,2] y) { [one] a = ai.onnx.ml.Imputer (x)  [two] y = ai.onnx.ml.Binarizer (a) }`)
 	if err != nil {
 		t.Fatal(err)
 	}

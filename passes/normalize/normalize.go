@@ -29,7 +29,7 @@ type step struct {
 // steps, in order. Types are known from inferTypes on.
 var steps = []step{
 	{"defaults", defaults},
-	{"scalers", scalers},
+	{"classical", classical},
 	{"cut", cut},
 	{"parameters", own},
 	{"opset", raiseOpset},

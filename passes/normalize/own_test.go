@@ -226,7 +226,7 @@ func TestRestore(t *testing.T) {
 		for _, o := range []pass.Options{{}, {Tie: "none"}, {KeepTies: true}, {KeepTies: true, Tie: "none"}} {
 			got, _ := passtest.Apply(t, m, o, normalize.Pass)
 			params := names(got)
-			named, err := normalize.Named(m, params)
+			named, err := normalize.Named(m, params, "")
 			if err != nil {
 				t.Fatal(err)
 			}

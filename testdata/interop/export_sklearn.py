@@ -8,10 +8,10 @@ import sys
 
 import numpy as np
 from skl2onnx import to_onnx
-from sklearn.linear_model import LogisticRegression
+from sklearn.linear_model import LinearRegression, LogisticRegression
 from sklearn.neural_network import MLPClassifier, MLPRegressor
 from sklearn.pipeline import make_pipeline
-from sklearn.preprocessing import StandardScaler
+from sklearn.preprocessing import Normalizer, StandardScaler
 
 
 def main():
@@ -27,9 +27,12 @@ def main():
         "scaled": (make_pipeline(StandardScaler(), MLPClassifier((6,), activation="tanh", max_iter=5, random_state=1)).fit(x, three), {"zipmap": False}),
         "regressor": (MLPRegressor(hidden_layer_sizes=(6,), max_iter=5, random_state=1).fit(x, three.astype(np.float32)), None),
         "logistic": (LogisticRegression().fit(x, three), {"zipmap": False}),
+        "logistic2": (LogisticRegression().fit(x, two), {"zipmap": False}),
+        "letters": (make_pipeline(Normalizer(), StandardScaler(), LogisticRegression()).fit(x, np.array(["a", "b", "c"])[three]), {}),
+        "linear": (LinearRegression().fit(x, np.stack([three, two], 1).astype(np.float32)), None),
     }
     for name, (model, options) in models.items():
-        m = to_onnx(model, x[:1], options={id(model): options} if options is not None and name != "scaled" else None, target_opset=17)
+        m = to_onnx(model, x[:1], options={id(model): options} if options is not None and name not in ("scaled", "letters") else None, target_opset=17)
         (folder / f"{name}.onnx").write_bytes(m.SerializeToString())
 
 

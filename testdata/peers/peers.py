@@ -107,8 +107,14 @@ class Side:
 
     def memory(self):
         """Bytes at the peak, less those of the process without a network; 0 where the system does not tell."""
-        peaks = [self.about["build_bytes"]] + [w["resident_bytes"] for w in self.windows if w]
-        return max(0, max(peaks) - self.about["idle_bytes"])
+        return max(0, max(self.about["build_bytes"], self.stepping()) - self.about["idle_bytes"])
+
+    def stepping(self):
+        """Bytes at the peak while the steps ran, or since the start where the process cannot tell them apart."""
+        return max((w["resident_bytes"] for w in self.windows if w), default=0)
+
+    def bytes(self):
+        return dict(memory_bytes=self.memory(), stepping_bytes=max(0, self.stepping() - self.about["idle_bytes"]))
 
 
 def rounds(sides, options):
@@ -185,7 +191,7 @@ class Comparison:
         best = {who: min((all_sides[who, n] for n in counts), key=Side.step) for who in make}
         row = dict(network=self.name, batch=self.batch, parameters=self.parameters)
         for who, side in best.items():
-            row[who] = dict(step_seconds=side.step(), threads=side.about["threads"], memory_bytes=side.memory())
+            row[who] = dict(step_seconds=side.step(), threads=side.about["threads"], **side.bytes())
             row[who]["by_threads"] = {n: all_sides[who, n].step() for n in counts}
         row["faster_than_torch"] = ratio(best["torch"], best["asdlc"])
         row["faster_than_onnxruntime"] = ratio(best["onnxruntime"], best["asdlc"])
@@ -202,7 +208,7 @@ class Comparison:
         for who, side, sgd in (("asdlc", ours, our_sgd), ("asdl", theirs, their_sgd)):
             row[who] = dict(threads=self.options.threads)
             if side.times():
-                row[who] |= dict(step_seconds=side.step(), memory_bytes=side.memory(), sgd_step_seconds=sgd.step())
+                row[who] |= dict(step_seconds=side.step(), sgd_step_seconds=sgd.step(), **side.bytes())
                 row[who] |= dict(throughput_to_sgd=ratio(sgd, side), memory_to_sgd=side.memory() / max(1, sgd.memory()))
                 if who == "asdlc":
                     row[who]["throughput_to_torch_sgd"] = ratio(their_sgd, side)

@@ -47,20 +47,7 @@ var gradientMethods = []Record{
 		Equations:      "Kingma & Ba 2015, algorithm 1; Loshchilov & Hutter, algorithm 2",
 		Oracles:        "TestElementTwin TestElementFacts TestPublishedVectors",
 	},
-	{
-		Name: "kfac", Doc: "K-FAC: Kronecker factors of inputs and output gradients, inverted",
-		Cite:           "Martens & Grosse, ICML 2015; Grosse & Martens, ICML 2016 (convolutions); Eschenhagen et al. 2023 (weight sharing)",
-		Curvature:      Curvature{Matrix: "F", Source: "mc", Samples: 1, Sharing: "expand"},
-		Representation: Representation{Granularity: "layer", Format: "kf_io", Bias: "joint", MaxSide: 8192},
-		Accumulate:     Accumulate{Kind: "ema", Beta: 0.95, Debias: true, Every: 1},
-		Solve:          Solve{Kind: "inverse", Power: -1, Kernel: "cholesky", Every: 10, Damping: Damping{Kind: "factor_pi", Value: 0.03}},
-		Apply:          Apply{KLClip: 1e-3},
-		Guards:         Guards{Finite: true},
-		Fallback:       Fallback{Norm: "unit", Embedding: "kron", Other: "grad"},
-		Update:         Update{LR: 0.02, Momentum: 0.9, Decay: "coupled"},
-		Equations:      "Martens & Grosse 2015, sections 3 (factors), 4.2 (inverse of a block), 5 (moving averages), 6.3 (damping); Ba, Grosse & Martens 2017, section 5 (clipping)",
-		Oracles:        "TestKFACDenseTwin TestKFACSettings TestKFACSingleExample TestKFACExactBlocks TestSampledFactorExpectation TestKFACConvolutionIsLinear TestKFACEmbeddingIsLinear TestKFACAffineInvariance TestBatchNormUnits TestGoldenASDL",
-	},
+	kfac(),
 	{
 		Name: "shampoo", Doc: "Shampoo: one factor per side of each tensor, inverse roots",
 		Cite:           "Gupta, Koren & Singer, ICML 2018; Anil et al., arXiv:2002.09018 (blocks, grafting)",
@@ -146,4 +133,22 @@ func WithPreset(r Record, preset string) (Record, error) {
 	r.Guards = Guards{}
 	r.Update.Momentum = 0
 	return r, nil
+}
+
+// kfac is K-FAC, of which other records of the table are made.
+func kfac() Record {
+	return Record{
+		Name: "kfac", Doc: "K-FAC: Kronecker factors of inputs and output gradients, inverted",
+		Cite:           "Martens & Grosse, ICML 2015; Grosse & Martens, ICML 2016 (convolutions); Eschenhagen et al. 2023 (weight sharing)",
+		Curvature:      Curvature{Matrix: "F", Source: "mc", Samples: 1, Sharing: "expand"},
+		Representation: Representation{Granularity: "layer", Format: "kf_io", Bias: "joint", MaxSide: 8192},
+		Accumulate:     Accumulate{Kind: "ema", Beta: 0.95, Debias: true, Every: 1},
+		Solve:          Solve{Kind: "inverse", Power: -1, Kernel: "cholesky", Every: 10, Damping: Damping{Kind: "factor_pi", Value: 0.03}},
+		Apply:          Apply{KLClip: 1e-3},
+		Guards:         Guards{Finite: true},
+		Fallback:       Fallback{Norm: "unit", Embedding: "kron", Other: "grad"},
+		Update:         Update{LR: 0.02, Momentum: 0.9, Decay: "coupled"},
+		Equations:      "Martens & Grosse 2015, sections 3 (factors), 4.2 (inverse of a block), 5 (moving averages), 6.3 (damping); Ba, Grosse & Martens 2017, section 5 (clipping)",
+		Oracles:        "TestKFACDenseTwin TestKFACSettings TestKFACSingleExample TestKFACExactBlocks TestSampledFactorExpectation TestKFACConvolutionIsLinear TestKFACEmbeddingIsLinear TestKFACAffineInvariance TestBatchNormUnits TestGoldenASDL",
+	}
 }

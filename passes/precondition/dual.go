@@ -8,10 +8,7 @@ import (
 	"github.com/asdlc/asdlc/passes/pass"
 )
 
-// wayDual never makes a factor: a statistic of this step alone, C = Z^T Z / n of R rows Z, is inverted through its Gram
-// matrix K = Z Z^T, R x R, by Sherman, Morrison and Woodbury:
-//
-//	Y (C + d I)^-1 = (Y - Y Z^T (K + n d I)^-1 Z) / d, which for Y = Z is n (K + n d I)^-1 Z.
+// wayDual never makes a factor: those of this step's rows alone are a rowFactor each.
 const wayDual = "Gram duals"
 
 // dual is a block whose factors are inverted so. There is no state: statistics are of this step, and solved on this step.
@@ -59,79 +56,35 @@ func (d *dual) primal(way pass.Way) pass.Way {
 	return way
 }
 
-// statistic is C = Z^T Z / n.
-type statistic struct{ z, n *graph.Value }
-
-func (s statistic) trace(b *op.Builder) *graph.Value { return b.Div(b.Sum(b.Square(s.z)), s.n) }
-
-// statistics are A and S of this step, as inputFactor and outputFactor make them.
-func (d *dual) statistics(b *op.Builder, x *graph.Value) (a, s statistic) {
-	e, v := d.e, d.v
-	a.z = x
-	if e.reduces() {
-		var zs []*graph.Value
-		for _, l := range d.cap.layers {
-			zs = append(zs, v.rowsIn(e, b, l))
-		}
-		a.z = v.withOnes(b, joined(b, zs))
+// factors are A and S of this step, as inputFactor and outputFactor make them; count is what the squares of A's rows were divided
+// by.
+func (d *dual) factors(b *op.Builder) (a, s rowFactor, count *graph.Value) {
+	x, count, z, weight := d.e.samples(b, d.cap, d.v)
+	if scale := d.e.rec.Curvature.Scale; scale != 0 {
+		count, weight = b.Scale(count, 1/scale), b.Scale(weight, scale)
 	}
-	a.n = b.CountOf(a.z, e.elem, 0)
-	var zs []*graph.Value
-	for draw := range len(d.cap.g) {
-		for use, l := range d.cap.layers {
-			zs = append(zs, v.rowsOut(e, b, l, d.cap.g[draw][use]))
-		}
-	}
-	s.z, s.n = joined(b, zs), e.dataSize()
-	if d.cap.factor != nil {
-		s.z = b.Mul(s.z, d.cap.factor)
-	}
-	samples := 1.0
-	if n := float64(e.rec.Curvature.Samples); e.rec.Curvature.Source == "mc" && n > 1 {
-		samples = n
-	}
-	if e.rec.Preset == "asdl" {
-		samples *= samples
-		if !v.perPosition {
-			a.n = e.dataSize()
-		}
-	}
-	s.n = b.Scale(s.n, samples)
-	if scale := e.rec.Curvature.Scale; scale != 0 && scale != 1 {
-		a.n, s.n = b.Scale(a.n, 1/scale), b.Scale(s.n, 1/scale)
-	}
-	return a, s
-}
-
-func joined(b *op.Builder, xs []*graph.Value) *graph.Value {
-	if len(xs) == 1 {
-		return xs[0]
-	}
-	return b.Concat(0, xs...)
-}
-
-// times is Y (C + damp I)^-1.
-func (s statistic) times(b *op.Builder, y, damp *graph.Value) *graph.Value {
-	k := b.Gemm(s.z, s.z, false, true)
-	inverse := call(b, inverseFunction(1), b.Add(k, b.Mul(eye(b, k), b.Mul(s.n, damp))))
-	if y == s.z {
-		return b.Mul(b.MatMul(inverse, s.z), s.n)
-	}
-	return b.Div(b.Sub(y, b.MatMul(b.MatMul(b.Gemm(y, s.z, false, true), inverse), s.z)), damp)
+	return rowFactor{d.e, b.Div(x, b.Sqrt(count))}, rowFactor{d.e, b.Mul(z, b.Sqrt(weight))}, count
 }
 
 // apply gives directions and, where it is asked for, their inner product with the gradient.
 func (d *dual) apply(b *op.Builder, grads []*graph.Value, inner bool) (dirs []*graph.Value, product *graph.Value) {
+	e, v := d.e, d.v
 	x, g := d.factored.rows(b)
-	a, s := d.statistics(b, x)
-	dampA, dampS := d.e.factorDamping(b, a.trace(b), float64(d.v.in), s.trace(b), float64(d.v.out))
-	p, q := a.times(b, x, dampA), s.times(b, g, dampS)
+	a, s, count := d.factors(b)
+	dampA, dampS := e.factorDamping(b, v.squares(b, a.x), float64(v.in), v.squares(b, s.x), float64(v.out))
+	var p *graph.Value
+	if e.reduces() {
+		p = a.of(b, x, dampA)
+	} else { // the rows of A
+		p = b.Mul(a.ofItself(b, dampA), b.Sqrt(count))
+	}
+	q := s.of(b, g, dampS)
 	if scale := d.e.rec.Apply.Scale; scale != 0 && scale != 1 {
 		q = b.Scale(q, scale)
 	}
 	var bias *graph.Value
 	if !d.v.joint && len(grads) > 1 {
-		column := s.times(b, b.Reshape(grads[1], 1, -1), dampS)
+		column := s.of(b, b.Reshape(grads[1], 1, -1), dampS)
 		bias = b.ReshapeLike(column, grads[1])
 	}
 	dirs = d.v.parameters(b, b.Gemm(q, p, true, false), bias, grads)

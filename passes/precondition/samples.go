@@ -8,13 +8,8 @@ import (
 	"github.com/asdlc/asdlc/passes/pass"
 )
 
-// samplesBlock is kronBlock with factors that are not formed (SKFAC, Tang et al. 2021): with the R rows X of a batch's inputs,
-// A = X^T X, and by Sherman, Morrison and Woodbury
-//
-//	(A + d I)^-1 = [I - X^T (X X^T + d I)^-1 X] / d
-//
-// takes the inverse of an R x R matrix; likewise S with the rows of output gradients. Where R is not less than the side of a
-// factor, the factor itself is inverted. The rows are those of the step's batch, and nothing is kept; or under accumulate.kind
+// samplesBlock is kronBlock with factors that are not formed (SKFAC, Tang et al. 2021): A and S are a rowFactor of the rows of
+// inputs and of output gradients. Where there are no fewer rows than the side of a factor, the factor itself is inverted. The rows are those of the step's batch, and nothing is kept; or under accumulate.kind
 // window the newest of several.
 func samplesBlock(e *engine, cap *captured) *block {
 	v := e.viewOf(cap.layers[0])
@@ -39,7 +34,8 @@ func samplesBlock(e *engine, cap *captured) *block {
 	return bl
 }
 
-// samples are the rows of inputs, with their number, and of output gradients, with what their squares are to be multiplied by.
+// samples are the rows of inputs, with what their squares are to be divided by, and of output gradients, with what theirs are to
+// be multiplied by.
 func (e *engine) samples(b *op.Builder, cap *captured, v view) (x, count, d, scale *graph.Value) {
 	var xs, ds []*graph.Value
 	axis := int64(len(v.shape()))
@@ -51,6 +47,9 @@ func (e *engine) samples(b *op.Builder, cap *captured, v view) (x, count, d, sca
 		for use, l := range cap.layers {
 			ds = append(ds, v.rowsOut(e, b, l, cap.g[draw][use]))
 		}
+	}
+	if e.rec.Preset == "asdl" && !v.perPosition {
+		count = e.dataSize()
 	}
 	return joinedAt(b, axis, xs), count, joinedAt(b, axis, ds), e.weigh(b, cap, b.Float(e.elem, 1))
 }
@@ -81,9 +80,8 @@ func (e *engine) throughSamples(b *op.Builder, m, x, d *graph.Value, n int64) *g
 		return []*graph.Value{b.MatMul(e.inverse(b, gram(b, x), d), m)}
 	}
 	through := func(b *op.Builder) []*graph.Value {
-		products := b.MatMul(x, b.Swap(x))
-		inner := b.MatMul(e.inverseOf(b, products, d), b.MatMul(x, m))
-		return []*graph.Value{b.Div(b.Sub(m, b.MatMul(b.Swap(x), inner)), d)}
+		f := rowFactor{e, x}
+		return []*graph.Value{f.times(b, m, f.inner(b, d), d)}
 	}
 	if rows, ok := x.Type.Dims[axis].Size(); ok {
 		if rows < n {
@@ -93,18 +91,6 @@ func (e *engine) throughSamples(b *op.Builder, m, x, d *graph.Value, n int64) *g
 	}
 	few := b.Compare("Less", b.Squeeze(b.DimOf(x, axis), 0), b.Int(n))
 	return b.If(few, through, direct)[0]
-}
-
-// inverseOf is (m + d I)^-1 where the side of m need not be known.
-func (e *engine) inverseOf(b *op.Builder, m, d *graph.Value) *graph.Value {
-	if _, ok := m.Type.Dims[m.Type.Rank()-1].Size(); ok {
-		return e.inverse(b, m, d)
-	}
-	first, function := m, inverseFunction(1)
-	if m.Type.Rank() == 3 {
-		first, function = b.Squeeze(b.Slice(m, []int64{0}, []int64{1}, []int64{0}), 0), batchInverseFunction
-	}
-	return call(b, function, b.Add(m, b.Mul(eye(b, first), d)))
 }
 
 // overUses sums a statistic that is linear in output gradients over the uses of a layer, for the first draw.

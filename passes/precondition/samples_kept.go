@@ -85,7 +85,7 @@ func (s keptSide) mean(b *op.Builder, rows, fill *graph.Value) *graph.Value {
 // solve is (x x^T + d I)^-1, or (x^T x + d I)^-1 where there are no fewer rows than numbers in one.
 func (s keptSide) solve(b *op.Builder, x, d *graph.Value) *graph.Value {
 	if s.size < s.n {
-		return s.e.inverse(b, b.MatMul(x, b.Swap(x)), d)
+		return rowFactor{s.e, x}.inner(b, d)
 	}
 	return s.e.inverse(b, gram(b, x), d)
 }
@@ -95,6 +95,5 @@ func (s keptSide) apply(b *op.Builder, m, x, inverse, d *graph.Value) *graph.Val
 	if s.size >= s.n {
 		return b.MatMul(inverse, m)
 	}
-	inner := b.MatMul(inverse, b.MatMul(x, m))
-	return b.Div(b.Sub(m, b.MatMul(b.Swap(x), inner)), d)
+	return rowFactor{s.e, x}.times(b, m, inverse, d)
 }

@@ -111,12 +111,18 @@ func (f *finder) plainGemm(n *graph.Node) error {
 	return post.Err()
 }
 
-// isBias reports whether c is a parameter [out] for z of [..., out].
+// isBias reports whether c is a parameter [out], or [1, ..., 1, out], for z of [..., out].
 func isBias(c, z *graph.Value) bool {
-	if !isParam(c, 1) || !z.Type.Ranked || len(z.Type.Dims) == 0 {
+	r := c.Type.Rank()
+	if r == 0 || !isParam(c, r) || !z.Type.Ranked || r > z.Type.Rank() {
 		return false
 	}
-	return c.Type.Dims[0] == z.Type.Dims[len(z.Type.Dims)-1]
+	for _, d := range c.Type.Dims[:r-1] {
+		if n, ok := d.Size(); !ok || n != 1 {
+			return false
+		}
+	}
+	return c.Type.Dims[r-1] == z.Type.Dims[z.Type.Rank()-1]
 }
 
 // matMul recognises MatMul by a parameter of rank 2, transposed or not, with a bias added behind it.

@@ -38,12 +38,22 @@ func TestClassical(t *testing.T) {
 		{"sigmoid", `l, y = ai.onnx.ml.LinearClassifier <` + three + `post_transform: string = "LOGISTIC"> (x)`, pairs, 2, []float32{
 			.5, .11920291, .01798628, .46257016, .7772999, .93401098,
 		}, "Sigmoid"},
-		{"normalized softmax", `l, p = ai.onnx.ml.LinearClassifier <classlabels_ints: ints = [0, 1], ` + linear + `post_transform: string = "SOFTMAX"> (x) y = ai.onnx.ml.Normalizer <norm: string = "L1"> (p)`,
-			pairs, 2, []float32{.88079703, .11920292, .1978161, .8021839}, "Softmax"},
-		{"normalized sigmoid", `l, p = ai.onnx.ml.LinearClassifier <` + three + `post_transform: string = "LOGISTIC"> (x) y = ai.onnx.ml.Normalizer <norm: string = "L1"> (p)`,
-			pairs, 2, normalized(.5, .11920291, .01798628, .46257016, .7772999, .93401098), "Softmax"},
-		{"two classes, one score", `l, y = ai.onnx.ml.LinearClassifier <classlabels_ints: ints = [0, 1], coefficients: floats = [-0.5, -1.5, 0.5, 1.5], intercepts: floats = [-0.5, 0.5], post_transform: string = "LOGISTIC"> (x)`,
-			pairs, 2, []float32{.88079703, .11920292, .22270013, .7772999}, "Concat"},
+		{
+			"normalized softmax", `l, p = ai.onnx.ml.LinearClassifier <classlabels_ints: ints = [0, 1], ` + linear + `post_transform: string = "SOFTMAX"> (x) y = ai.onnx.ml.Normalizer <norm: string = "L1"> (p)`,
+			pairs, 2,
+			[]float32{.88079703, .11920292, .1978161, .8021839},
+			"Softmax",
+		},
+		{
+			"normalized sigmoid", `l, p = ai.onnx.ml.LinearClassifier <` + three + `post_transform: string = "LOGISTIC"> (x) y = ai.onnx.ml.Normalizer <norm: string = "L1"> (p)`,
+			pairs, 2, normalized(.5, .11920291, .01798628, .46257016, .7772999, .93401098), "Softmax",
+		},
+		{
+			"two classes, one score", `l, y = ai.onnx.ml.LinearClassifier <classlabels_ints: ints = [0, 1], coefficients: floats = [-0.5, -1.5, 0.5, 1.5], intercepts: floats = [-0.5, 0.5], post_transform: string = "LOGISTIC"> (x)`,
+			pairs, 2,
+			[]float32{.88079703, .11920292, .22270013, .7772999},
+			"Concat",
+		},
 	} {
 		for _, version := range []string{"17", "18"} {
 			text := strings.Replace(headML, "17", version, 1) + "g (float[N," + map[int]string{2: "2", 3: "3"}[c.width] + "] x) => (float[N,C] y) { " + c.body + " }"

@@ -80,7 +80,7 @@ func weightAndBias(l pass.Layer, bias bool) *pairView {
 			w = b.Swap(w)
 		}
 		if bias {
-			w = b.Concat(1, w, b.Unsqueeze(xs[1], 1))
+			w = b.Concat(1, w, b.Reshape(xs[1], o, 1))
 		}
 		return w
 	}
@@ -88,7 +88,7 @@ func weightAndBias(l pass.Layer, bias bool) *pairView {
 		var out []*graph.Value
 		if bias {
 			parts := b.Split(m, 1, i, 1)
-			m, out = parts[0], []*graph.Value{b.Squeeze(parts[1], 1)}
+			m, out = parts[0], []*graph.Value{b.ReshapeLike(parts[1], like[1])}
 		}
 		if swapped {
 			m = b.Swap(m)

@@ -73,7 +73,12 @@ var layerCases = []struct {
 	{
 		name: "gemm, bias is a row", body: `(float[N,2] x) => (float[N,3] y) <float[3,2] "fc.weight" = {1,2,3,4,5,6}, float[1,3] "fc.bias" = {1,2,3}>
 		{ y = Gemm <transB: int = 1> (x, "fc.weight", "fc.bias") }`,
-		want: []string{"fc linear fc.weight - oi float[N,2] float[N,3]", "fc_2 bias fc.bias - - float[N,3] float[N,3]"},
+		want: []string{"fc linear fc.weight fc.bias oi float[N,2] float[N,3]"},
+	},
+	{
+		name: "matmul, bias is a row by example", body: `(float[4,2] x) => (float[4,3] y) <float[2,3] "fc.weight" = {1,2,3,4,5,6}, float[4,3] "fc.bias" = {1,2,3,4,5,6,7,8,9,0,1,2}>
+		{ m = MatMul (x, "fc.weight")  y = Add (m, "fc.bias") }`,
+		want: []string{"fc linear fc.weight - io float[4,2] float[4,3]", "fc_2 bias fc.bias - - float[4,3] float[4,3]"},
 	},
 	{
 		name: "matmul, transposed weight, bias first", body: `(float[N,4,2] x) => (float[N,4,3] y) <float[3,2] "fc.weight" = {1,2,3,4,5,6}, float[3] "fc.bias" = {1,2,3}>

@@ -173,7 +173,7 @@ func flattened(_ *pass.Ctx, n *graph.Node) error {
 	}
 	shape := add(n, "Shape", []*graph.Value{x})
 	n.SetInput(0, add(n, "Flatten", []*graph.Value{x}, graph.I("axis", axis)))
-	back := g.InsertNode(n.Next(), "", "Reshape", nil, []string{y.Name})
+	back := g.InsertNode(n.Next(), "", "Reshape", nil, []string{y.Name}, graph.I("allowzero", 1)) // a dimension may be 0
 	back.Scope = n.Scope
 	replaced := back.Out(0)
 	replaced.Type = y.Type

@@ -89,9 +89,9 @@ func Feeds(t testing.TB, m *graph.Model, seed uint64, sym map[string]int64) map[
 		for i, d := range in.Type.Dims {
 			n, ok := d.Size()
 			if !ok {
-				n = sym[d.String()]
+				n, ok = sym[d.String()]
 			}
-			if n == 0 {
+			if !ok {
 				t.Fatalf("input %s: no size for dimension %s", in, d)
 			}
 			shape[i] = int(n)

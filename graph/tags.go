@@ -26,7 +26,7 @@ const Asdl = "asdl"
 //	Precond(d, W, dg?)         of                        the preconditioned gradient of parameter of; dg, if known, is the
 //	                                                     inner product with the gradient, for all parameters of the layer;
 //	                                                     those that it is for but that have none are counted=1.
-//	                                                     squared=1: the method keeps squares of the gradient
+//	                                                     squared=1: the method needs squares of the gradient
 //	State()                    name, kind, of, dtype, shape, init...   a state input; its next value is the graph output NAME/next,
 //	                                                     held=1: which is the present one where Finite() is false
 //	Hyper()                    name, default, dtype      a scalar hyper-parameter

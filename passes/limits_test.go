@@ -37,17 +37,22 @@ func curvature(out arrays) arrays {
 
 // guarded are the methods that guard their statistics.
 func guarded(t *testing.T) map[string]method.Record {
-	return map[string]method.Record{
+	recs := every(t, "solve.every=1", "solve.warmup=0", "accumulate.every=1", "accumulate.warmup=0")
+	for name, rec := range map[string]method.Record{
 		"kfac":    record(t, "kfac", "curvature.source=emp", "solve.every=1"),
 		"exact":   record(t, "kfac", "curvature.source=exact", "solve.every=1"),
 		"shampoo": record(t, "shampoo", "solve.every=1", "apply.graft=none"),
 		"newton":  record(t, "shampoo", "solve.every=1", "solve.kernel=newton", "apply.graft=none", "accumulate.kind=ema", "accumulate.beta=0.9"),
 		"grafted": record(t, "shampoo", "solve.every=1", "apply.graft=adam"),
 		"sgd":     record(t, "shampoo", "solve.every=1", "apply.graft=sgd"),
+	} {
+		recs["set "+name] = rec
 	}
+	return recs
 }
 
-// TestOverflowingStatistics: a batch whose squares overflow, with finite gradients.
+// TestOverflowingStatistics: a batch whose squares overflow, with finite gradients, for every method. Factors keep their last
+// good values, which is counted.
 func TestOverflowingStatistics(t *testing.T) {
 	for name, rec := range guarded(t) {
 		for elem, huge := range map[string]float64{"float": 1e25, "double": 1e180} {
@@ -80,16 +85,19 @@ func TestOverflowingStatistics(t *testing.T) {
 				if !finiteArrays(bad) {
 					t.Errorf("an output is not finite: %v", bad)
 				}
-				if guards(bad) == 0 {
+				factored := strings.HasPrefix(name, "set ")
+				if guards(bad) == 0 && factored {
 					t.Error("nothing was counted")
 				}
-				nearAll(t, "kept", curvature(bad), curvature(good), 1e-6)
+				if factored {
+					nearAll(t, "kept", curvature(bad), curvature(good), 1e-6)
+				}
 				must(s.session.SetState("l.weight", good["l.weight/next"].tensor(s.ports["l.weight"].Type.Elem)))
 				after := s.step(arrays{"x": normals(rng, 6, 4), "target": labels(rng, 3, 6)})
 				if !finiteArrays(after) || guards(after) != guards(bad) {
 					t.Errorf("the step after: guards %g then %g, finite %t", guards(bad), guards(after), finiteArrays(after))
 				}
-				if slices.Equal(after["asdl/"+statName(after)+"/next"].v, bad["asdl/"+statName(after)+"/next"].v) {
+				if factored && slices.Equal(after["asdl/"+statName(after)+"/next"].v, bad["asdl/"+statName(after)+"/next"].v) {
 					t.Error("statistics do not move on after a failure")
 				}
 			})
@@ -165,12 +173,12 @@ func TestSingularFactors(t *testing.T) {
 // TestBatchOfOne: one example, labels that never occur, and a batch of ignored labels are ordinary steps.
 func TestBatchOfOne(t *testing.T) {
 	ignore := int64(-1)
-	for _, n := range []*net{sequenceNet(false), convNet(), tokenNet()} {
-		for _, name := range []string{"sgd", "adam", "adagrad", "kfac", "shampoo"} {
+	for _, n := range []*net{sequenceNet(false), tokenNet()} {
+		for _, name := range method.Names() {
 			for _, target := range []float64{0, -1} {
 				rng := rand.New(rand.NewPCG(4, 9))
 				s := instrument(t, single(source(n.body, n.params(rng))), record(t, name), pass.Options{Loss: pass.LossOptions{IgnoreIndex: &ignore}})
-				for k := range 4 {
+				for k := range 3 {
 					y := newArray(n.labelShape(1)...)
 					for i := range y.v {
 						y.v[i] = target

@@ -211,34 +211,68 @@ func TestConvolutionIsLinear(t *testing.T) {
 // examples, which the reference networks compute by themselves.
 func TestNormUnits(t *testing.T) {
 	const lambda = 0.05
-	for _, n := range normNets() {
-		rng := rand.New(rand.NewPCG(4, 51))
-		params, x := n.params(rng), n.inputs(rng, 5)
-		target := labels(rng, n.classes, 5)
-		rec := record(t, "kfac", "accumulate.beta=0", "accumulate.debias=false", "solve.every=1", "curvature.source=emp", fmt.Sprintf("damping=%g", lambda), "apply.kl_clip=0")
-		out := instrument(t, opset(source(n.body, params), 23), rec, pass.Options{OutputGrad: true, OutputPrecond: true}).step(arrays{"x": x, "target": target})
-		rows := n.perRow(params, x, crossEntropyOf(target))
-		names := sortedKeys(n.shapes)
-		for c := range params[names[0]].v {
-			k := len(names)
-			f, g := mat.NewDense(k, k, nil), mat.NewVecDense(k, nil)
-			for _, row := range rows {
-				v := make([]float64, k)
-				for i, name := range names {
-					v[k-1-i] = row[name].v[c] // weight before bias
+	for method, c := range claims(t, norms) {
+		if c.not != "" {
+			continue
+		}
+		rec := still(t, method, append([]string{"solve.every=1", fmt.Sprintf("damping=%g", lambda)}, c.set...)...)
+		for _, n := range normNets() {
+			rng := rand.New(rand.NewPCG(4, 51))
+			params, x := n.params(rng), n.inputs(rng, 5)
+			target := labels(rng, n.classes, 5)
+			out := instrument(t, opset(source(n.body, params), 23), rec, pass.Options{OutputGrad: true, OutputPrecond: true}).step(arrays{"x": x, "target": target})
+			rows := n.perRow(params, x, crossEntropyOf(target))
+			squares := [][]arrays{rows}
+			if rec.Curvature.Source == "exact" {
+				squares = nil
+				for _, column := range newKFACTwin(n, rec, params).exactDraws(x) {
+					squares = append(squares, n.perRow(params, x, column))
 				}
-				outer(f, 1/float64(len(rows)), v)
-				g.AddScaledVec(g, 1/float64(len(rows)), mat.NewVecDense(k, v))
 			}
-			near(t, n.name+": block", out["asdl/n/F/next"].v[k*k*c:k*k*(c+1)], flat(f), 1e-9)
-			var d mat.VecDense
-			must(d.SolveVec(addEye(f, lambda), g))
-			for i, name := range names {
-				near(t, fmt.Sprintf("%s: %s[%d]", n.name, name, c), []float64{out["precond/"+name].v[c]}, []float64{d.AtVec(k - 1 - i)}, 1e-8)
+			names := sortedKeys(n.shapes)
+			for c := range params[names[0]].v {
+				k := len(names)
+				moment := func(row arrays) []float64 {
+					v := make([]float64, k)
+					for i, name := range names {
+						v[k-1-i] = row[name].v[c] // weight before bias
+					}
+					return v
+				}
+				f, g := mat.NewDense(k, k, nil), mat.NewVecDense(k, nil)
+				for _, column := range squares {
+					for _, row := range column {
+						outer(f, 1/float64(len(rows)), moment(row))
+					}
+				}
+				for _, row := range rows {
+					g.AddScaledVec(g, 1/float64(len(rows)), mat.NewVecDense(k, moment(row)))
+				}
+				if block, kept := out["asdl/n/F/next"]; kept && !rec.Accumulate.Debias {
+					near(t, method+", "+n.name+": block", block.v[k*k*c:k*k*(c+1)], flat(f), 1e-9)
+				}
+				var d mat.VecDense
+				must(d.SolveVec(addEye(f, lambda), g))
+				for i, name := range names {
+					near(t, fmt.Sprintf("%s, %s: %s[%d]", method, n.name, name, c), []float64{out["precond/"+name].v[c]}, []float64{d.AtVec(k - 1 - i)}, 1e-8)
+				}
 			}
 		}
 	}
 }
+
+const normsFallBack = "normalisations get the fall-back"
+
+var norms = map[string]claim{
+	"sgd": {not: byEntry}, "adagrad": {not: byEntry}, "adam": {not: byEntry},
+	"kfac": {set: []string{"curvature.source=emp", "accumulate.beta=0", "accumulate.debias=false"}}, "shampoo": {not: byEntry}, "kfac-reduce": {set: []string{"curvature.source=emp"}}, "kflr": {},
+	"kfra": {not: normsFallBack}, "ekfac": {}, "skfac": {set: []string{"curvature.source=emp"}}, "foof": {not: normsFallBack}, "eva": {not: normsFallBack}, "unit-ng": {set: []string{"curvature.source=emp"}},
+	"muon": {not: normsFallBack}, "tnt": {not: byEntry}, "kl-tnt": {not: byEntry}, "soap": {not: byEntry}, "kl-shampoo": {not: byEntry}, "splus": {not: byEntry}, "psgd-kron": {not: byEntry},
+	"adahessian": {not: byEntry}, "sfn": {not: byEntry}, "esgd": {not: byEntry}, "psgd-kf": {not: "a channel has factors, not a block"}, "k-bfgs": {not: normsFallBack}, "sophia-g": {not: byEntry},
+	"seng": {not: "the Gram matrix is of all channels together: TestSENGDense"}, "tonga-unit": {not: "the blocks are of mean gradients: TestTongaDense"},
+}
+
+const byEntry = "scale and shift are a tensor each"
 
 // normNets are single normalisations of [4 channels, 6 positions] with a mean over positions behind them.
 func normNets() []*net {

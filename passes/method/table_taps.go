@@ -13,7 +13,7 @@ var tapMethods = []Record{
 		Name: "kfac-reduce", Doc: "K-FAC with inputs averaged and output gradients summed over the positions of a layer",
 		Cite:      "Eschenhagen, Immer, Turner, Schneider & Hennig, NeurIPS 2023, arXiv:2311.00636",
 		Equations: "Eschenhagen et al. 2023, equation 22",
-		Oracles:   "TestKFACExactBlocks TestGroupsAreLayers TestConvolutionIsLinear",
+		Oracles:   "TestKFACSettings TestKFACExactBlocks TestGroupsAreLayers TestConvolutionIsLinear",
 	}, func(r *Record) {
 		r.Curvature.Sharing = "reduce"
 	}),
@@ -21,7 +21,7 @@ var tapMethods = []Record{
 		Name: "kflr", Doc: "KFLR: K-FAC with the exact expectation over labels in the output factor",
 		Cite:      "Botev, Ritter & Barber, ICML 2017, arXiv:1706.03662",
 		Equations: "Botev et al. 2017, section 3.3",
-		Oracles:   "TestKFACExactBlocks TestSampledFactorExpectation TestGroupsAreLayers",
+		Oracles:   "TestKFACDenseTwin TestKFACExactBlocks TestSampledFactorExpectation TestGroupsAreLayers",
 	}, func(r *Record) {
 		r.Curvature = Curvature{Matrix: "GGN", Source: "exact", Sharing: "expand"}
 	}),

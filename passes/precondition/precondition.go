@@ -36,7 +36,7 @@ type block struct {
 	roots   []int    // orders p of the inverse roots A^(-1/p) that solve takes
 	graft   *block   // the block whose direction gives the norm, or nil
 	guard   bool     // a direction that is not finite makes no step
-	squares bool     // it keeps squares of the gradient
+	squares bool     // it needs squares of the gradient: one that overflows must not get into its averages
 	held    bool     // next leaves the statistics as they are on a step whose gradients are not finite
 	lag     bool     // directions come before this step's statistics and solutions
 	texts   []string // further functions that it calls

@@ -128,7 +128,7 @@ func (t *tonga) play(b *op.Builder, lv *live, grads []*graph.Value) []*graph.Val
 		d = b.Mul(d, next[2])
 	}
 	if e.rec.Guards.Finite {
-		ok := e.finite(b, g)
+		ok := e.finite(b, k) // a gradient that is too large for its square would spoil all that come before it is forgotten
 		for i := range next {
 			next[i] = b.Where(ok, next[i], lv.sols[i])
 		}

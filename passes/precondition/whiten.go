@@ -48,7 +48,7 @@ func (e *engine) whitenBlock(p pass.Param) *block {
 	if t.view == nil {
 		t.view = []int64{count(shape)}
 	}
-	bl := &block{name: p.Name(), params: []pass.Param{p}, guard: true, prepare: t.prepare, renew: t.renew, play: t.play}
+	bl := &block{name: p.Name(), params: []pass.Param{p}, guard: true, squares: true, prepare: t.prepare, renew: t.renew, play: t.play}
 	t.block = bl
 	init := math.Pow(e.rec.Accumulate.Init, 1/float64(len(t.view)))
 	var dense []string

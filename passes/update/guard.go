@@ -110,38 +110,38 @@ func spare(b *op.Builder, running *graph.Value) {
 }
 
 // verdict is whether all gradients that the step uses are finite; those that a method squares, whether their squares are.
-// Where the gradient of a weight is not computed, because its layer is preconditioned by rows, it is whether its
-// two factors are. A sum is not finite if one of its terms is not, and times 0 it is NaN then.
+// Where the gradient of a weight is not computed, because the method makes its direction of the rows that it is a product of, it is
+// whether these are. A sum is not finite if one of its terms is not, and times 0 it is NaN then.
 func verdict(g *graph.Graph, b *op.Builder) *graph.Value {
 	squared := map[*graph.Value]bool{}
 	for _, n := range pass.Tags(g, graph.TagPrecond) {
 		squared[n.In(1)] = n.Int("squared", 0) == 1
 	}
 	var total *graph.Value
+	seen := map[*graph.Value]bool{}
 	add := func(v *graph.Value, reduction string) {
+		if seen[v] {
+			return
+		}
+		seen[v] = true
 		s := b.Reduce(reduction, v, false)
 		if total != nil {
 			s = b.Add(total, s)
 		}
 		total = s
 	}
+	rows := rowsOf(g)
 	for _, n := range pass.Tags(g, graph.TagGrad) {
-		switch {
-		case len(n.Out(0).Uses()) == 0 && !n.Out(0).IsOutput():
+		factors := rows[n.In(1)]
+		switch used := len(n.Out(0).Uses()) > 0 || n.Out(0).IsOutput(); {
+		case !used && len(factors) > 0:
+			for _, v := range factors {
+				add(v, "ReduceSum")
+			}
 		case squared[n.In(1)]:
 			add(n.In(0), "ReduceSumSquare")
 		default:
 			add(n.In(0), "ReduceSum")
-		}
-	}
-	layers := map[string]pass.Layer{}
-	for _, l := range pass.LayersOf(g) {
-		layers[l.Name] = l
-	}
-	for _, n := range pass.Tags(g, graph.TagCapture) {
-		if n.Str("what", "") == graph.CaptureTrain && len(n.Out(0).Uses()) > 0 {
-			add(n.In(0), "ReduceSum")
-			add(layers[n.Str("layer", "")].X, "ReduceSum")
 		}
 	}
 	if total == nil { // nothing is trained
@@ -149,4 +149,35 @@ func verdict(g *graph.Graph, b *op.Builder) *graph.Value {
 	}
 	zero := b.Mul(total, b.Float(total.Type.Elem, 0))
 	return b.Compare("Equal", zero, zero)
+}
+
+// rowsOf lists for each parameter the inputs of its layers and the output gradients that the step uses of them: those in training or,
+// where there are none, those of the statistics.
+func rowsOf(g *graph.Graph) map[*graph.Value][]*graph.Value {
+	layers := map[string]pass.Layer{}
+	for _, l := range pass.LayersOf(g) {
+		layers[l.Name] = l
+	}
+	rows := map[*graph.Value][]*graph.Value{}
+	for _, what := range []string{graph.CaptureTrain, graph.CaptureOut} {
+		found := map[*graph.Value][]*graph.Value{}
+		for _, n := range pass.Tags(g, graph.TagCapture) {
+			l, ok := layers[n.Str("layer", "")]
+			if !ok || n.Str("what", "") != what || len(n.Out(0).Uses()) == 0 {
+				continue
+			}
+			for _, p := range l.Params() {
+				found[p.Value] = append(found[p.Value], n.In(0))
+				if l.X.Type.Elem.IsFloat() { // not indices
+					found[p.Value] = append(found[p.Value], l.X)
+				}
+			}
+		}
+		for p, vs := range found {
+			if rows[p] == nil {
+				rows[p] = vs
+			}
+		}
+	}
+	return rows
 }

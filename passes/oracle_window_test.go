@@ -134,7 +134,10 @@ func TestGramUnitsAreUnits(t *testing.T) {
 func TestWindowOfBatch(t *testing.T) {
 	for _, n := range append(allNets(), groupsNet()) {
 		for _, set := range [][]string{
-			{"seng"}, {"seng", "representation.sketch=2"}, {"skfac", "curvature.source=emp", "apply.kl_clip=0"}, {"skfac", "solve.damping.kind=iso", "curvature.samples=2", "apply.kl_clip=0"},
+			{"seng"},
+			{"seng", "representation.sketch=2"},
+			{"skfac", "curvature.source=emp", "apply.kl_clip=0"},
+			{"skfac", "solve.damping.kind=iso", "curvature.samples=2", "apply.kl_clip=0"},
 			{"seng", "representation.granularity=unit", "representation.sketch=0", "fallback.norm=unit"},
 		} {
 			rng := rand.New(rand.NewPCG(3, 71))

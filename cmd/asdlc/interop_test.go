@@ -139,6 +139,34 @@ func TestInteropNew(t *testing.T) {
 	}
 }
 
+// TestInteropRecords follows the records of the documentation, and methods with rows that are kept.
+func TestInteropRecords(t *testing.T) {
+	window := []string{"--set", "accumulate.kind=window", "--set", "accumulate.size=8", "--set", "accumulate.every=2", "--set", "solve.every=4"}
+	args := map[string][]string{
+		"seng, window":  append([]string{"-m", "seng", "--set", "representation.sketch=16"}, window...),
+		"skfac, window": append([]string{"-m", "skfac"}, window...),
+		"seng, rank":    {"-m", "seng", "--set", "representation.rank=4"},
+		"psgd-kron":     {"-m", "psgd-kron", "--set", "solve.probability.flat=3", "--set", "solve.probability.decay=0.5"},
+		"adahessian":    {"-m", "adahessian", "--set", "representation.block=4"},
+	}
+	files, err := filepath.Glob(filepath.Join("..", "..", "docs", "records", "*.yaml"))
+	if err != nil || len(files) == 0 {
+		t.Fatal("no records: ", err)
+	}
+	for _, f := range files {
+		args[filepath.Base(f)] = []string{"-m", f}
+		if strings.Contains(f, "ekfac") || strings.Contains(f, "kfe") {
+			args[filepath.Base(f)] = append(args[filepath.Base(f)], "--set", "solve.iterations=2", "--set", "solve.tolerance=1e-12")
+		}
+	}
+	for name, a := range args {
+		t.Run(name, func(t *testing.T) {
+			t.Parallel()
+			follow(t, interopCase{model: newModel(t, "lenet"), args: a, lr: 0.001, steps: conformanceSteps, short: true})
+		})
+	}
+}
+
 // TestInteropConformance follows the pairs of the conformance suite that are not refused: by default a diagonal of the
 // networks and the files, with ASDLC_FULL=1 all of them.
 func TestInteropConformance(t *testing.T) {

@@ -14,7 +14,7 @@ import (
 // and preconditions every other layer.
 func TestPeerRecords(t *testing.T) {
 	files, err := filepath.Glob(filepath.Join("..", "..", "testdata", "peers", "records", "*.yaml"))
-	if err != nil || len(files) != 5 {
+	if err != nil || len(files) != 6 {
 		t.Fatalf("records %q, %v", files, err)
 	}
 	for _, file := range files {

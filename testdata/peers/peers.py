@@ -27,7 +27,8 @@ import time
 
 HERE = pathlib.Path(__file__).resolve().parent
 
-# The networks: the command line of asdlc new, the module of testdata/interop/zoo.py, the shape of an example, batch sizes.
+# The networks: the command line of asdlc new, the module of testdata/interop/zoo.py, the shape of an example, batch sizes,
+# and records that differ from the methods' names.
 IMAGE = dict(classes=10, width=64, image=32, imagenet=False)
 NETWORKS = {
     "mlp-512": dict(new=["mlp"], network="mlp", options=dict(widths=[784, 512, 512, 10]), shape=[784], batches=[32, 128]),
@@ -38,7 +39,14 @@ NETWORKS = {
         shape=[784],
         batches=[128],
     ),
-    "resnet18": dict(new=["resnet18"], network="resnet18", options=IMAGE, shape=[3, 32, 32], batches=[32, 128]),
+    "resnet18": dict(
+        new=["resnet18"],
+        network="resnet18",
+        options=IMAGE,
+        shape=[3, 32, 32],
+        batches=[32, 128],
+        records=dict(seng="seng-conv"),
+    ),
     "vit-tiny": dict(
         new=["vit-tiny"],
         network="vit-tiny",
@@ -159,7 +167,8 @@ class Comparison:
     def ours(self, method, every, threads):
         record = method
         if method != "sgd" and self.options.records == "asdl":
-            record = str(HERE / "records" / f"{method}.yaml")
+            name = self.network.get("records", {}).get(method, method)
+            record = str(HERE / "records" / f"{name}.yaml")
         command = [self.options.asdlc, "bench", "--serve", "--models", self.model, "--methods", record]
         command += ["--batch", str(self.batch), "--threads", str(threads)]
         if METHODS.get(method):

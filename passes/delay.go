@@ -194,8 +194,11 @@ func within(g, of *graph.Graph) bool {
 	return false
 }
 
-// onlyStates makes sure that a solve graph needs nothing of the step's batch.
+// onlyStates makes sure that a solve graph needs nothing of the step's batch, and no random numbers, which are those of a step.
 func onlyStates(m *graph.Model, d Delayed) error {
+	if draws := pass.Tags(m.Graph, graph.TagNoise); len(draws) > 0 {
+		return fmt.Errorf("%w: solve.delay: %s draws random numbers (%s), which belong to a step; this method solves on the step itself", graph.ErrUnsupported, d.Name, draws[0].Str("name", ""))
+	}
 	for _, in := range slices.Clone(m.Graph.Inputs()) {
 		if len(in.Uses()) > 0 {
 			return fmt.Errorf("%w: solve.delay: %s reads %s of the step's batch, which is gone later; this method solves on the step itself", graph.ErrUnsupported, d.Name, in)

@@ -84,6 +84,10 @@ func TestDelayRefused(t *testing.T) {
 			t.Errorf("%s: %v", name, err)
 		}
 	}
+	rec := record(t, "seng", "accumulate.kind=window", "accumulate.size=8", "every=4", "solve.delay=2", "representation.sketch=2")
+	if _, err := passes.Instrument(passtest.Parse(t, text), rec, pass.Options{}, ""); !errors.Is(err, graph.ErrUnsupported) || !strings.Contains(err.Error(), "draws random numbers (sketch/") {
+		t.Errorf("a sketch: %v", err)
+	}
 	if _, err := passes.Instrument(passtest.Parse(t, text), record(t, "kfac", "solve.delay=2"), pass.Options{Split: true}, ""); err == nil {
 		t.Error("split and delay are accepted together")
 	}

@@ -14,7 +14,7 @@ var gramMethods = []Record{
 		Fallback:       Fallback{Norm: "gram", Embedding: "grad", Other: "grad"},
 		Update:         Update{LR: 0.05, Momentum: 0.9, Decay: "coupled"},
 		Equations:      "Yang et al. 2022, section 3 (direction by Sherman, Morrison and Woodbury; sketches; implicit form)",
-		Oracles:        "TestSENGDense TestSENGSketch TestSENGWays TestSENGSketchExpectation TestSENGWholeSketch TestSENGImplicit TestSENGRank TestGroupsAreLayers TestGramLimits TestWindowTwin TestWindowOfBatch TestGoldenASDL",
+		Oracles:        "TestSENGDense TestSENGSketch TestSENGWays TestSENGSketchExpectation TestSENGWholeSketch TestSENGImplicit TestSENGRank TestGroupsAreLayers TestGramLimits TestWindowTwin TestWindowOfBatch TestWindowStaggered TestGoldenASDL",
 	},
 	{
 		Name: "tonga-unit", Doc: "TONGA by unit: discounted covariance of each unit's gradients, of low rank",

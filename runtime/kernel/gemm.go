@@ -65,6 +65,7 @@ type gemmSpec[T amd64.Float] struct {
 	lda, ldb, ldc             int
 	strideA, strideB, strideC int
 	lower                     bool // compute only tiles that touch the lower triangle
+	ta, tb                    triangle
 }
 
 // check panics unless each slice holds its matrices: the kernels check no bounds.

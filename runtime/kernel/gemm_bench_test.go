@@ -257,15 +257,18 @@ func undisturbed(times []time.Duration) time.Duration {
 
 // blas is OpenBLAS, called through its Fortran interface, whose arguments are all pointers.
 type blas struct {
-	sgemmPtr, threadsPtr uintptr
+	sgemmPtr, ssyrkPtr   uintptr
+	spotrfPtr, spotriPtr uintptr
+	threadsPtr           uintptr
 	args                 []uintptr
 	pinned               *blasArgs
 }
 
 type blasArgs struct {
-	plain, transposed      byte
-	m, n, k, lda, ldb, ldc int32
-	one, zero              float32
+	plain, transposed, upper byte
+	m, n, k, lda, ldb, ldc   int32
+	info                     int32
+	one, zero                float32
 }
 
 // openBLAS loads the library, or skips the benchmark.
@@ -279,12 +282,14 @@ func openBLAS(b *testing.B) *blas {
 	if err != nil {
 		b.Skipf("libopenblas.so.0 absent: %v", err)
 	}
-	l := &blas{args: make([]uintptr, 13), pinned: &blasArgs{plain: 'N', transposed: 'T', one: 1}}
-	if l.sgemmPtr, err = purego.Dlsym(lib, "sgemm_"); err != nil {
-		b.Skipf("OpenBLAS: %v", err)
-	}
-	if l.threadsPtr, err = purego.Dlsym(lib, "openblas_set_num_threads"); err != nil {
-		b.Skipf("OpenBLAS: %v", err)
+	l := &blas{args: make([]uintptr, 13), pinned: &blasArgs{plain: 'N', transposed: 'T', upper: 'U', one: 1}}
+	for name, symbol := range map[string]*uintptr{
+		"sgemm_": &l.sgemmPtr, "ssyrk_": &l.ssyrkPtr, "spotrf_": &l.spotrfPtr, "spotri_": &l.spotriPtr,
+		"openblas_set_num_threads": &l.threadsPtr,
+	} {
+		if *symbol, err = purego.Dlsym(lib, name); err != nil {
+			b.Skipf("OpenBLAS: %v", err)
+		}
 	}
 	return l
 }
@@ -309,5 +314,7 @@ func (l *blas) sgemm(transX, transY bool, m, n, k int, x []float32, ldx int, y [
 	} {
 		l.args[i] = v
 	}
-	purego.SyscallN(l.sgemmPtr, l.args...)
+	l.call(l.sgemmPtr, l.args)
 }
+
+func (l *blas) call(f uintptr, args []uintptr) { purego.SyscallN(f, args...) }

@@ -20,6 +20,7 @@ const (
 	minTaskCols    = 128     // narrower tasks spend too much on packing A
 	minTaskRows    = 56      // lower ones on packing B
 	tasksPerWorker = 2       // to balance workers of unequal speed
+	tasksUneven    = 6       // the same where tasks are of unequal work
 )
 
 // gemmPlan says how C is cut into tasks.
@@ -75,7 +76,11 @@ func planGemm[T amd64.Float](g *amd64.GEMM[T], s *gemmSpec[T], workers int) gemm
 		p.depth = min(p.depth, rowDepth)
 	}
 	p.rowTasks, p.colTasks = ceilDiv(s.m, blockRows(g, p.depth)), 1
-	for workers > 1 && p.tasks() < tasksPerWorker*workers {
+	perWorker := tasksPerWorker
+	if s.uneven() {
+		perWorker = tasksUneven
+	}
+	for workers > 1 && p.tasks() < perWorker*workers {
 		rows, cols := ceilDiv(s.m, p.rowTasks), ceilDiv(s.n, p.colTasks)
 		if work := rows * cols * max(s.k, 1); work < 2*minParallel && (rows > 1 || work < 2*minParallelRow) {
 			break
@@ -127,10 +132,8 @@ func (j *gemmJob[T]) task(t int, scratch []T) {
 		j.dotTask(r, scratch)
 		return
 	}
-	beta := j.beta
 	for p0 := 0; p0 == 0 || p0 < j.k; p0 += p.depth {
-		j.block(r, p0, min(p.depth, j.k-p0), beta, scratch)
-		beta = 1
+		j.block(r, p0, min(p.depth, j.k-p0), scratch)
 	}
 }
 
@@ -138,19 +141,16 @@ func (j *gemmJob[T]) task(t int, scratch []T) {
 type rect struct{ i0, i1, j0, j1, a, b, c int }
 
 // block adds the products over k in [p0, p0+depth) to a rectangle of C.
-func (j *gemmJob[T]) block(r rect, p0, depth int, beta T, scratch []T) {
+func (j *gemmJob[T]) block(r rect, p0, depth int, scratch []T) {
+	if lo, hi := j.span(r.i0, r.i1, r.j0, r.j1, p0, p0+depth); lo == hi && p0 > 0 {
+		return
+	}
 	strip := depth * j.plan.width
 	packedB, packedA := scratch[:stripsPerPack*strip], scratch[stripsPerPack*strip:]
-	rows := r.i1 - r.i0
-	tiles := ceilDiv(rows, j.g.Rows)
 	if j.plan.packA && depth > 0 {
-		for t := range tiles {
-			lo, hi := t*rows/tiles, (t+1)*rows/tiles
-			j.packA(r.a, r.i0+lo, hi-lo, p0, depth, packedA[lo*depth:])
-		}
+		j.packA(r.a, r.i0, r.i1-r.i0, p0, depth, packedA)
 	}
 	for j0 := r.j0; j0 < r.j1; j0 += j.plan.width {
-		width := min(j.plan.width, r.j1-j0)
 		var b []T
 		ldb := j.ldb
 		switch {
@@ -167,18 +167,37 @@ func (j *gemmJob[T]) block(r rect, p0, depth int, beta T, scratch []T) {
 		default:
 			b = j.b[r.b+p0*j.ldb+j0:]
 		}
-		for t := range tiles {
-			lo, hi := t*rows/tiles, (t+1)*rows/tiles
-			if j.lower && j0 >= r.i0+hi {
-				continue
-			}
-			a, rsa, csa := j.operandA(r.a, r.i0+lo, p0)
-			if j.plan.packA {
-				a, rsa, csa = packedA[lo*depth:], 1, hi-lo
-			}
-			c := j.c[r.c+(r.i0+lo)*j.ldc+j0:]
-			j.g.Tile(hi-lo, width, depth, unsafe.SliceData(a), rsa, csa, unsafe.SliceData(b), ldb, &c[0], j.ldc, j.alpha, beta)
+		j.strip(r, j0, p0, depth, packedA, b, ldb)
+	}
+}
+
+// strip adds the products over k in [p0, p0+depth) to the strip of a rectangle of C that begins in column j0; b begins in
+// row p0 of op(B).
+func (j *gemmJob[T]) strip(r rect, j0, p0, depth int, packedA, b []T, ldb int) {
+	width, rows := min(j.plan.width, r.j1-j0), r.i1-r.i0
+	tiles := ceilDiv(rows, j.g.Rows)
+	for t := range tiles {
+		i0, i1 := r.i0+t*rows/tiles, r.i0+(t+1)*rows/tiles
+		if j.lower && j0 >= i1 {
+			continue
 		}
+		first, end := j.span(i0, i1, j0, j0+width, 0, j.k)
+		lo, hi := j.span(i0, i1, j0, j0+width, p0, p0+depth)
+		beta := T(1)
+		switch {
+		case first == end && p0 == 0:
+			lo, hi, beta = 0, 0, j.beta // nothing is added here
+		case lo == hi:
+			continue
+		case lo == first:
+			beta = j.beta
+		}
+		a, rsa, csa := j.operandA(r.a, i0, lo)
+		if j.plan.packA {
+			a, rsa, csa = packedA[(i0-r.i0)*depth+(lo-p0)*(i1-i0):], 1, i1-i0
+		}
+		c := j.c[r.c+i0*j.ldc+j0:]
+		j.g.Tile(i1-i0, width, hi-lo, unsafe.SliceData(a), rsa, csa, unsafe.SliceData(b[(lo-p0)*ldb:]), ldb, &c[0], j.ldc, j.alpha, beta)
 	}
 }
 
@@ -210,16 +229,29 @@ func (s *gemmSpec[T]) operandA(offset, i, p int) (a []T, rsa, csa int) {
 	return s.a[offset+i*s.lda+p:], s.lda, 1
 }
 
-// packA copies rows [i, i+rows) and columns [p, p+depth) of op(A) to dst, column after column.
+// packRows is the number of rows of a transposed A that are packed together: one way each of a set of the L1 cache, to
+// which all of them belong if their distance is a power of two.
+const packRows = 8
+
+// packA copies rows [i, i+rows) and columns [p, p+depth) of op(A) to dst, tile after tile, each column after column.
 func (j *gemmJob[T]) packA(offset, i, rows, p, depth int, dst []T) {
-	if j.transA {
-		src := j.a[offset+p*j.lda+i:]
-		j.g.Copy(depth, rows, &src[0], j.lda, &dst[0], rows)
+	tiles := ceilDiv(rows, j.g.Rows)
+	if !j.transA {
+		for t := range tiles {
+			lo, hi := t*rows/tiles, (t+1)*rows/tiles
+			for l := lo; l < hi; l += j.g.Lanes {
+				src := j.a[offset+(i+l)*j.lda+p:]
+				j.g.Transpose(min(j.g.Lanes, hi-l), depth, &src[0], j.lda, &dst[lo*depth+l-lo], hi-lo)
+			}
+		}
 		return
 	}
-	for lo := 0; lo < rows; lo += j.g.Lanes {
-		src := j.a[offset+(i+lo)*j.lda+p:]
-		j.g.Transpose(min(j.g.Lanes, rows-lo), depth, &src[0], j.lda, &dst[lo], rows)
+	for q := 0; q < depth; q += packRows {
+		src := j.a[offset+(p+q)*j.lda+i:]
+		for t := range tiles {
+			lo, hi := t*rows/tiles, (t+1)*rows/tiles
+			j.g.Copy(min(packRows, depth-q), hi-lo, &src[lo], j.lda, &dst[lo*depth+q*(hi-lo)], hi-lo)
+		}
 	}
 }
 

@@ -13,6 +13,7 @@ func (s *gemmSpec[T]) asRow() {
 	s.transA, s.transB = !s.transB, !s.transA
 	s.lda, s.ldb = s.ldb, s.lda
 	s.strideA, s.strideB = s.strideB, s.strideA
+	s.ta, s.tb = s.tb.transposed(), s.ta.transposed()
 	s.ldc = s.n
 }
 

@@ -71,7 +71,7 @@ func inverses[T amd64.Float](c *Call, n int) Run {
 				setAll(x, T(math.NaN()))
 				continue
 			}
-			v.normal(0, n)
+			syrkTriangular(v.pool, true, n, v.inv, n, upperTriangle, x, n, v.ws)
 		}
 		return nil
 	}
@@ -79,17 +79,14 @@ func inverses[T amd64.Float](c *Call, n int) Run {
 
 // workspace is the scratch memory of the products for a matrix of size n.
 func (v *choleskyInverse[T]) workspace(n int) int {
-	whole := 0
-	if n <= 4*choleskyBase {
-		whole = GemmWorkspace[T](v.pool, n, n, n)
-	}
+	bytes := GemmWorkspace[T](v.pool, n, n, n)
 	if n <= choleskyBase {
-		return whole
+		return bytes
 	}
 	h := halfOf(n)
 	m := n - h
-	return max(whole, GemmWorkspace[T](v.pool, m, h, h), GemmWorkspace[T](v.pool, m, m, h), GemmWorkspace[T](v.pool, m, h, m),
-		GemmWorkspace[T](v.pool, h, h, m), v.workspace(h), v.workspace(m))
+	return max(bytes, GemmWorkspace[T](v.pool, m, h, h), GemmWorkspace[T](v.pool, m, m, h), GemmWorkspace[T](v.pool, m, h, m),
+		v.workspace(h), v.workspace(m))
 }
 
 // halfOf is the size of the leading block of a matrix of size n, a multiple of the base.
@@ -122,13 +119,13 @@ func (v *choleskyInverse[T]) factor(o, n int) bool {
 	}
 	i11, i21, i22 := v.inv[o*ld+o:], v.inv[(o+h)*ld+o:], v.inv[(o+h)*ld+o+h:]
 	a21, a22 := v.a[(o+h)*ld+o:], v.a[(o+h)*ld+o+h:]
-	Gemm(v.pool, false, true, m, h, h, 1, a21, ld, i11, ld, 0, i21, ld, v.ws)
+	gemmTriangular(v.pool, false, true, m, h, h, 1, a21, ld, dense, i11, ld, upperTriangle, 0, i21, ld, v.ws)
 	Syrk(v.pool, false, m, h, -1, i21, ld, 1, a22, ld, v.ws)
 	if !v.factor(o+h, m) {
 		return false
 	}
-	Gemm(v.pool, false, false, m, h, h, 1, i21, ld, i11, ld, 0, a21, ld, v.ws)
-	Gemm(v.pool, false, false, m, h, m, -1, i22, ld, a21, ld, 0, i21, ld, v.ws)
+	gemmTriangular(v.pool, false, false, m, h, h, 1, i21, ld, dense, i11, ld, lowerTriangle, 0, a21, ld, v.ws)
+	gemmTriangular(v.pool, false, false, m, h, m, -1, i22, ld, lowerTriangle, a21, ld, dense, 0, i21, ld, v.ws)
 	return true
 }
 
@@ -169,31 +166,5 @@ func (v *choleskyInverse[T]) invertRow(o, i int) {
 		for j, w := range v.inv[(o+k)*ld+o:][:k+1] {
 			row[j] += e * w
 		}
-	}
-}
-
-// normal writes the diagonal block of size n at o of X = I^T I, both triangles.
-func (v *choleskyInverse[T]) normal(o, n int) {
-	ld := v.n
-	if n <= 4*choleskyBase {
-		Syrk(v.pool, true, n, n, 1, v.inv[o*ld+o:], ld, 0, v.a[o*ld+o:], ld, v.ws)
-		return
-	}
-	h := halfOf(n)
-	m := n - h
-	i21, i22 := v.inv[(o+h)*ld+o:], v.inv[(o+h)*ld+o+h:]
-	v.normal(o, h)
-	Syrk(v.pool, true, h, m, 1, i21, ld, 1, v.a[o*ld+o:], ld, v.ws)
-	x21 := v.a[(o+h)*ld+o:]
-	Gemm(v.pool, true, false, m, h, m, 1, i22, ld, i21, ld, 0, x21, ld, v.ws)
-	writeTranspose(v.pool, m, h, x21, ld, v.a[o*ld+o+h:], ld)
-	v.normal(o+h, m)
-}
-
-// writeTranspose writes the transpose of src[rows, cols] to dst[cols, rows].
-func writeTranspose[T amd64.Float](pool *Pool, rows, cols int, src []T, lds int, dst []T, ldd int) {
-	g := amd64.MatrixOf[T](pool.Kernels())
-	for i := 0; i < rows; i += g.Lanes {
-		g.Transpose(min(g.Lanes, rows-i), cols, &src[i*lds], lds, &dst[i], ldd)
 	}
 }

@@ -101,7 +101,7 @@ func makeLieStep[T amd64.Float](c *Call) (Run, error) {
 			}
 		}
 		copy(next, q)
-		Gemm(pool, false, false, n, n, n, -rate, g, n, q, n, 1, next, n, ws.Raw)
+		gemmTriangular(pool, false, false, n, n, n, -rate, g, n, upperTriangle, q, n, dense, 1, next, n, ws.Raw)
 		return nil
 	}, nil
 }

@@ -285,31 +285,3 @@ func TestPowerIteration(t *testing.T) {
 		wantClose[float64](t, "by hand", o.run(t)[0], []float64{want}, 1e-14)
 	}
 }
-
-func BenchmarkCholeskyInverse(b *testing.B) {
-	for _, n := range []int{64, 256, 512, 1024} {
-		for _, workers := range []int{1, 2} {
-			b.Run(fmt.Sprintf("n=%d/workers=%d", n, workers), func(b *testing.B) {
-				p := NewPool(workers)
-				defer p.Close()
-				rng := rand.New(rand.NewPCG(1, 1))
-				x := randomTensor[float32](rng, n, n)
-				a := New(graph.Float32, n, n)
-				Syrk(p, false, n, n, 1, Data[float32](x), n, 0, Data[float32](a), n, nil)
-				for i := range n {
-					Data[float32](a)[i*n+i] += float32(n)
-				}
-				o := matrixCase[float32]("CholeskyInverse", a, p)
-				run, out, err := o.prepare(b)
-				if err != nil {
-					b.Fatal(err)
-				}
-				for b.Loop() {
-					if err := run(o.in, out); err != nil {
-						b.Fatal(err)
-					}
-				}
-			})
-		}
-	}
-}

@@ -54,8 +54,8 @@ func (v *upperInverse[T]) invert(lo, hi int) {
 	m, mid := size-h, lo+h
 	v.invert(lo, mid)
 	v.invert(mid, hi)
-	Gemm(v.pool, false, false, h, m, m, 1, v.q[lo*n+mid:], n, v.x[mid*n+mid:], n, 0, v.tmp, m, v.ws)
-	Gemm(v.pool, false, false, h, m, h, -1, v.x[lo*n+lo:], n, v.tmp, m, 0, v.x[lo*n+mid:], n, v.ws)
+	gemmTriangular(v.pool, false, false, h, m, m, 1, v.q[lo*n+mid:], n, dense, v.x[mid*n+mid:], n, upperTriangle, 0, v.tmp, m, v.ws)
+	gemmTriangular(v.pool, false, false, h, m, h, -1, v.x[lo*n+lo:], n, upperTriangle, v.tmp, m, dense, 0, v.x[lo*n+mid:], n, v.ws)
 }
 
 // base substitutes backwards, a row of X at a time from the last.

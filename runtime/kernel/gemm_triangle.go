@@ -1,0 +1,85 @@
+package kernel
+
+import "github.com/asdlc/asdlc/runtime/kernel/amd64"
+
+// triangle tells which elements of a matrix may differ from zero.
+type triangle uint8
+
+const (
+	dense triangle = iota
+	lowerTriangle
+	upperTriangle
+)
+
+// gemmTriangular is Gemm for op(A) or op(B) that are triangular, as ta and tb say, and then square: about half of the work, or a
+// quarter. What lies outside of a triangle must be zero as stored: blocks that touch the diagonal read it.
+func gemmTriangular[T amd64.Float](p *Pool, transA, transB bool, m, n, k int, alpha T, a []T, lda int, ta triangle, b []T, ldb int, tb triangle,
+	beta T, c []T, ldc int, ws []byte,
+) {
+	if m <= 0 || n <= 0 {
+		return
+	}
+	spec := gemmSpec[T]{
+		transA: transA, transB: transB, m: m, n: n, k: max(k, 0), batch: 1, alpha: alpha, beta: beta,
+		a: a, lda: lda, b: b, ldb: ldb, c: c, ldc: ldc, ta: ta, tb: tb,
+	}
+	spec.check()
+	runGemm(p, &spec, ws)
+}
+
+// gemmSymmetric is C = alpha*op(A)*op(B), n x n, for operands whose product is symmetric, as that of symmetric matrices that
+// commute: its lower triangle is computed and copied to the upper one.
+func gemmSymmetric[T amd64.Float](p *Pool, transA, transB bool, n, k int, alpha T, a []T, lda int, b []T, ldb int, c []T, ldc int, ws []byte) {
+	if n <= 0 {
+		return
+	}
+	spec := gemmSpec[T]{
+		transA: transA, transB: transB, m: n, n: n, k: max(k, 0), batch: 1, alpha: alpha,
+		a: a, lda: lda, b: b, ldb: ldb, c: c, ldc: ldc, lower: true,
+	}
+	spec.check()
+	runGemm(p, &spec, ws)
+}
+
+// syrkTriangular is C = op(A) op(A)^T, both triangles of it, for a square triangular op(A) of size n, as gemmTriangular has it.
+func syrkTriangular[T amd64.Float](p *Pool, trans bool, n int, a []T, lda int, t triangle, c []T, ldc int, ws []byte) {
+	if n <= 0 {
+		return
+	}
+	spec := gemmSpec[T]{
+		transA: trans, transB: !trans, m: n, n: n, k: n, batch: 1, alpha: 1,
+		a: a, lda: lda, b: a, ldb: lda, c: c, ldc: ldc, lower: true, ta: t, tb: t.transposed(),
+	}
+	spec.check()
+	runGemm(p, &spec, ws)
+}
+
+func (t triangle) transposed() triangle {
+	switch t {
+	case lowerTriangle:
+		return upperTriangle
+	case upperTriangle:
+		return lowerTriangle
+	}
+	return dense
+}
+
+// span is the part of k in [lo, hi) where both rows [i0, i1) of op(A) and columns [j0, j1) of op(B) may differ from zero.
+func (s *gemmSpec[T]) span(i0, i1, j0, j1, lo, hi int) (int, int) {
+	switch s.ta {
+	case lowerTriangle:
+		hi = min(hi, i1)
+	case upperTriangle:
+		lo = max(lo, i0)
+	}
+	switch s.tb {
+	case lowerTriangle:
+		lo = max(lo, j0)
+	case upperTriangle:
+		hi = min(hi, j1)
+	}
+	return lo, max(lo, hi)
+}
+
+// uneven reports whether rectangles of C of one size are of unequal work.
+func (s *gemmSpec[T]) uneven() bool { return s.lower || s.ta != dense || s.tb != dense }

@@ -1,6 +1,10 @@
 package op
 
-import "github.com/asdlc/asdlc/graph"
+import (
+	"slices"
+
+	"github.com/asdlc/asdlc/graph"
+)
 
 var (
 	convAttrs = []AttrSpec{
@@ -104,9 +108,21 @@ var nnTable = []Schema{
 	},
 }
 
-func inferMatMul(c *Context) error {
+func exchangedDims(dims []graph.Dim, swap bool) []graph.Dim {
+	if r := len(dims); swap && r > 1 {
+		dims = slices.Clone(dims)
+		dims[r-1], dims[r-2] = dims[r-2], dims[r-1]
+	}
+	return dims
+}
+
+func inferMatMul(c *Context) error { return c.inferProduct(false, false) }
+
+// inferProduct: with transA or transB, an operand of two dimensions or more is stored with its last two exchanged.
+func (c *Context) inferProduct(transA, transB bool) error {
 	a, oka := c.Dims(0)
 	b, okb := c.Dims(1)
+	a, b = exchangedDims(a, transA), exchangedDims(b, transB)
 	if oka && len(a) == 0 || okb && len(b) == 0 {
 		return c.fail("A has type %s and B %s; neither may be a scalar", c.Type(0), c.Type(1))
 	}

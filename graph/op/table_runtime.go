@@ -9,6 +9,12 @@ var patchAttrs = []AttrSpec{
 // runtimeTable has the operators that the Go runtime puts in the place of patterns of standard ones. They are in no file.
 var runtimeTable = []Schema{
 	{
+		Domain: graph.Asdl, Name: "BatchNormGrad", Since: 1,
+		Inputs:  []Param{one("X", "T", floatElem), one("G", "T", floatElem), one("scale", "T", floatElem), one("count", "T", floatElem)},
+		Outputs: []Param{one("GX", "T", floatElem), opt("along", "T", floatElem), opt("sum", "T", floatElem)},
+		Attrs:   []AttrSpec{attrFloat("epsilon", 1e-5)}, Infer: inferBatchNormGrad, Doc: "gradient of BatchNormalization by batch statistics",
+	},
+	{
 		Domain: graph.Asdl, Name: "ConvWeightGrad", Since: 1,
 		Inputs:  []Param{one("X", "T", floatElem), one("G", "T", floatElem)},
 		Outputs: []Param{one("W", "T", floatElem)},
@@ -16,6 +22,11 @@ var runtimeTable = []Schema{
 			need("kernel_shape", graph.AttrInts), may("strides", graph.AttrInts), may("dilations", graph.AttrInts), may("pads", graph.AttrInts), attrInt("group", 1),
 		},
 		Infer: inferConvWeightGrad, Doc: "gradient of Conv in its weight",
+	},
+	{
+		Domain: graph.Asdl, Name: "MatMul", Since: 1, Inputs: binaryIn(floatElem), Outputs: unaryOut(floatElem),
+		Attrs: []AttrSpec{attrInt("transA", 0), attrInt("transB", 0)},
+		Infer: func(c *Context) error { return c.inferProduct(c.Int("transA") != 0, c.Int("transB") != 0) }, Doc: "MatMul of operands with their last two dimensions exchanged",
 	},
 	{
 		Domain: graph.Asdl, Name: "PatchGram", Since: 1, Inputs: unaryIn(floatElem), Outputs: unaryOut(floatElem), Attrs: patchAttrs,
@@ -26,10 +37,44 @@ var runtimeTable = []Schema{
 		Infer: func(c *Context) error { return c.inferPatches(true) }, Doc: "sum of the patches that a Conv sees, as a row",
 	},
 	{
+		Domain: graph.Asdl, Name: "Pointwise", Since: 1,
+		Inputs: []Param{many("X", "T", floatElem)}, Outputs: []Param{many("Y", "T", floatElem)},
+		Attrs: []AttrSpec{need("ops", graph.AttrStrings), need("args", graph.AttrInts), need("results", graph.AttrInts)},
+		Infer: inferPointwise, Doc: "element-wise operators in one",
+	},
+	{
 		Domain: graph.Asdl, Name: "ReluGrad", Since: 1,
 		Inputs:  []Param{one("G", "T", floatElem), one("Y", "T", floatElem)},
 		Outputs: []Param{one("X", "T", floatElem)}, Infer: sameShape, Doc: "gradient of Relu: G where Y is positive, else 0",
 	},
+}
+
+func inferBatchNormGrad(c *Context) error {
+	x := c.Type(0)
+	if !x.Ranked || x.Rank() < 2 {
+		return nil
+	}
+	c.Set(0, x.Dims...)
+	channel := make([]graph.Dim, x.Rank())
+	for i := range channel {
+		channel[i] = graph.Known(1)
+	}
+	channel[1] = x.Dims[1]
+	c.Set(1, channel...)
+	c.Set(2, channel...)
+	return nil
+}
+
+// inferPointwise: every result has the shape that the inputs broadcast to.
+func inferPointwise(c *Context) error {
+	dims, ok, err := c.broadcastInputs()
+	if err != nil || !ok {
+		return err
+	}
+	for i := range c.Out {
+		c.Set(i, dims...)
+	}
+	return nil
 }
 
 func inferConvWeightGrad(c *Context) error {

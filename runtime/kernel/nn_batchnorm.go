@@ -18,6 +18,7 @@ type batchNorm[T amd64.Float] struct {
 	n, c, s           int
 	epsilon, momentum float64
 	training          bool
+	moments           *momentLoops[T]
 
 	x, y, scale, bias       []T
 	mean, variance          []T // inputs
@@ -36,6 +37,7 @@ func makeBatchNorm[T amd64.Float](c *Call) (Run, error) {
 	b := &batchNorm[T]{
 		epsilon:  float64(c.Node.Float("epsilon", 1e-5)),
 		momentum: float64(c.Node.Float("momentum", 0.9)),
+		moments:  momentLoopsOf[T](c.Pool),
 		training: c.Node.Int("training_mode", 0) != 0,
 	}
 	if c.Opset < 14 {
@@ -91,21 +93,12 @@ func (b *batchNorm[T]) infer(lo, hi int) {
 
 func (b *batchNorm[T]) apply(n, c int, mean, inv float64) {
 	scale := float64(b.scale[c]) * inv
-	affine(b.plane(b.y, n, c), b.plane(b.x, n, c), T(scale), T(float64(b.bias[c])-mean*scale))
+	b.moments.center(b.plane(b.y, n, c), b.plane(b.x, n, c), 0, T(scale), T(float64(b.bias[c])-mean*scale))
 }
 
 func (b *batchNorm[T]) train(lo, hi int) {
-	count := float64(b.n * b.s)
 	for c := lo; c < hi; c++ {
-		sum := 0.0
-		for n := range b.n {
-			sum += sumOf(b.plane(b.x, n, c))
-		}
-		mean, squares := sum/count, 0.0
-		for n := range b.n {
-			squares += squaresAbout(b.plane(b.x, n, c), mean)
-		}
-		variance := squares / count
+		mean, variance := b.statistics(c)
 		inv := 1 / math.Sqrt(variance+b.epsilon)
 		for n := range b.n {
 			b.center(n, c, mean, inv)
@@ -114,13 +107,22 @@ func (b *batchNorm[T]) train(lo, hi int) {
 	}
 }
 
+// statistics are the mean and the population variance of a channel of the batch.
+func (b *batchNorm[T]) statistics(c int) (mean, variance float64) {
+	count := float64(b.n * b.s)
+	for n := range b.n {
+		mean += b.moments.sum(b.plane(b.x, n, c))
+	}
+	mean /= count
+	for n := range b.n {
+		variance += b.moments.squares(b.plane(b.x, n, c), mean)
+	}
+	return mean, variance / count
+}
+
 // center is apply without the cancellation of a large mean.
 func (b *batchNorm[T]) center(n, c int, mean, inv float64) {
-	m, scale, bias := T(mean), T(float64(b.scale[c])*inv), b.bias[c]
-	x, y := b.plane(b.x, n, c), b.plane(b.y, n, c)
-	for i, v := range x {
-		y[i] = (v-m)*scale + bias
-	}
+	b.moments.center(b.plane(b.y, n, c), b.plane(b.x, n, c), T(mean), T(float64(b.scale[c])*inv), b.bias[c])
 }
 
 func (b *batchNorm[T]) record(c int, mean, variance float64) {

@@ -33,7 +33,7 @@ func makeMatMulInt[T int32 | int64 | uint32 | uint64](c *Call) (Run, error) {
 	if err := c.sameElem(0); err != nil {
 		return nil, err
 	}
-	g, err := sizeMatMul(c)
+	g, err := sizeMatMul(c, false, false)
 	if err != nil {
 		return nil, err
 	}

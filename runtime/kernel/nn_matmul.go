@@ -1,6 +1,8 @@
 package kernel
 
 import (
+	"slices"
+
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/runtime/kernel/amd64"
 )
@@ -65,9 +67,10 @@ type matMulSize struct {
 	aOff, bOff, cOff []int
 }
 
-func sizeMatMul(c *Call) (matMulSize, error) {
+// sizeMatMul reads the shapes; with transA or transB, an operand of two dimensions or more is stored with its last two exchanged.
+func sizeMatMul(c *Call, transA, transB bool) (matMulSize, error) {
 	var g matMulSize
-	a, b := c.In[0].Shape, c.In[1].Shape
+	a, b := exchanged(c.In[0].Shape, transA), exchanged(c.In[1].Shape, transB)
 	if len(a) == 0 || len(b) == 0 {
 		return g, c.Errorf(graph.ErrInvalid, "scalar operand: shapes %v and %v; use Mul", a, b)
 	}
@@ -82,7 +85,7 @@ func sizeMatMul(c *Call) (matMulSize, error) {
 	if b[rb-2] != g.k {
 		return g, c.Errorf(graph.ErrInvalid, "inner dimensions %d and %d of %v and %v differ", g.k, b[rb-2], c.In[0].Shape, c.In[1].Shape)
 	}
-	if rb == 2 { // one matrix on the right: the rows of all batches are one product
+	if rb == 2 && (ra == 2 || !transA) { // one matrix on the right: the rows of all batches are one product
 		g.m *= Count(a[:ra-2])
 		g.aOff, g.bOff, g.cOff = []int{0}, []int{0}, []int{0}
 		return g, nil
@@ -95,6 +98,17 @@ func sizeMatMul(c *Call) (matMulSize, error) {
 	g.bOff = batchOffsets(batch, b[:rb-2], g.k*g.n)
 	g.cOff = batchOffsets(batch, batch, g.m*g.n)
 	return g, nil
+}
+
+// exchanged is a shape with its last two dimensions exchanged if swap says so.
+func exchanged(s []int, swap bool) []int {
+	if !swap || len(s) < 2 {
+		return s
+	}
+	s = slices.Clone(s)
+	r := len(s)
+	s[r-1], s[r-2] = s[r-2], s[r-1]
+	return s
 }
 
 // broadcastBatch is the broadcast of two shapes.
@@ -150,18 +164,25 @@ func batchOffsets(batch, shape []int, size int) []int {
 	return offs
 }
 
-// makeMatMul is ONNX MatMul: numpy.matmul.
+// makeMatMul is ONNX MatMul, numpy.matmul, and asdl.MatMul, which has attributes transA and transB.
 func makeMatMul[T amd64.Float](c *Call) (Run, error) {
 	if err := c.sameElem(0); err != nil {
 		return nil, err
 	}
-	g, err := sizeMatMul(c)
+	transA, transB := c.Node.Int("transA", 0) != 0, c.Node.Int("transB", 0) != 0
+	g, err := sizeMatMul(c, transA, transB)
 	if err != nil {
 		return nil, err
 	}
 	p := &products[T]{
-		m: g.m, n: g.n, k: g.k, lda: g.k, ldb: g.n, ldc: g.n,
+		transA: transA, transB: transB, m: g.m, n: g.n, k: g.k, lda: g.k, ldb: g.n, ldc: g.n,
 		aOff: g.aOff, bOff: g.bOff, cOff: g.cOff,
+	}
+	if transA {
+		p.lda = g.m
+	}
+	if transB {
+		p.ldb = g.k
 	}
 	p.plan(c)
 	return func(in, out []*Tensor) error {

@@ -21,7 +21,13 @@ type rowNorm[T amd64.Float] struct {
 
 	x, y, scale, bias []T
 	mean, inv         *Tensor
+	moments           *momentLoops[T]
+	kernels           *amd64.Kernels
 	body              func(lo, hi int)
+}
+
+func (r *rowNorm[T]) prepare(c *Call) {
+	r.body, r.moments, r.kernels = r.span, momentLoopsOf[T](c.Pool), c.Pool.Kernels()
 }
 
 func (r *rowNorm[T]) run(pool *Pool, in, out []*Tensor) {
@@ -36,9 +42,9 @@ func (r *rowNorm[T]) span(lo, hi int) {
 		y := r.y[row*r.width : (row+1)*r.width]
 		mean := 0.0
 		if !r.rms {
-			mean = sumOf(x) / float64(r.width)
+			mean = r.moments.sum(x) / float64(r.width)
 		}
-		inv := 1 / math.Sqrt(squaresAbout(x, mean)/float64(r.width)+r.epsilon)
+		inv := 1 / math.Sqrt(r.moments.squares(x, mean)/float64(r.width)+r.epsilon)
 		putFloat(r.mean, row, mean)
 		putFloat(r.inv, row, inv)
 		if r.block > 0 {
@@ -56,10 +62,7 @@ func (r *rowNorm[T]) byBlock(y, x []T, mean, inv float64, at int) {
 		if r.bias != nil {
 			shift = r.bias[at+b]
 		}
-		dst := y[lo:hi]
-		for i, v := range x[lo:hi] {
-			dst[i] = (v-m)*scale + shift
-		}
+		r.moments.center(y[lo:hi], x[lo:hi], m, scale, shift)
 	}
 }
 
@@ -72,6 +75,7 @@ func (r *rowNorm[T]) byElement(y, x []T, mean, inv T) {
 				y[i] += r.bias[r.biasAt[i]]
 			}
 		}
+	case r.byVectors(y, x, mean, inv):
 	case r.bias != nil:
 		scale, bias := r.scale[:len(x)], r.bias[:len(x)]
 		for i, v := range x {
@@ -83,6 +87,20 @@ func (r *rowNorm[T]) byElement(y, x []T, mean, inv T) {
 			y[i] = (v - mean) * inv * scale[i]
 		}
 	}
+}
+
+// byVectors is byElement for float32 on vector kernels, with scale and bias as wide as the row; false if it cannot be used.
+func (r *rowNorm[T]) byVectors(y, x []T, mean, inv T) bool {
+	dst, ok := any(y).([]float32)
+	if !ok || !r.kernels.Assembler() {
+		return false
+	}
+	r.moments.center(y, x, mean, inv, 0)
+	r.kernels.Mul(dst, dst, any(r.scale[:len(x)]).([]float32))
+	if r.bias != nil {
+		r.kernels.Add(dst, dst, any(r.bias[:len(x)]).([]float32))
+	}
+	return true
 }
 
 // putFloat writes v at index i of an optional float tensor.
@@ -126,7 +144,7 @@ func makeLayerNorm[T amd64.Float](rms bool) func(*Call) (Run, error) {
 				return nil, c.Errorf(graph.ErrUnsupported, "output %d of type %s", i, c.Out[i].Elem)
 			}
 		}
-		r.body = r.span
+		r.prepare(c)
 		pool := c.Pool
 		return func(in, out []*Tensor) error {
 			r.mean, r.inv = input(out, 1), input(out, 2)
@@ -219,7 +237,7 @@ func (r *rowNorm[T]) rowsOnly(c *Call) (Run, error) {
 	if r.width == 0 {
 		r.rows = 0
 	}
-	r.body = r.span
+	r.prepare(c)
 	pool := c.Pool
 	return func(in, out []*Tensor) error {
 		r.run(pool, in, out)

@@ -26,6 +26,8 @@ type Row struct {
 	View bool
 	// InPlace lists inputs whose bytes output 0 may take over when they agree in size and the input dies here.
 	InPlace []int
+	// AnyInPlace says that every output may take over the bytes of any input of its size.
+	AnyInPlace bool
 	// Make prepares one call. Attributes are read, sizes checked and scratch claimed here; the returned function
 	// allocates nothing.
 	Make func(*Call) (Run, error)

@@ -11,8 +11,13 @@ func runtimeTable() []Row {
 		runtimeRow(row[float32]("ReluGrad", makeReluGrad[float32])),
 		runtimeRow(row[float64]("ReluGrad", makeReluGrad[float64])),
 	)
-	return append(rows,
+	grad := runtimeRow(Row{Op: "BatchNormGrad", Elems: floats, Note: "portable", Make: byFloat(makeBatchNormGrad[float32], makeBatchNormGrad[float64])})
+	grad.InPlace = []int{0, 1}
+	chain := runtimeRow(Row{Op: "Pointwise", Elems: floats, Note: "portable", Make: byFloat(makePointwise[float32], makePointwise[float64])})
+	chain.AnyInPlace = true
+	return append(rows, grad, chain,
 		runtimeRow(Row{Op: "ConvWeightGrad", Elems: floats, Note: "portable", Make: byFloat(makeConvWeightGrad[float32], makeConvWeightGrad[float64])}),
+		runtimeRow(Row{Op: "MatMul", Elems: floats, Note: "portable", Make: byFloat(makeMatMul[float32], makeMatMul[float64])}),
 		runtimeRow(Row{Op: "PatchGram", Elems: floats, Note: "portable", Make: byFloat(makePatchGram[float32], makePatchGram[float64])}),
 		runtimeRow(Row{Op: "PatchSum", Elems: floats, Note: "portable", Make: byFloat(makePatchSum[float32], makePatchSum[float64])}),
 	)

@@ -11,20 +11,14 @@ const vectorRank = 10
 
 // vectorTable are float32 operators on the vector kernels of the call's pool.
 func vectorTable() []Row {
-	rows := inPlace([]int{0, 1},
-		row[float32]("Add", vectorBinary(addLoop[float32](), func(k vectors) vectorLoop { return k.Add }, nil)),
-		row[float32]("Sub", vectorBinary(subLoop[float32](), func(k vectors) vectorLoop { return k.Sub }, nil)),
-		row[float32]("Mul", vectorBinary(mulLoop[float32](), func(k vectors) vectorLoop { return k.Mul }, vectors.Scale)),
-		row[float32]("Div", vectorBinary(divLoop[float32](), func(k vectors) vectorLoop { return k.Div }, nil)),
-	)
-	rows = append(rows, inPlace([]int{0},
-		row[float32]("Relu", vectorUnary(vectors.Relu, grainCheap)),
-		row[float32]("Exp", vectorUnary(vectors.Exp, grainCostly)),
-		row[float32]("Tanh", vectorUnary(vectors.Tanh, grainCostly)),
-		row[float32]("Sigmoid", vectorUnary(vectors.Sigmoid, grainCostly)),
-		row[float32]("Erf", vectorUnary(vectors.Erf, grainCostly)),
-		runtimeRow(row[float32]("ReluGrad", vectorReluGrad)),
-	)...)
+	var rows []Row
+	for _, op := range []string{"Add", "Sub", "Mul", "Div"} {
+		rows = append(rows, inPlace([]int{0, 1}, row[float32](op, vectorBinary(op)))...)
+	}
+	for op, v := range vectorUnaries {
+		rows = append(rows, inPlace([]int{0}, row[float32](op, vectorUnary(v.f, v.grain)))...)
+	}
+	rows = append(rows, inPlace([]int{0}, runtimeRow(row[float32]("ReluGrad", vectorReluGrad)))...)
 	rows = append(rows,
 		row[float32]("ReduceSum", vectorSum(as[float32, float64])),
 		row[float32]("ReduceMean", vectorSum(mean[float32, float64])),
@@ -42,21 +36,37 @@ func vectorTable() []Row {
 // vectors are the element-wise kernels of a pool.
 type vectors = *amd64.Kernels
 
-type vectorLoop = func(dst, x, y []float32)
+// vectorUnaries are the operators of one argument that have vector kernels.
+var vectorUnaries = map[string]struct {
+	f     func(k vectors, dst, x []float32)
+	grain int
+}{
+	"Relu":       {vectors.Relu, grainCheap},
+	"Neg":        {vectors.Neg, grainCheap},
+	"Sqrt":       {vectors.Sqrt, grainCheap},
+	"Reciprocal": {func(k vectors, dst, x []float32) { k.DivInto(dst, x, 1) }, grainCheap},
+	"Exp":        {vectors.Exp, grainCostly},
+	"Tanh":       {vectors.Tanh, grainCostly},
+	"Sigmoid":    {vectors.Sigmoid, grainCostly},
+	"Erf":        {vectors.Erf, grainCostly},
+}
 
-// vectorBinary replaces the loop over two vectors, and that of a vector and a scalar if scale is given.
-func vectorBinary(loop binaryLoop[float32, float32, float32], vv func(vectors) vectorLoop,
-	scale func(k vectors, dst, x []float32, a float32),
-) func(*Call) (Run, error) {
-	return func(c *Call) (Run, error) {
-		k, loop := c.Pool.Kernels(), loop
-		loop.vv = vv(k)
-		if scale != nil {
-			loop.vs = k.Scale
-			loop.sv = func(dst []float32, a float32, x []float32) { k.Scale(dst, x, a) }
-		}
-		return binary(loop, grainCheap)(c)
+// vectorLoops are the loops of the operators of two arguments.
+func vectorLoops(k vectors) map[string]binaryLoop[float32, float32, float32] {
+	swapped := func(f func(dst, x []float32, a float32)) func(dst []float32, a float32, x []float32) {
+		return func(dst []float32, a float32, x []float32) { f(dst, x, a) }
 	}
+	return map[string]binaryLoop[float32, float32, float32]{
+		"Add": {vv: k.Add, vs: k.Shift, sv: swapped(k.Shift)},
+		"Sub": {vv: k.Sub, vs: func(dst, x []float32, a float32) { k.Shift(dst, x, -a) }, sv: swapped(k.SubFrom)},
+		"Mul": {vv: k.Mul, vs: k.Scale, sv: swapped(k.Scale)},
+		"Div": {vv: k.Div, vs: k.DivBy, sv: swapped(k.DivInto)},
+	}
+}
+
+// vectorBinary replaces the loops of an operator of two arguments.
+func vectorBinary(op string) func(*Call) (Run, error) {
+	return func(c *Call) (Run, error) { return binary(vectorLoops(c.Pool.Kernels())[op], grainCheap)(c) }
 }
 
 func vectorUnary(f func(k vectors, dst, x []float32), grain int) func(*Call) (Run, error) {

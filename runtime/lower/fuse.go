@@ -16,7 +16,9 @@ type fusion struct {
 }
 
 var fusions = []fusion{
+	{"MatMul", "MatMul", matchMatMul},
 	{"Transpose", "ConvWeightGrad", matchConvWeightGrad},
+	{"Transpose", "MatMul", matchTransposedGemm},
 	{"Where", "ReluGrad", matchReluGrad},
 	{"Gemm", "PatchGram", matchPatchGram},
 	{"ReduceSum", "PatchSum", matchPatchSum},
@@ -45,6 +47,14 @@ func fuse(g *graph.Graph, reg *kernel.Registry) {
 			dropUnused(n)
 			break
 		}
+	}
+	graphs := []*graph.Graph{g}
+	for n := range g.All() {
+		graphs = append(graphs, n.Graphs()...)
+	}
+	for _, g := range graphs {
+		fuseBatchNormGrad(g, reg)
+		fuseChains(g, reg)
 	}
 }
 

@@ -25,8 +25,28 @@ func TestFuse(t *testing.T) {
 			a = Transpose <perm: ints = [1, 0, 2, 3]> (c)
 			i = Identity(c) b = Transpose <perm: ints = [1, 0, 2, 3]> (i) }`},
 		{"ReluGrad", `g (float[2,3] x, float[2,3] dy) => (float[2,3] a, float[2,3] b) <float zero = {0}, float[3] shift = {3, 3, 3}> {
-			y = Sub(x, shift) p = Greater(y, zero) a = Where(p, dy, zero)
+			y = Max(x, shift) p = Greater(y, zero) a = Where(p, dy, zero)
 			i = Identity(zero) b = Where(p, dy, i) }`},
+		{"BatchNormGrad", `g (float[4,3,2,5] x, float[4,3,2,5] dy, float[1,3,1,1] w) => (float[4,3,2,5] a, float[4,3,2,5] b) <int64[3] axes = {0, 2, 3}, float eps = {0.001}, float n = {40}> {
+			mean = ReduceMean <axes: ints = [0, 2, 3]> (x) d = Sub(x, mean) dd = Mul(d, d) var = ReduceMean <axes: ints = [0, 2, 3]> (dd)
+			v = Add(var, eps) root = Sqrt(v) inv = Reciprocal(root)
+			sum = ReduceSum(dy, axes) gd = Mul(dy, d) total = ReduceSum(gd, axes) along = Mul(inv, total)
+			s = Mul(w, inv) each = Div(s, n)
+			g1 = Mul(dy, s) by = Mul(along, inv) by2 = Mul(each, by) g2 = Mul(d, by2) g3 = Sub(g1, g2) g4 = Mul(each, sum) gx = Sub(g3, g4)
+			both = Mul(along, sum) a = Max(gx, both)
+			i = Identity(each) h1 = Mul(dy, s) h2 = Mul(i, by) h3 = Mul(d, h2) h4 = Sub(h1, h3) h5 = Mul(i, sum) hx = Sub(h4, h5) b = Max(hx, both) }`},
+		{"MatMul", `g (float[2,3,5] x, float[2,3,4] y) => (float[2,5,4] a, float[2,5,4] b) {
+			t = Transpose <perm: ints = [0, 2, 1]> (x) a = MatMul(t, y) i = Identity(t) b = MatMul(i, y) }`},
+		{"MatMul", `g (float[2,3,5] x, float[4,5] y) => (float[2,3,4] a, float[2,3,4] b) {
+			t = Transpose <perm: ints = [1, 0]> (y) a = MatMul(x, t) i = Identity(t) b = MatMul(x, i) }`},
+		{"MatMul", `g (float[2,5,3] x, float[1,4,5] y) => (float[2,3,4] a, float[2,3,4] b) {
+			t = Transpose <perm: ints = [0, 2, 1]> (x) u = Transpose <perm: ints = [0, 2, 1]> (y) a = MatMul(t, u) i = Identity(t) j = Identity(u) b = MatMul(i, j) }`},
+		{"MatMul", `g (float[3,5] x, float[3,4] y) => (float[4,5] a, float[4,5] b) {
+			p = Gemm <transA: int = 1> (x, y) a = Transpose <perm: ints = [1, 0]> (p)
+			q = Gemm <transA: int = 1> (x, y) i = Identity(q) b = Transpose <perm: ints = [1, 0]> (i) }`},
+		{"MatMul", `g (float[3,5] x, float[5,4] y) => (float[4,3] a, float[4,3] b) {
+			p = Gemm(x, y) a = Transpose <perm: ints = [1, 0]> (p)
+			q = Gemm(x, y) i = Identity(q) b = Transpose <perm: ints = [1, 0]> (i) }`},
 		{"PatchGram", `g (float[2,3,5,4] x) => (float[12,12] a, float[12,12] b) <float[4,1,2,2] eye = {1,0,0,0, 0,1,0,0, 0,0,1,0, 0,0,0,1},
 			int64[4] three = {3, 1, 1, 1}, int64[3] flat = {0, -1, 12}, int64[2] rows = {-1, 12}> {
 			f = Tile(eye, three) c = Conv <group: int = 3, kernel_shape: ints = [2, 2], strides: ints = [2, 1], pads: ints = [1, 0, 0, 1]> (x, f)

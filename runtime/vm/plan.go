@@ -145,6 +145,13 @@ type slotPair struct{ in, out int }
 func (d *draft) inPlace() []slotPair {
 	var pairs []slotPair
 	if d.row != nil {
+		if d.row.AnyInPlace {
+			for _, out := range d.outs {
+				for _, in := range d.ins {
+					pairs = append(pairs, slotPair{in, out})
+				}
+			}
+		}
 		for _, i := range d.row.InPlace {
 			if i < len(d.ins) && d.ins[i] >= 0 {
 				pairs = append(pairs, slotPair{d.ins[i], d.outs[0]})

@@ -40,6 +40,9 @@ type GEMM[T Float] struct {
 	DotRows func(rows, k int, a *T, lda int, x, y *T)
 }
 
+// Assembler reports whether the set is in assembler. Its float32 kernels then are faster than loops in Go, and add in float32.
+func (k *Kernels) Assembler() bool { return k != &portable }
+
 // MatrixOf gives the matrix kernels of k for T.
 func MatrixOf[T Float](k *Kernels) *GEMM[T] {
 	var zero T

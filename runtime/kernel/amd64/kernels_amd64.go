@@ -50,16 +50,20 @@ func Pause(n int) { pause(n) }
 
 var avx512Vector = vectorFuncs{
 	add: addAVX512, sub: subAVX512, mul: mulAVX512, div: divAVX512,
+	shift: shiftAVX512, subFrom: subFromAVX512, divBy: divByAVX512, divInto: divIntoAVX512,
+	sqrt: sqrtAVX512, neg: negAVX512, center: centerAVX512, centerGrad: centerGradAVX512,
 	scale: scaleAVX512, axpy: axpyAVX512, momentum: momentumAVX512,
 	relu: reluAVX512, reluGrad: reluGradAVX512,
 	exp: expAVX512, tanh: tanhAVX512, sigmoid: sigmoidAVX512, erf: erfAVX512, expSub: expSubAVX512,
-	sum: sumAVX512, max: maxAVX512, dot: dotAVX512,
+	sum: sumAVX512, max: maxAVX512, dot: dotAVX512, squares: squaresAVX512, dotCentered: dotCenteredAVX512,
 }
 
 var avx2Vector = vectorFuncs{
 	add: addAVX2, sub: subAVX2, mul: mulAVX2, div: divAVX2,
+	shift: shiftAVX2, subFrom: subFromAVX2, divBy: divByAVX2, divInto: divIntoAVX2,
+	sqrt: sqrtAVX2, neg: negAVX2, center: centerAVX2, centerGrad: centerGradAVX2,
 	scale: scaleAVX2, axpy: axpyAVX2, momentum: momentumAVX2,
 	relu: reluAVX2, reluGrad: reluGradAVX2,
 	exp: expAVX2, tanh: tanhAVX2, sigmoid: sigmoidAVX2, erf: erfAVX2, expSub: expSubAVX2,
-	sum: sumAVX2, max: maxAVX2, dot: dotAVX2,
+	sum: sumAVX2, max: maxAVX2, dot: dotAVX2, squares: squaresAVX2, dotCentered: dotCenteredAVX2,
 }

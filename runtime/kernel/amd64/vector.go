@@ -8,7 +8,12 @@ import (
 // vectorFuncs are the vector kernels of one set. They check no lengths: the methods of Kernels do.
 type vectorFuncs struct {
 	add, sub, mul, div func(dst, x, y []float32)
-	scale              func(dst, x []float32, a float32)
+	scale, shift       func(dst, x []float32, a float32)
+	subFrom            func(dst, x []float32, a float32)
+	divBy, divInto     func(dst, x []float32, a float32)
+	sqrt, neg          func(dst, x []float32)
+	center             func(dst, x []float32, m, a, b float32)
+	centerGrad         func(dst, dy, x []float32, m, a, b, c float32)
 	axpy               func(y, x []float32, a float32)
 	momentum           func(w, v, g []float32, lr, mu float32)
 	relu               func(dst, x []float32)
@@ -18,6 +23,8 @@ type vectorFuncs struct {
 	expSub             func(dst, x []float32, a float32)
 	sum, max           func(x []float32) float32
 	dot                func(x, y []float32) float32
+	squares            func(x []float32, m float32) float32
+	dotCentered        func(x, y []float32, m float32) float32
 }
 
 // sameLength panics unless the kernel's operands have the length of the first: the assembler checks no bounds.
@@ -58,6 +65,54 @@ func (k *Kernels) Div(dst, x, y []float32) {
 func (k *Kernels) Scale(dst, x []float32, a float32) {
 	sameLength("Scale", len(dst), len(x))
 	k.vec.scale(dst, x, a)
+}
+
+// Shift writes dst = x + a.
+func (k *Kernels) Shift(dst, x []float32, a float32) {
+	sameLength("Shift", len(dst), len(x))
+	k.vec.shift(dst, x, a)
+}
+
+// SubFrom writes dst = a - x.
+func (k *Kernels) SubFrom(dst, x []float32, a float32) {
+	sameLength("SubFrom", len(dst), len(x))
+	k.vec.subFrom(dst, x, a)
+}
+
+// DivBy writes dst = x / a.
+func (k *Kernels) DivBy(dst, x []float32, a float32) {
+	sameLength("DivBy", len(dst), len(x))
+	k.vec.divBy(dst, x, a)
+}
+
+// DivInto writes dst = a / x.
+func (k *Kernels) DivInto(dst, x []float32, a float32) {
+	sameLength("DivInto", len(dst), len(x))
+	k.vec.divInto(dst, x, a)
+}
+
+// Sqrt writes the square root of x, rounded correctly.
+func (k *Kernels) Sqrt(dst, x []float32) {
+	sameLength("Sqrt", len(dst), len(x))
+	k.vec.sqrt(dst, x)
+}
+
+// Neg writes dst = -x.
+func (k *Kernels) Neg(dst, x []float32) {
+	sameLength("Neg", len(dst), len(x))
+	k.vec.neg(dst, x)
+}
+
+// Center writes dst = (x - m)*a + b: a normalisation. It fuses as Axpy does.
+func (k *Kernels) Center(dst, x []float32, m, a, b float32) {
+	sameLength("Center", len(dst), len(x))
+	k.vec.center(dst, x, m, a, b)
+}
+
+// CenterGrad writes dst = dy*a - (x - m)*b - c: the gradient of a normalisation in its input. It fuses as Axpy does.
+func (k *Kernels) CenterGrad(dst, dy, x []float32, m, a, b, c float32) {
+	sameLength("CenterGrad", len(dst), len(dy), len(x))
+	k.vec.centerGrad(dst, dy, x, m, a, b, c)
 }
 
 // Axpy adds a*x to y. The assembler fuses the multiplication and the addition, the portable set rounds between them.
@@ -128,6 +183,15 @@ func (k *Kernels) Dot(x, y []float32) float32 {
 	return k.vec.dot(x, y)
 }
 
+// Squares is the sum of (x - m)^2.
+func (k *Kernels) Squares(x []float32, m float32) float32 { return k.vec.squares(x, m) }
+
+// DotCentered is the sum of the products x[i]*(y[i] - m).
+func (k *Kernels) DotCentered(x, y []float32, m float32) float32 {
+	sameLength("DotCentered", len(x), len(y))
+	return k.vec.dotCentered(x, y, m)
+}
+
 // portableVector is the twin in Go.
 var portableVector = vectorFuncs{
 	add: func(dst, x, y []float32) {
@@ -153,6 +217,22 @@ var portableVector = vectorFuncs{
 	scale: func(dst, x []float32, a float32) {
 		for i := range dst {
 			dst[i] = a * x[i]
+		}
+	},
+	shift:   withScalar(func(x, a float32) float32 { return x + a }),
+	subFrom: withScalar(func(x, a float32) float32 { return a - x }),
+	divBy:   withScalar(func(x, a float32) float32 { return x / a }),
+	divInto: withScalar(func(x, a float32) float32 { return a / x }),
+	sqrt:    elementwise(math.Sqrt),
+	neg:     elementwise(func(x float64) float64 { return -x }),
+	center: func(dst, x []float32, m, a, b float32) {
+		for i, v := range x {
+			dst[i] = (v-m)*a + b
+		}
+	},
+	centerGrad: func(dst, dy, x []float32, m, a, b, c float32) {
+		for i, v := range x {
+			dst[i] = dy[i]*a - (v-m)*b - c
 		}
 	},
 	axpy: func(y, x []float32, a float32) {
@@ -213,6 +293,28 @@ var portableVector = vectorFuncs{
 		}
 		return s[0] + s[1] + (s[2] + s[3])
 	},
+	squares: func(x []float32, m float32) float32 {
+		var s [4]float32
+		for i, v := range x {
+			s[i%4] += (v - m) * (v - m)
+		}
+		return s[0] + s[1] + (s[2] + s[3])
+	},
+	dotCentered: func(x, y []float32, m float32) float32 {
+		var s [4]float32
+		for i, v := range x {
+			s[i%4] += v * (y[i] - m)
+		}
+		return s[0] + s[1] + (s[2] + s[3])
+	},
+}
+
+func withScalar(f func(x, a float32) float32) func(dst, x []float32, a float32) {
+	return func(dst, x []float32, a float32) {
+		for i, v := range x {
+			dst[i] = f(v, a)
+		}
+	}
 }
 
 // elementwise applies f in float64.

@@ -288,6 +288,462 @@ end:
 	VZEROUPPER
 	RET
 
+// func shiftAVX512(dst []float32, x []float32, a float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·shiftAVX512(SB), NOSPLIT, $0-52
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         x_base+24(FP), CX
+	VBROADCASTSS a+48(FP), Z0
+	MOVQ         dst_len+8(FP), DX
+	XORQ         BX, BX
+
+four:
+	CMPQ    DX, $0x40
+	JLT     one
+	VMOVUPS (CX)(BX*1), Z1
+	VADDPS  Z0, Z1, Z1
+	VMOVUPS Z1, (AX)(BX*1)
+	VMOVUPS 64(CX)(BX*1), Z1
+	VADDPS  Z0, Z1, Z1
+	VMOVUPS Z1, 64(AX)(BX*1)
+	VMOVUPS 128(CX)(BX*1), Z1
+	VADDPS  Z0, Z1, Z1
+	VMOVUPS Z1, 128(AX)(BX*1)
+	VMOVUPS 192(CX)(BX*1), Z1
+	VADDPS  Z0, Z1, Z1
+	VMOVUPS Z1, 192(AX)(BX*1)
+	ADDQ    $0x00000100, BX
+	SUBQ    $0x40, DX
+	JMP     four
+
+one:
+	CMPQ    DX, $0x10
+	JLT     rest
+	VMOVUPS (CX)(BX*1), Z1
+	VADDPS  Z0, Z1, Z1
+	VMOVUPS Z1, (AX)(BX*1)
+	ADDQ    $0x00000040, BX
+	SUBQ    $0x10, DX
+	JMP     one
+
+rest:
+	TESTQ     DX, DX
+	JZ        end
+	MOVQ      $-1, SI
+	BZHIQ     DX, SI, SI
+	KMOVW     SI, K1
+	VMOVUPS.Z (CX)(BX*1), K1, Z1
+	VADDPS    Z0, Z1, Z0
+	VMOVUPS   Z0, K1, (AX)(BX*1)
+
+end:
+	VZEROUPPER
+	RET
+
+// func subFromAVX512(dst []float32, x []float32, a float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·subFromAVX512(SB), NOSPLIT, $0-52
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         x_base+24(FP), CX
+	VBROADCASTSS a+48(FP), Z0
+	MOVQ         dst_len+8(FP), DX
+	XORQ         BX, BX
+
+four:
+	CMPQ    DX, $0x40
+	JLT     one
+	VMOVUPS (CX)(BX*1), Z1
+	VSUBPS  Z1, Z0, Z1
+	VMOVUPS Z1, (AX)(BX*1)
+	VMOVUPS 64(CX)(BX*1), Z1
+	VSUBPS  Z1, Z0, Z1
+	VMOVUPS Z1, 64(AX)(BX*1)
+	VMOVUPS 128(CX)(BX*1), Z1
+	VSUBPS  Z1, Z0, Z1
+	VMOVUPS Z1, 128(AX)(BX*1)
+	VMOVUPS 192(CX)(BX*1), Z1
+	VSUBPS  Z1, Z0, Z1
+	VMOVUPS Z1, 192(AX)(BX*1)
+	ADDQ    $0x00000100, BX
+	SUBQ    $0x40, DX
+	JMP     four
+
+one:
+	CMPQ    DX, $0x10
+	JLT     rest
+	VMOVUPS (CX)(BX*1), Z1
+	VSUBPS  Z1, Z0, Z1
+	VMOVUPS Z1, (AX)(BX*1)
+	ADDQ    $0x00000040, BX
+	SUBQ    $0x10, DX
+	JMP     one
+
+rest:
+	TESTQ     DX, DX
+	JZ        end
+	MOVQ      $-1, SI
+	BZHIQ     DX, SI, SI
+	KMOVW     SI, K1
+	VMOVUPS.Z (CX)(BX*1), K1, Z1
+	VSUBPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (AX)(BX*1)
+
+end:
+	VZEROUPPER
+	RET
+
+// func divByAVX512(dst []float32, x []float32, a float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·divByAVX512(SB), NOSPLIT, $0-52
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         x_base+24(FP), CX
+	VBROADCASTSS a+48(FP), Z0
+	MOVQ         dst_len+8(FP), DX
+	XORQ         BX, BX
+
+four:
+	CMPQ    DX, $0x40
+	JLT     one
+	VMOVUPS (CX)(BX*1), Z1
+	VDIVPS  Z0, Z1, Z1
+	VMOVUPS Z1, (AX)(BX*1)
+	VMOVUPS 64(CX)(BX*1), Z1
+	VDIVPS  Z0, Z1, Z1
+	VMOVUPS Z1, 64(AX)(BX*1)
+	VMOVUPS 128(CX)(BX*1), Z1
+	VDIVPS  Z0, Z1, Z1
+	VMOVUPS Z1, 128(AX)(BX*1)
+	VMOVUPS 192(CX)(BX*1), Z1
+	VDIVPS  Z0, Z1, Z1
+	VMOVUPS Z1, 192(AX)(BX*1)
+	ADDQ    $0x00000100, BX
+	SUBQ    $0x40, DX
+	JMP     four
+
+one:
+	CMPQ    DX, $0x10
+	JLT     rest
+	VMOVUPS (CX)(BX*1), Z1
+	VDIVPS  Z0, Z1, Z1
+	VMOVUPS Z1, (AX)(BX*1)
+	ADDQ    $0x00000040, BX
+	SUBQ    $0x10, DX
+	JMP     one
+
+rest:
+	TESTQ     DX, DX
+	JZ        end
+	MOVQ      $-1, SI
+	BZHIQ     DX, SI, SI
+	KMOVW     SI, K1
+	VMOVUPS.Z (CX)(BX*1), K1, Z1
+	VDIVPS    Z0, Z1, Z0
+	VMOVUPS   Z0, K1, (AX)(BX*1)
+
+end:
+	VZEROUPPER
+	RET
+
+// func divIntoAVX512(dst []float32, x []float32, a float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·divIntoAVX512(SB), NOSPLIT, $0-52
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         x_base+24(FP), CX
+	VBROADCASTSS a+48(FP), Z0
+	MOVQ         dst_len+8(FP), DX
+	XORQ         BX, BX
+
+four:
+	CMPQ    DX, $0x40
+	JLT     one
+	VMOVUPS (CX)(BX*1), Z1
+	VDIVPS  Z1, Z0, Z1
+	VMOVUPS Z1, (AX)(BX*1)
+	VMOVUPS 64(CX)(BX*1), Z1
+	VDIVPS  Z1, Z0, Z1
+	VMOVUPS Z1, 64(AX)(BX*1)
+	VMOVUPS 128(CX)(BX*1), Z1
+	VDIVPS  Z1, Z0, Z1
+	VMOVUPS Z1, 128(AX)(BX*1)
+	VMOVUPS 192(CX)(BX*1), Z1
+	VDIVPS  Z1, Z0, Z1
+	VMOVUPS Z1, 192(AX)(BX*1)
+	ADDQ    $0x00000100, BX
+	SUBQ    $0x40, DX
+	JMP     four
+
+one:
+	CMPQ    DX, $0x10
+	JLT     rest
+	VMOVUPS (CX)(BX*1), Z1
+	VDIVPS  Z1, Z0, Z1
+	VMOVUPS Z1, (AX)(BX*1)
+	ADDQ    $0x00000040, BX
+	SUBQ    $0x10, DX
+	JMP     one
+
+rest:
+	TESTQ     DX, DX
+	JZ        end
+	MOVQ      $-1, SI
+	BZHIQ     DX, SI, SI
+	KMOVW     SI, K1
+	VMOVUPS.Z (CX)(BX*1), K1, Z1
+	VDIVPS    Z1, Z0, Z0
+	VMOVUPS   Z0, K1, (AX)(BX*1)
+
+end:
+	VZEROUPPER
+	RET
+
+// func sqrtAVX512(dst []float32, x []float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·sqrtAVX512(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ x_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	XORQ BX, BX
+
+four:
+	CMPQ    DX, $0x40
+	JLT     one
+	VMOVUPS (CX)(BX*1), Z0
+	VSQRTPS Z0, Z0
+	VMOVUPS Z0, (AX)(BX*1)
+	VMOVUPS 64(CX)(BX*1), Z0
+	VSQRTPS Z0, Z0
+	VMOVUPS Z0, 64(AX)(BX*1)
+	VMOVUPS 128(CX)(BX*1), Z0
+	VSQRTPS Z0, Z0
+	VMOVUPS Z0, 128(AX)(BX*1)
+	VMOVUPS 192(CX)(BX*1), Z0
+	VSQRTPS Z0, Z0
+	VMOVUPS Z0, 192(AX)(BX*1)
+	ADDQ    $0x00000100, BX
+	SUBQ    $0x40, DX
+	JMP     four
+
+one:
+	CMPQ    DX, $0x10
+	JLT     rest
+	VMOVUPS (CX)(BX*1), Z0
+	VSQRTPS Z0, Z0
+	VMOVUPS Z0, (AX)(BX*1)
+	ADDQ    $0x00000040, BX
+	SUBQ    $0x10, DX
+	JMP     one
+
+rest:
+	TESTQ     DX, DX
+	JZ        end
+	MOVQ      $-1, SI
+	BZHIQ     DX, SI, SI
+	KMOVW     SI, K1
+	VMOVUPS.Z (CX)(BX*1), K1, Z0
+	VSQRTPS   Z0, Z0
+	VMOVUPS   Z0, K1, (AX)(BX*1)
+
+end:
+	VZEROUPPER
+	RET
+
+// func negAVX512(dst []float32, x []float32)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·negAVX512(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ x_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	XORQ BX, BX
+
+four:
+	CMPQ         DX, $0x40
+	JLT          one
+	VMOVUPS      (CX)(BX*1), Z0
+	VBROADCASTSS lanes80000000<>+0(SB), Z1
+	VXORPS       Z1, Z0, Z0
+	VMOVUPS      Z0, (AX)(BX*1)
+	VMOVUPS      64(CX)(BX*1), Z0
+	VBROADCASTSS lanes80000000<>+0(SB), Z1
+	VXORPS       Z1, Z0, Z0
+	VMOVUPS      Z0, 64(AX)(BX*1)
+	VMOVUPS      128(CX)(BX*1), Z0
+	VBROADCASTSS lanes80000000<>+0(SB), Z1
+	VXORPS       Z1, Z0, Z0
+	VMOVUPS      Z0, 128(AX)(BX*1)
+	VMOVUPS      192(CX)(BX*1), Z0
+	VBROADCASTSS lanes80000000<>+0(SB), Z1
+	VXORPS       Z1, Z0, Z0
+	VMOVUPS      Z0, 192(AX)(BX*1)
+	ADDQ         $0x00000100, BX
+	SUBQ         $0x40, DX
+	JMP          four
+
+one:
+	CMPQ         DX, $0x10
+	JLT          rest
+	VMOVUPS      (CX)(BX*1), Z0
+	VBROADCASTSS lanes80000000<>+0(SB), Z1
+	VXORPS       Z1, Z0, Z0
+	VMOVUPS      Z0, (AX)(BX*1)
+	ADDQ         $0x00000040, BX
+	SUBQ         $0x10, DX
+	JMP          one
+
+rest:
+	TESTQ        DX, DX
+	JZ           end
+	MOVQ         $-1, SI
+	BZHIQ        DX, SI, SI
+	KMOVW        SI, K1
+	VMOVUPS.Z    (CX)(BX*1), K1, Z0
+	VBROADCASTSS lanes80000000<>+0(SB), Z1
+	VXORPS       Z1, Z0, Z0
+	VMOVUPS      Z0, K1, (AX)(BX*1)
+
+end:
+	VZEROUPPER
+	RET
+
+DATA lanes80000000<>+0(SB)/8, $0x8000000080000000
+DATA lanes80000000<>+8(SB)/8, $0x8000000080000000
+DATA lanes80000000<>+16(SB)/8, $0x8000000080000000
+DATA lanes80000000<>+24(SB)/8, $0x8000000080000000
+GLOBL lanes80000000<>(SB), RODATA|NOPTR, $32
+
+// func centerAVX512(dst []float32, x []float32, m float32, a float32, b float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·centerAVX512(SB), NOSPLIT, $0-60
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         x_base+24(FP), CX
+	VBROADCASTSS m+48(FP), Z0
+	VBROADCASTSS a+52(FP), Z1
+	VBROADCASTSS b+56(FP), Z2
+	MOVQ         dst_len+8(FP), DX
+	XORQ         BX, BX
+
+four:
+	CMPQ        DX, $0x40
+	JLT         one
+	VMOVUPS     (CX)(BX*1), Z3
+	VSUBPS      Z0, Z3, Z3
+	VFMADD213PS Z2, Z1, Z3
+	VMOVUPS     Z3, (AX)(BX*1)
+	VMOVUPS     64(CX)(BX*1), Z3
+	VSUBPS      Z0, Z3, Z3
+	VFMADD213PS Z2, Z1, Z3
+	VMOVUPS     Z3, 64(AX)(BX*1)
+	VMOVUPS     128(CX)(BX*1), Z3
+	VSUBPS      Z0, Z3, Z3
+	VFMADD213PS Z2, Z1, Z3
+	VMOVUPS     Z3, 128(AX)(BX*1)
+	VMOVUPS     192(CX)(BX*1), Z3
+	VSUBPS      Z0, Z3, Z3
+	VFMADD213PS Z2, Z1, Z3
+	VMOVUPS     Z3, 192(AX)(BX*1)
+	ADDQ        $0x00000100, BX
+	SUBQ        $0x40, DX
+	JMP         four
+
+one:
+	CMPQ        DX, $0x10
+	JLT         rest
+	VMOVUPS     (CX)(BX*1), Z3
+	VSUBPS      Z0, Z3, Z3
+	VFMADD213PS Z2, Z1, Z3
+	VMOVUPS     Z3, (AX)(BX*1)
+	ADDQ        $0x00000040, BX
+	SUBQ        $0x10, DX
+	JMP         one
+
+rest:
+	TESTQ       DX, DX
+	JZ          end
+	MOVQ        $-1, SI
+	BZHIQ       DX, SI, SI
+	KMOVW       SI, K1
+	VMOVUPS.Z   (CX)(BX*1), K1, Z3
+	VSUBPS      Z0, Z3, Z0
+	VFMADD213PS Z2, Z1, Z0
+	VMOVUPS     Z0, K1, (AX)(BX*1)
+
+end:
+	VZEROUPPER
+	RET
+
+// func centerGradAVX512(dst []float32, dy []float32, x []float32, m float32, a float32, b float32, c float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·centerGradAVX512(SB), NOSPLIT, $0-88
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         dy_base+24(FP), CX
+	MOVQ         x_base+48(FP), DX
+	VBROADCASTSS m+72(FP), Z0
+	VBROADCASTSS a+76(FP), Z1
+	VBROADCASTSS b+80(FP), Z2
+	VBROADCASTSS c+84(FP), Z3
+	MOVQ         dst_len+8(FP), BX
+	XORQ         SI, SI
+
+four:
+	CMPQ         BX, $0x40
+	JLT          one
+	VMOVUPS      (CX)(SI*1), Z4
+	VMOVUPS      (DX)(SI*1), Z5
+	VSUBPS       Z0, Z5, Z5
+	VFMSUB213PS  Z3, Z1, Z4
+	VFNMADD213PS Z4, Z2, Z5
+	VMOVUPS      Z5, (AX)(SI*1)
+	VMOVUPS      64(CX)(SI*1), Z4
+	VMOVUPS      64(DX)(SI*1), Z5
+	VSUBPS       Z0, Z5, Z5
+	VFMSUB213PS  Z3, Z1, Z4
+	VFNMADD213PS Z4, Z2, Z5
+	VMOVUPS      Z5, 64(AX)(SI*1)
+	VMOVUPS      128(CX)(SI*1), Z4
+	VMOVUPS      128(DX)(SI*1), Z5
+	VSUBPS       Z0, Z5, Z5
+	VFMSUB213PS  Z3, Z1, Z4
+	VFNMADD213PS Z4, Z2, Z5
+	VMOVUPS      Z5, 128(AX)(SI*1)
+	VMOVUPS      192(CX)(SI*1), Z4
+	VMOVUPS      192(DX)(SI*1), Z5
+	VSUBPS       Z0, Z5, Z5
+	VFMSUB213PS  Z3, Z1, Z4
+	VFNMADD213PS Z4, Z2, Z5
+	VMOVUPS      Z5, 192(AX)(SI*1)
+	ADDQ         $0x00000100, SI
+	SUBQ         $0x40, BX
+	JMP          four
+
+one:
+	CMPQ         BX, $0x10
+	JLT          rest
+	VMOVUPS      (CX)(SI*1), Z4
+	VMOVUPS      (DX)(SI*1), Z5
+	VSUBPS       Z0, Z5, Z5
+	VFMSUB213PS  Z3, Z1, Z4
+	VFNMADD213PS Z4, Z2, Z5
+	VMOVUPS      Z5, (AX)(SI*1)
+	ADDQ         $0x00000040, SI
+	SUBQ         $0x10, BX
+	JMP          one
+
+rest:
+	TESTQ        BX, BX
+	JZ           end
+	MOVQ         $-1, DI
+	BZHIQ        BX, DI, DI
+	KMOVW        DI, K1
+	VMOVUPS.Z    (CX)(SI*1), K1, Z4
+	VMOVUPS.Z    (DX)(SI*1), K1, Z5
+	VSUBPS       Z0, Z5, Z0
+	VFMSUB213PS  Z3, Z1, Z4
+	VFNMADD213PS Z4, Z2, Z0
+	VMOVUPS      Z0, K1, (AX)(SI*1)
+
+end:
+	VZEROUPPER
+	RET
+
 // func axpyAVX512(y []float32, x []float32, a float32)
 // Requires: AVX, AVX512F, BMI2
 TEXT ·axpyAVX512(SB), NOSPLIT, $0-52
@@ -1294,12 +1750,6 @@ DATA lanes40000000<>+8(SB)/8, $0x4000000040000000
 DATA lanes40000000<>+16(SB)/8, $0x4000000040000000
 DATA lanes40000000<>+24(SB)/8, $0x4000000040000000
 GLOBL lanes40000000<>(SB), RODATA|NOPTR, $32
-
-DATA lanes80000000<>+0(SB)/8, $0x8000000080000000
-DATA lanes80000000<>+8(SB)/8, $0x8000000080000000
-DATA lanes80000000<>+16(SB)/8, $0x8000000080000000
-DATA lanes80000000<>+24(SB)/8, $0x8000000080000000
-GLOBL lanes80000000<>(SB), RODATA|NOPTR, $32
 
 DATA lanes3f200000<>+0(SB)/8, $0x3f2000003f200000
 DATA lanes3f200000<>+8(SB)/8, $0x3f2000003f200000
@@ -2616,6 +3066,151 @@ end:
 	VZEROUPPER
 	RET
 
+// func squaresAVX512(x []float32, m float32) float32
+// Requires: AVX, AVX512F, BMI2
+TEXT ·squaresAVX512(SB), NOSPLIT, $0-36
+	MOVQ         x_base+0(FP), AX
+	VBROADCASTSS m+24(FP), Z0
+	VBROADCASTSS lanes00000000<>+0(SB), Z1
+	VMOVUPS      Z1, Z2
+	VMOVUPS      Z1, Z3
+	VMOVUPS      Z1, Z4
+	VMOVUPS      Z1, Z1
+	MOVQ         x_len+8(FP), CX
+	XORQ         DX, DX
+
+four:
+	CMPQ        CX, $0x40
+	JLT         one
+	VMOVUPS     (AX)(DX*1), Z5
+	VSUBPS      Z0, Z5, Z5
+	VFMADD231PS Z5, Z5, Z2
+	VMOVUPS     64(AX)(DX*1), Z5
+	VSUBPS      Z0, Z5, Z5
+	VFMADD231PS Z5, Z5, Z3
+	VMOVUPS     128(AX)(DX*1), Z5
+	VSUBPS      Z0, Z5, Z5
+	VFMADD231PS Z5, Z5, Z4
+	VMOVUPS     192(AX)(DX*1), Z5
+	VSUBPS      Z0, Z5, Z5
+	VFMADD231PS Z5, Z5, Z1
+	ADDQ        $0x00000100, DX
+	SUBQ        $0x40, CX
+	JMP         four
+
+one:
+	CMPQ        CX, $0x10
+	JLT         rest
+	VMOVUPS     (AX)(DX*1), Z5
+	VSUBPS      Z0, Z5, Z5
+	VFMADD231PS Z5, Z5, Z2
+	ADDQ        $0x00000040, DX
+	SUBQ        $0x10, CX
+	JMP         one
+
+rest:
+	TESTQ       CX, CX
+	JZ          end
+	MOVQ        $-1, BX
+	BZHIQ       CX, BX, BX
+	KMOVW       BX, K1
+	VMOVUPS     Z0, Z5
+	VMOVUPS     (AX)(DX*1), K1, Z5
+	VSUBPS      Z0, Z5, Z0
+	VFMADD231PS Z0, Z0, Z2
+
+end:
+	VADDPS        Z3, Z2, Z2
+	VADDPS        Z1, Z4, Z4
+	VADDPS        Z4, Z2, Z2
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPS        Y0, Y2, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VPERMILPD     $0x01, X0, X1
+	VADDPS        X1, X0, X0
+	VMOVSHDUP     X0, X1
+	VADDPS        X1, X0, X0
+	VMOVSS        X0, ret+32(FP)
+	VZEROUPPER
+	RET
+
+// func dotCenteredAVX512(x []float32, y []float32, m float32) float32
+// Requires: AVX, AVX512F, BMI2
+TEXT ·dotCenteredAVX512(SB), NOSPLIT, $0-60
+	MOVQ         x_base+0(FP), AX
+	MOVQ         y_base+24(FP), CX
+	VBROADCASTSS m+48(FP), Z0
+	VBROADCASTSS lanes00000000<>+0(SB), Z1
+	VMOVUPS      Z1, Z2
+	VMOVUPS      Z1, Z3
+	VMOVUPS      Z1, Z4
+	VMOVUPS      Z1, Z1
+	MOVQ         x_len+8(FP), DX
+	XORQ         BX, BX
+
+four:
+	CMPQ        DX, $0x40
+	JLT         one
+	VMOVUPS     (AX)(BX*1), Z5
+	VMOVUPS     (CX)(BX*1), Z6
+	VSUBPS      Z0, Z6, Z6
+	VFMADD231PS Z6, Z5, Z2
+	VMOVUPS     64(AX)(BX*1), Z5
+	VMOVUPS     64(CX)(BX*1), Z6
+	VSUBPS      Z0, Z6, Z6
+	VFMADD231PS Z6, Z5, Z3
+	VMOVUPS     128(AX)(BX*1), Z5
+	VMOVUPS     128(CX)(BX*1), Z6
+	VSUBPS      Z0, Z6, Z6
+	VFMADD231PS Z6, Z5, Z4
+	VMOVUPS     192(AX)(BX*1), Z5
+	VMOVUPS     192(CX)(BX*1), Z6
+	VSUBPS      Z0, Z6, Z6
+	VFMADD231PS Z6, Z5, Z1
+	ADDQ        $0x00000100, BX
+	SUBQ        $0x40, DX
+	JMP         four
+
+one:
+	CMPQ        DX, $0x10
+	JLT         rest
+	VMOVUPS     (AX)(BX*1), Z5
+	VMOVUPS     (CX)(BX*1), Z6
+	VSUBPS      Z0, Z6, Z6
+	VFMADD231PS Z6, Z5, Z2
+	ADDQ        $0x00000040, BX
+	SUBQ        $0x10, DX
+	JMP         one
+
+rest:
+	TESTQ       DX, DX
+	JZ          end
+	MOVQ        $-1, SI
+	BZHIQ       DX, SI, SI
+	KMOVW       SI, K1
+	VMOVUPS.Z   (AX)(BX*1), K1, Z5
+	VMOVUPS     Z0, Z6
+	VMOVUPS     (CX)(BX*1), K1, Z6
+	VSUBPS      Z0, Z6, Z0
+	VFMADD231PS Z0, Z5, Z2
+
+end:
+	VADDPS        Z3, Z2, Z2
+	VADDPS        Z1, Z4, Z4
+	VADDPS        Z4, Z2, Z2
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPS        Y0, Y2, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VPERMILPD     $0x01, X0, X1
+	VADDPS        X1, X0, X0
+	VMOVSHDUP     X0, X1
+	VADDPS        X1, X0, X0
+	VMOVSS        X0, ret+56(FP)
+	VZEROUPPER
+	RET
+
 // func maxAVX512(x []float32) float32
 // Requires: AVX, AVX512DQ, AVX512F, BMI2
 TEXT ·maxAVX512(SB), NOSPLIT, $0-28
@@ -3011,6 +3606,458 @@ rest:
 	VMASKMOVPS (CX)(BX*1), Y1, Y2
 	VMULPS     Y0, Y2, Y0
 	VMASKMOVPS Y0, Y1, (AX)(BX*1)
+
+end:
+	VZEROUPPER
+	RET
+
+// func shiftAVX2(dst []float32, x []float32, a float32)
+// Requires: AVX
+TEXT ·shiftAVX2(SB), NOSPLIT, $0-52
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         x_base+24(FP), CX
+	VBROADCASTSS a+48(FP), Y0
+	MOVQ         dst_len+8(FP), DX
+	XORQ         BX, BX
+
+four:
+	CMPQ    DX, $0x20
+	JLT     one
+	VMOVUPS (CX)(BX*1), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, (AX)(BX*1)
+	VMOVUPS 32(CX)(BX*1), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 32(AX)(BX*1)
+	VMOVUPS 64(CX)(BX*1), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 64(AX)(BX*1)
+	VMOVUPS 96(CX)(BX*1), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, 96(AX)(BX*1)
+	ADDQ    $0x00000080, BX
+	SUBQ    $0x20, DX
+	JMP     four
+
+one:
+	CMPQ    DX, $0x08
+	JLT     rest
+	VMOVUPS (CX)(BX*1), Y1
+	VADDPS  Y0, Y1, Y1
+	VMOVUPS Y1, (AX)(BX*1)
+	ADDQ    $0x00000020, BX
+	SUBQ    $0x08, DX
+	JMP     one
+
+rest:
+	TESTQ      DX, DX
+	JZ         end
+	LEAQ       window32<>+0(SB), DI
+	MOVQ       $0x00000008, SI
+	SUBQ       DX, SI
+	VMOVUPS    (DI)(SI*4), Y1
+	VMASKMOVPS (CX)(BX*1), Y1, Y2
+	VADDPS     Y0, Y2, Y0
+	VMASKMOVPS Y0, Y1, (AX)(BX*1)
+
+end:
+	VZEROUPPER
+	RET
+
+// func subFromAVX2(dst []float32, x []float32, a float32)
+// Requires: AVX
+TEXT ·subFromAVX2(SB), NOSPLIT, $0-52
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         x_base+24(FP), CX
+	VBROADCASTSS a+48(FP), Y0
+	MOVQ         dst_len+8(FP), DX
+	XORQ         BX, BX
+
+four:
+	CMPQ    DX, $0x20
+	JLT     one
+	VMOVUPS (CX)(BX*1), Y1
+	VSUBPS  Y1, Y0, Y1
+	VMOVUPS Y1, (AX)(BX*1)
+	VMOVUPS 32(CX)(BX*1), Y1
+	VSUBPS  Y1, Y0, Y1
+	VMOVUPS Y1, 32(AX)(BX*1)
+	VMOVUPS 64(CX)(BX*1), Y1
+	VSUBPS  Y1, Y0, Y1
+	VMOVUPS Y1, 64(AX)(BX*1)
+	VMOVUPS 96(CX)(BX*1), Y1
+	VSUBPS  Y1, Y0, Y1
+	VMOVUPS Y1, 96(AX)(BX*1)
+	ADDQ    $0x00000080, BX
+	SUBQ    $0x20, DX
+	JMP     four
+
+one:
+	CMPQ    DX, $0x08
+	JLT     rest
+	VMOVUPS (CX)(BX*1), Y1
+	VSUBPS  Y1, Y0, Y1
+	VMOVUPS Y1, (AX)(BX*1)
+	ADDQ    $0x00000020, BX
+	SUBQ    $0x08, DX
+	JMP     one
+
+rest:
+	TESTQ      DX, DX
+	JZ         end
+	LEAQ       window32<>+0(SB), DI
+	MOVQ       $0x00000008, SI
+	SUBQ       DX, SI
+	VMOVUPS    (DI)(SI*4), Y1
+	VMASKMOVPS (CX)(BX*1), Y1, Y2
+	VSUBPS     Y2, Y0, Y0
+	VMASKMOVPS Y0, Y1, (AX)(BX*1)
+
+end:
+	VZEROUPPER
+	RET
+
+// func divByAVX2(dst []float32, x []float32, a float32)
+// Requires: AVX
+TEXT ·divByAVX2(SB), NOSPLIT, $0-52
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         x_base+24(FP), CX
+	VBROADCASTSS a+48(FP), Y0
+	MOVQ         dst_len+8(FP), DX
+	XORQ         BX, BX
+
+four:
+	CMPQ    DX, $0x20
+	JLT     one
+	VMOVUPS (CX)(BX*1), Y1
+	VDIVPS  Y0, Y1, Y1
+	VMOVUPS Y1, (AX)(BX*1)
+	VMOVUPS 32(CX)(BX*1), Y1
+	VDIVPS  Y0, Y1, Y1
+	VMOVUPS Y1, 32(AX)(BX*1)
+	VMOVUPS 64(CX)(BX*1), Y1
+	VDIVPS  Y0, Y1, Y1
+	VMOVUPS Y1, 64(AX)(BX*1)
+	VMOVUPS 96(CX)(BX*1), Y1
+	VDIVPS  Y0, Y1, Y1
+	VMOVUPS Y1, 96(AX)(BX*1)
+	ADDQ    $0x00000080, BX
+	SUBQ    $0x20, DX
+	JMP     four
+
+one:
+	CMPQ    DX, $0x08
+	JLT     rest
+	VMOVUPS (CX)(BX*1), Y1
+	VDIVPS  Y0, Y1, Y1
+	VMOVUPS Y1, (AX)(BX*1)
+	ADDQ    $0x00000020, BX
+	SUBQ    $0x08, DX
+	JMP     one
+
+rest:
+	TESTQ      DX, DX
+	JZ         end
+	LEAQ       window32<>+0(SB), DI
+	MOVQ       $0x00000008, SI
+	SUBQ       DX, SI
+	VMOVUPS    (DI)(SI*4), Y1
+	VMASKMOVPS (CX)(BX*1), Y1, Y2
+	VDIVPS     Y0, Y2, Y0
+	VMASKMOVPS Y0, Y1, (AX)(BX*1)
+
+end:
+	VZEROUPPER
+	RET
+
+// func divIntoAVX2(dst []float32, x []float32, a float32)
+// Requires: AVX
+TEXT ·divIntoAVX2(SB), NOSPLIT, $0-52
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         x_base+24(FP), CX
+	VBROADCASTSS a+48(FP), Y0
+	MOVQ         dst_len+8(FP), DX
+	XORQ         BX, BX
+
+four:
+	CMPQ    DX, $0x20
+	JLT     one
+	VMOVUPS (CX)(BX*1), Y1
+	VDIVPS  Y1, Y0, Y1
+	VMOVUPS Y1, (AX)(BX*1)
+	VMOVUPS 32(CX)(BX*1), Y1
+	VDIVPS  Y1, Y0, Y1
+	VMOVUPS Y1, 32(AX)(BX*1)
+	VMOVUPS 64(CX)(BX*1), Y1
+	VDIVPS  Y1, Y0, Y1
+	VMOVUPS Y1, 64(AX)(BX*1)
+	VMOVUPS 96(CX)(BX*1), Y1
+	VDIVPS  Y1, Y0, Y1
+	VMOVUPS Y1, 96(AX)(BX*1)
+	ADDQ    $0x00000080, BX
+	SUBQ    $0x20, DX
+	JMP     four
+
+one:
+	CMPQ    DX, $0x08
+	JLT     rest
+	VMOVUPS (CX)(BX*1), Y1
+	VDIVPS  Y1, Y0, Y1
+	VMOVUPS Y1, (AX)(BX*1)
+	ADDQ    $0x00000020, BX
+	SUBQ    $0x08, DX
+	JMP     one
+
+rest:
+	TESTQ      DX, DX
+	JZ         end
+	LEAQ       window32<>+0(SB), DI
+	MOVQ       $0x00000008, SI
+	SUBQ       DX, SI
+	VMOVUPS    (DI)(SI*4), Y1
+	VMASKMOVPS (CX)(BX*1), Y1, Y2
+	VDIVPS     Y2, Y0, Y0
+	VMASKMOVPS Y0, Y1, (AX)(BX*1)
+
+end:
+	VZEROUPPER
+	RET
+
+// func sqrtAVX2(dst []float32, x []float32)
+// Requires: AVX
+TEXT ·sqrtAVX2(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ x_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	XORQ BX, BX
+
+four:
+	CMPQ    DX, $0x20
+	JLT     one
+	VMOVUPS (CX)(BX*1), Y0
+	VSQRTPS Y0, Y0
+	VMOVUPS Y0, (AX)(BX*1)
+	VMOVUPS 32(CX)(BX*1), Y0
+	VSQRTPS Y0, Y0
+	VMOVUPS Y0, 32(AX)(BX*1)
+	VMOVUPS 64(CX)(BX*1), Y0
+	VSQRTPS Y0, Y0
+	VMOVUPS Y0, 64(AX)(BX*1)
+	VMOVUPS 96(CX)(BX*1), Y0
+	VSQRTPS Y0, Y0
+	VMOVUPS Y0, 96(AX)(BX*1)
+	ADDQ    $0x00000080, BX
+	SUBQ    $0x20, DX
+	JMP     four
+
+one:
+	CMPQ    DX, $0x08
+	JLT     rest
+	VMOVUPS (CX)(BX*1), Y0
+	VSQRTPS Y0, Y0
+	VMOVUPS Y0, (AX)(BX*1)
+	ADDQ    $0x00000020, BX
+	SUBQ    $0x08, DX
+	JMP     one
+
+rest:
+	TESTQ      DX, DX
+	JZ         end
+	LEAQ       window32<>+0(SB), DI
+	MOVQ       $0x00000008, SI
+	SUBQ       DX, SI
+	VMOVUPS    (DI)(SI*4), Y0
+	VMASKMOVPS (CX)(BX*1), Y0, Y1
+	VSQRTPS    Y1, Y1
+	VMASKMOVPS Y1, Y0, (AX)(BX*1)
+
+end:
+	VZEROUPPER
+	RET
+
+// func negAVX2(dst []float32, x []float32)
+// Requires: AVX
+TEXT ·negAVX2(SB), NOSPLIT, $0-48
+	MOVQ dst_base+0(FP), AX
+	MOVQ x_base+24(FP), CX
+	MOVQ dst_len+8(FP), DX
+	XORQ BX, BX
+
+four:
+	CMPQ    DX, $0x20
+	JLT     one
+	VMOVUPS (CX)(BX*1), Y0
+	VXORPS  lanes80000000<>+0(SB), Y0, Y0
+	VMOVUPS Y0, (AX)(BX*1)
+	VMOVUPS 32(CX)(BX*1), Y0
+	VXORPS  lanes80000000<>+0(SB), Y0, Y0
+	VMOVUPS Y0, 32(AX)(BX*1)
+	VMOVUPS 64(CX)(BX*1), Y0
+	VXORPS  lanes80000000<>+0(SB), Y0, Y0
+	VMOVUPS Y0, 64(AX)(BX*1)
+	VMOVUPS 96(CX)(BX*1), Y0
+	VXORPS  lanes80000000<>+0(SB), Y0, Y0
+	VMOVUPS Y0, 96(AX)(BX*1)
+	ADDQ    $0x00000080, BX
+	SUBQ    $0x20, DX
+	JMP     four
+
+one:
+	CMPQ    DX, $0x08
+	JLT     rest
+	VMOVUPS (CX)(BX*1), Y0
+	VXORPS  lanes80000000<>+0(SB), Y0, Y0
+	VMOVUPS Y0, (AX)(BX*1)
+	ADDQ    $0x00000020, BX
+	SUBQ    $0x08, DX
+	JMP     one
+
+rest:
+	TESTQ      DX, DX
+	JZ         end
+	LEAQ       window32<>+0(SB), DI
+	MOVQ       $0x00000008, SI
+	SUBQ       DX, SI
+	VMOVUPS    (DI)(SI*4), Y0
+	VMASKMOVPS (CX)(BX*1), Y0, Y1
+	VXORPS     lanes80000000<>+0(SB), Y1, Y1
+	VMASKMOVPS Y1, Y0, (AX)(BX*1)
+
+end:
+	VZEROUPPER
+	RET
+
+// func centerAVX2(dst []float32, x []float32, m float32, a float32, b float32)
+// Requires: AVX, FMA3
+TEXT ·centerAVX2(SB), NOSPLIT, $0-60
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         x_base+24(FP), CX
+	VBROADCASTSS m+48(FP), Y0
+	VBROADCASTSS a+52(FP), Y1
+	VBROADCASTSS b+56(FP), Y2
+	MOVQ         dst_len+8(FP), DX
+	XORQ         BX, BX
+
+four:
+	CMPQ        DX, $0x20
+	JLT         one
+	VMOVUPS     (CX)(BX*1), Y3
+	VSUBPS      Y0, Y3, Y3
+	VFMADD213PS Y2, Y1, Y3
+	VMOVUPS     Y3, (AX)(BX*1)
+	VMOVUPS     32(CX)(BX*1), Y3
+	VSUBPS      Y0, Y3, Y3
+	VFMADD213PS Y2, Y1, Y3
+	VMOVUPS     Y3, 32(AX)(BX*1)
+	VMOVUPS     64(CX)(BX*1), Y3
+	VSUBPS      Y0, Y3, Y3
+	VFMADD213PS Y2, Y1, Y3
+	VMOVUPS     Y3, 64(AX)(BX*1)
+	VMOVUPS     96(CX)(BX*1), Y3
+	VSUBPS      Y0, Y3, Y3
+	VFMADD213PS Y2, Y1, Y3
+	VMOVUPS     Y3, 96(AX)(BX*1)
+	ADDQ        $0x00000080, BX
+	SUBQ        $0x20, DX
+	JMP         four
+
+one:
+	CMPQ        DX, $0x08
+	JLT         rest
+	VMOVUPS     (CX)(BX*1), Y3
+	VSUBPS      Y0, Y3, Y3
+	VFMADD213PS Y2, Y1, Y3
+	VMOVUPS     Y3, (AX)(BX*1)
+	ADDQ        $0x00000020, BX
+	SUBQ        $0x08, DX
+	JMP         one
+
+rest:
+	TESTQ       DX, DX
+	JZ          end
+	LEAQ        window32<>+0(SB), DI
+	MOVQ        $0x00000008, SI
+	SUBQ        DX, SI
+	VMOVUPS     (DI)(SI*4), Y3
+	VMASKMOVPS  (CX)(BX*1), Y3, Y4
+	VSUBPS      Y0, Y4, Y0
+	VFMADD213PS Y2, Y1, Y0
+	VMASKMOVPS  Y0, Y3, (AX)(BX*1)
+
+end:
+	VZEROUPPER
+	RET
+
+// func centerGradAVX2(dst []float32, dy []float32, x []float32, m float32, a float32, b float32, c float32)
+// Requires: AVX, FMA3
+TEXT ·centerGradAVX2(SB), NOSPLIT, $0-88
+	MOVQ         dst_base+0(FP), AX
+	MOVQ         dy_base+24(FP), CX
+	MOVQ         x_base+48(FP), DX
+	VBROADCASTSS m+72(FP), Y0
+	VBROADCASTSS a+76(FP), Y1
+	VBROADCASTSS b+80(FP), Y2
+	VBROADCASTSS c+84(FP), Y3
+	MOVQ         dst_len+8(FP), BX
+	XORQ         SI, SI
+
+four:
+	CMPQ         BX, $0x20
+	JLT          one
+	VMOVUPS      (CX)(SI*1), Y4
+	VMOVUPS      (DX)(SI*1), Y5
+	VSUBPS       Y0, Y5, Y5
+	VFMSUB213PS  Y3, Y1, Y4
+	VFNMADD213PS Y4, Y2, Y5
+	VMOVUPS      Y5, (AX)(SI*1)
+	VMOVUPS      32(CX)(SI*1), Y4
+	VMOVUPS      32(DX)(SI*1), Y5
+	VSUBPS       Y0, Y5, Y5
+	VFMSUB213PS  Y3, Y1, Y4
+	VFNMADD213PS Y4, Y2, Y5
+	VMOVUPS      Y5, 32(AX)(SI*1)
+	VMOVUPS      64(CX)(SI*1), Y4
+	VMOVUPS      64(DX)(SI*1), Y5
+	VSUBPS       Y0, Y5, Y5
+	VFMSUB213PS  Y3, Y1, Y4
+	VFNMADD213PS Y4, Y2, Y5
+	VMOVUPS      Y5, 64(AX)(SI*1)
+	VMOVUPS      96(CX)(SI*1), Y4
+	VMOVUPS      96(DX)(SI*1), Y5
+	VSUBPS       Y0, Y5, Y5
+	VFMSUB213PS  Y3, Y1, Y4
+	VFNMADD213PS Y4, Y2, Y5
+	VMOVUPS      Y5, 96(AX)(SI*1)
+	ADDQ         $0x00000080, SI
+	SUBQ         $0x20, BX
+	JMP          four
+
+one:
+	CMPQ         BX, $0x08
+	JLT          rest
+	VMOVUPS      (CX)(SI*1), Y4
+	VMOVUPS      (DX)(SI*1), Y5
+	VSUBPS       Y0, Y5, Y5
+	VFMSUB213PS  Y3, Y1, Y4
+	VFNMADD213PS Y4, Y2, Y5
+	VMOVUPS      Y5, (AX)(SI*1)
+	ADDQ         $0x00000020, SI
+	SUBQ         $0x08, BX
+	JMP          one
+
+rest:
+	TESTQ        BX, BX
+	JZ           end
+	LEAQ         window32<>+0(SB), R8
+	MOVQ         $0x00000008, DI
+	SUBQ         BX, DI
+	VMOVUPS      (R8)(DI*4), Y4
+	VMASKMOVPS   (CX)(SI*1), Y4, Y5
+	VMASKMOVPS   (DX)(SI*1), Y4, Y6
+	VSUBPS       Y0, Y6, Y0
+	VFMSUB213PS  Y3, Y1, Y5
+	VFNMADD213PS Y5, Y2, Y0
+	VMASKMOVPS   Y0, Y4, (AX)(SI*1)
 
 end:
 	VZEROUPPER
@@ -4788,6 +5835,149 @@ end:
 	VMOVSHDUP    X0, X1
 	VADDPS       X1, X0, X0
 	VMOVSS       X0, ret+48(FP)
+	VZEROUPPER
+	RET
+
+// func squaresAVX2(x []float32, m float32) float32
+// Requires: AVX, FMA3
+TEXT ·squaresAVX2(SB), NOSPLIT, $0-36
+	MOVQ         x_base+0(FP), AX
+	VBROADCASTSS m+24(FP), Y0
+	VMOVUPS      lanes00000000<>+0(SB), Y1
+	VMOVUPS      lanes00000000<>+0(SB), Y2
+	VMOVUPS      lanes00000000<>+0(SB), Y3
+	VMOVUPS      lanes00000000<>+0(SB), Y4
+	MOVQ         x_len+8(FP), CX
+	XORQ         DX, DX
+
+four:
+	CMPQ        CX, $0x20
+	JLT         one
+	VMOVUPS     (AX)(DX*1), Y5
+	VSUBPS      Y0, Y5, Y5
+	VFMADD231PS Y5, Y5, Y1
+	VMOVUPS     32(AX)(DX*1), Y5
+	VSUBPS      Y0, Y5, Y5
+	VFMADD231PS Y5, Y5, Y2
+	VMOVUPS     64(AX)(DX*1), Y5
+	VSUBPS      Y0, Y5, Y5
+	VFMADD231PS Y5, Y5, Y3
+	VMOVUPS     96(AX)(DX*1), Y5
+	VSUBPS      Y0, Y5, Y5
+	VFMADD231PS Y5, Y5, Y4
+	ADDQ        $0x00000080, DX
+	SUBQ        $0x20, CX
+	JMP         four
+
+one:
+	CMPQ        CX, $0x08
+	JLT         rest
+	VMOVUPS     (AX)(DX*1), Y5
+	VSUBPS      Y0, Y5, Y5
+	VFMADD231PS Y5, Y5, Y1
+	ADDQ        $0x00000020, DX
+	SUBQ        $0x08, CX
+	JMP         one
+
+rest:
+	TESTQ       CX, CX
+	JZ          end
+	LEAQ        window32<>+0(SB), SI
+	MOVQ        $0x00000008, BX
+	SUBQ        CX, BX
+	VMOVUPS     (SI)(BX*4), Y5
+	VMOVUPS     Y0, Y7
+	VMASKMOVPS  (AX)(DX*1), Y5, Y6
+	VBLENDVPS   Y5, Y6, Y7, Y6
+	VSUBPS      Y0, Y6, Y0
+	VFMADD231PS Y0, Y0, Y1
+
+end:
+	VADDPS       Y2, Y1, Y1
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y3, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X0, X1, X0
+	VPERMILPD    $0x01, X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSHDUP    X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSS       X0, ret+32(FP)
+	VZEROUPPER
+	RET
+
+// func dotCenteredAVX2(x []float32, y []float32, m float32) float32
+// Requires: AVX, FMA3
+TEXT ·dotCenteredAVX2(SB), NOSPLIT, $0-60
+	MOVQ         x_base+0(FP), AX
+	MOVQ         y_base+24(FP), CX
+	VBROADCASTSS m+48(FP), Y0
+	VMOVUPS      lanes00000000<>+0(SB), Y1
+	VMOVUPS      lanes00000000<>+0(SB), Y2
+	VMOVUPS      lanes00000000<>+0(SB), Y3
+	VMOVUPS      lanes00000000<>+0(SB), Y4
+	MOVQ         x_len+8(FP), DX
+	XORQ         BX, BX
+
+four:
+	CMPQ        DX, $0x20
+	JLT         one
+	VMOVUPS     (AX)(BX*1), Y5
+	VMOVUPS     (CX)(BX*1), Y6
+	VSUBPS      Y0, Y6, Y6
+	VFMADD231PS Y6, Y5, Y1
+	VMOVUPS     32(AX)(BX*1), Y5
+	VMOVUPS     32(CX)(BX*1), Y6
+	VSUBPS      Y0, Y6, Y6
+	VFMADD231PS Y6, Y5, Y2
+	VMOVUPS     64(AX)(BX*1), Y5
+	VMOVUPS     64(CX)(BX*1), Y6
+	VSUBPS      Y0, Y6, Y6
+	VFMADD231PS Y6, Y5, Y3
+	VMOVUPS     96(AX)(BX*1), Y5
+	VMOVUPS     96(CX)(BX*1), Y6
+	VSUBPS      Y0, Y6, Y6
+	VFMADD231PS Y6, Y5, Y4
+	ADDQ        $0x00000080, BX
+	SUBQ        $0x20, DX
+	JMP         four
+
+one:
+	CMPQ        DX, $0x08
+	JLT         rest
+	VMOVUPS     (AX)(BX*1), Y5
+	VMOVUPS     (CX)(BX*1), Y6
+	VSUBPS      Y0, Y6, Y6
+	VFMADD231PS Y6, Y5, Y1
+	ADDQ        $0x00000020, BX
+	SUBQ        $0x08, DX
+	JMP         one
+
+rest:
+	TESTQ       DX, DX
+	JZ          end
+	LEAQ        window32<>+0(SB), DI
+	MOVQ        $0x00000008, SI
+	SUBQ        DX, SI
+	VMOVUPS     (DI)(SI*4), Y5
+	VMASKMOVPS  (AX)(BX*1), Y5, Y6
+	VMOVUPS     Y0, Y8
+	VMASKMOVPS  (CX)(BX*1), Y5, Y7
+	VBLENDVPS   Y5, Y7, Y8, Y7
+	VSUBPS      Y0, Y7, Y0
+	VFMADD231PS Y0, Y6, Y1
+
+end:
+	VADDPS       Y2, Y1, Y1
+	VADDPS       Y4, Y3, Y3
+	VADDPS       Y3, Y1, Y1
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X0, X1, X0
+	VPERMILPD    $0x01, X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSHDUP    X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSS       X0, ret+56(FP)
 	VZEROUPPER
 	RET
 

@@ -29,6 +29,46 @@ func divAVX512(dst []float32, x []float32, y []float32)
 //go:noescape
 func scaleAVX512(dst []float32, x []float32, a float32)
 
+// shiftAVX512 computes dst = x + a, for every element of dst.
+//
+//go:noescape
+func shiftAVX512(dst []float32, x []float32, a float32)
+
+// subFromAVX512 computes dst = a - x, for every element of dst.
+//
+//go:noescape
+func subFromAVX512(dst []float32, x []float32, a float32)
+
+// divByAVX512 computes dst = x / a, for every element of dst.
+//
+//go:noescape
+func divByAVX512(dst []float32, x []float32, a float32)
+
+// divIntoAVX512 computes dst = a / x, for every element of dst.
+//
+//go:noescape
+func divIntoAVX512(dst []float32, x []float32, a float32)
+
+// sqrtAVX512 computes dst = the square root of x, for every element of dst.
+//
+//go:noescape
+func sqrtAVX512(dst []float32, x []float32)
+
+// negAVX512 computes dst = -x, for every element of dst.
+//
+//go:noescape
+func negAVX512(dst []float32, x []float32)
+
+// centerAVX512 computes dst = (x - m)*a + b, for every element of dst.
+//
+//go:noescape
+func centerAVX512(dst []float32, x []float32, m float32, a float32, b float32)
+
+// centerGradAVX512 computes dst = dy*a - (x - m)*b - c, for every element of dst.
+//
+//go:noescape
+func centerGradAVX512(dst []float32, dy []float32, x []float32, m float32, a float32, b float32, c float32)
+
 // axpyAVX512 computes y = a*x + y, for every element of y.
 //
 //go:noescape
@@ -84,6 +124,16 @@ func sumAVX512(x []float32) float32
 //go:noescape
 func dotAVX512(x []float32, y []float32) float32
 
+// squaresAVX512 returns the sum of (x - m)^2.
+//
+//go:noescape
+func squaresAVX512(x []float32, m float32) float32
+
+// dotCenteredAVX512 returns the sum of x*(y - m).
+//
+//go:noescape
+func dotCenteredAVX512(x []float32, y []float32, m float32) float32
+
 // maxAVX512 returns the greatest element of x, NaN if one is.
 //
 //go:noescape
@@ -113,6 +163,46 @@ func divAVX2(dst []float32, x []float32, y []float32)
 //
 //go:noescape
 func scaleAVX2(dst []float32, x []float32, a float32)
+
+// shiftAVX2 computes dst = x + a, for every element of dst.
+//
+//go:noescape
+func shiftAVX2(dst []float32, x []float32, a float32)
+
+// subFromAVX2 computes dst = a - x, for every element of dst.
+//
+//go:noescape
+func subFromAVX2(dst []float32, x []float32, a float32)
+
+// divByAVX2 computes dst = x / a, for every element of dst.
+//
+//go:noescape
+func divByAVX2(dst []float32, x []float32, a float32)
+
+// divIntoAVX2 computes dst = a / x, for every element of dst.
+//
+//go:noescape
+func divIntoAVX2(dst []float32, x []float32, a float32)
+
+// sqrtAVX2 computes dst = the square root of x, for every element of dst.
+//
+//go:noescape
+func sqrtAVX2(dst []float32, x []float32)
+
+// negAVX2 computes dst = -x, for every element of dst.
+//
+//go:noescape
+func negAVX2(dst []float32, x []float32)
+
+// centerAVX2 computes dst = (x - m)*a + b, for every element of dst.
+//
+//go:noescape
+func centerAVX2(dst []float32, x []float32, m float32, a float32, b float32)
+
+// centerGradAVX2 computes dst = dy*a - (x - m)*b - c, for every element of dst.
+//
+//go:noescape
+func centerGradAVX2(dst []float32, dy []float32, x []float32, m float32, a float32, b float32, c float32)
 
 // axpyAVX2 computes y = a*x + y, for every element of y.
 //
@@ -168,6 +258,16 @@ func sumAVX2(x []float32) float32
 //
 //go:noescape
 func dotAVX2(x []float32, y []float32) float32
+
+// squaresAVX2 returns the sum of (x - m)^2.
+//
+//go:noescape
+func squaresAVX2(x []float32, m float32) float32
+
+// dotCenteredAVX2 returns the sum of x*(y - m).
+//
+//go:noescape
+func dotCenteredAVX2(x []float32, y []float32, m float32) float32
 
 // maxAVX2 returns the greatest element of x, NaN if one is.
 //

@@ -62,6 +62,12 @@ func TestElementwise(t *testing.T) {
 		{"Mul", (*Kernels).Mul, func(x, y float64) float64 { return x * y }, 0.5},
 		{"Div", (*Kernels).Div, func(x, y float64) float64 { return x / y }, 0.5},
 		{"Scale", func(k *Kernels, dst, x, y []float32) { k.Scale(dst, x, -1.5) }, func(x, y float64) float64 { return -1.5 * x }, 0.5},
+		{"Shift", func(k *Kernels, dst, x, y []float32) { k.Shift(dst, x, -1.5) }, func(x, y float64) float64 { return x - 1.5 }, 0.5},
+		{"SubFrom", func(k *Kernels, dst, x, y []float32) { k.SubFrom(dst, x, -1.5) }, func(x, y float64) float64 { return -1.5 - x }, 0.5},
+		{"DivBy", func(k *Kernels, dst, x, y []float32) { k.DivBy(dst, x, -1.5) }, func(x, y float64) float64 { return x / -1.5 }, 0.5},
+		{"DivInto", func(k *Kernels, dst, x, y []float32) { k.DivInto(dst, x, -1.5) }, func(x, y float64) float64 { return -1.5 / x }, 0.5},
+		{"Sqrt", func(k *Kernels, dst, x, y []float32) { k.Sqrt(dst, x) }, func(x, y float64) float64 { return math.Sqrt(x) }, 0.5},
+		{"Neg", func(k *Kernels, dst, x, y []float32) { k.Neg(dst, x) }, func(x, y float64) float64 { return -x }, 0},
 		{"Relu", func(k *Kernels, dst, x, y []float32) { k.Relu(dst, x) }, func(x, y float64) float64 { return max(x, 0) }, 0},
 		{"ReluGrad", func(k *Kernels, dst, x, y []float32) { k.ReluGrad(dst, x, y) }, func(dy, x float64) float64 {
 			if x > 0 {
@@ -185,6 +191,18 @@ func TestUpdates(t *testing.T) {
 					t.Fatalf("Momentum length %d: [%d] v %v w %v, want %v %v", n, i, z[i], y[i], v, w)
 				}
 			}
+			y2, z2 := append([]float32(nil), y...), append([]float32(nil), z...)
+			k.Center(y[:n], x, 0.3, -1.7, 0.2)
+			k.CenterGrad(z[:n], z[:n], x, 0.3, -1.7, 0.4, 0.2)
+			for i, v := range x {
+				d := float64(v) - float64(float32(0.3))
+				if want := d*float64(float32(-1.7)) + float64(float32(0.2)); !near(y[i], want, 8) {
+					t.Fatalf("Center length %d: [%d] = %v of %v, want %v", n, i, y[i], y2[i], want)
+				}
+				if want := float64(z2[i])*float64(float32(-1.7)) - d*float64(float32(0.4)) - float64(float32(0.2)); !near(z[i], want, 8) {
+					t.Fatalf("CenterGrad length %d: [%d] = %v, want %v", n, i, z[i], want)
+				}
+			}
 			if y[n] != bound || z[n] != bound {
 				t.Fatalf("length %d: writes past the end", n)
 			}
@@ -197,8 +215,10 @@ func TestReductions(t *testing.T) {
 		rng := rand.New(rand.NewPCG(3, 3))
 		for n := range 300 {
 			x, y := random[float32](rng, n), random[float32](rng, n)
-			sum, dot, most := 0.0, 0.0, math.Inf(-1)
+			sum, dot, squares, along, most := 0.0, 0.0, 0.0, 0.0, math.Inf(-1)
 			for i, v := range x {
+				squares += (float64(v) - 0.75) * (float64(v) - 0.75)
+				along += float64(v) * (float64(y[i]) - 0.75)
 				sum += float64(v)
 				dot += float64(v) * float64(y[i])
 				most = max(most, float64(v))
@@ -209,6 +229,12 @@ func TestReductions(t *testing.T) {
 			}
 			if got := k.Dot(x, y); math.Abs(float64(got)-dot) > tolerance {
 				t.Fatalf("Dot of %d = %v, want %v", n, got, dot)
+			}
+			if got := k.Squares(x, 0.75); math.Abs(float64(got)-squares) > 4*tolerance {
+				t.Fatalf("Squares of %d = %v, want %v", n, got, squares)
+			}
+			if got := k.DotCentered(x, y, 0.75); math.Abs(float64(got)-along) > 4*tolerance {
+				t.Fatalf("DotCentered of %d = %v, want %v", n, got, along)
 			}
 			if got := k.Max(x); float64(got) != most {
 				t.Fatalf("Max of %d = %v, want %v", n, got, most)

@@ -14,6 +14,7 @@ import (
 type reduction struct {
 	name, doc string
 	slices    []string
+	scalar    string                                               // a parameter, float32; the last of x in step
 	start     float64                                              // of the accumulators; the value for no elements
 	combine   func(...Op)                                          // of two accumulators
 	step      func(e emit, acc reg.VecVirtual, x []reg.VecVirtual) // adds elements to an accumulator
@@ -30,6 +31,19 @@ var reductions = []reduction{
 		step: func(e emit, acc reg.VecVirtual, x []reg.VecVirtual) { VFMADD231PS(x[0], x[1], acc) },
 	},
 	{
+		name: "squares", doc: "the sum of (x - m)^2", slices: []string{"x"}, scalar: "m", combine: VADDPS,
+		step: func(e emit, acc reg.VecVirtual, x []reg.VecVirtual) {
+			d := e.op(VSUBPS, x[0], x[1])
+			VFMADD231PS(d, d, acc)
+		},
+	},
+	{
+		name: "dotCentered", doc: "the sum of x*(y - m)", slices: []string{"x", "y"}, scalar: "m", combine: VADDPS,
+		step: func(e emit, acc reg.VecVirtual, x []reg.VecVirtual) {
+			VFMADD231PS(e.op(VSUBPS, x[1], x[2]), x[0], acc)
+		},
+	},
+	{
 		name: "max", doc: "the greatest element of x, NaN if one is", slices: []string{"x"}, combine: VMAXPS,
 		start: math.Inf(-1), flagNaN: true,
 		step: func(e emit, acc reg.VecVirtual, x []reg.VecVirtual) { VMAXPS(x[0], acc, acc) },
@@ -37,11 +51,22 @@ var reductions = []reduction{
 }
 
 func (e emit) reduction(r reduction) {
-	text(r.name+e.set, fmt.Sprintf("func(%s []float32) float32", strings.Join(r.slices, ", ")))
+	signature := fmt.Sprintf("func(%s []float32", strings.Join(r.slices, ", "))
+	if r.scalar != "" {
+		signature += fmt.Sprintf(", %s float32", r.scalar)
+	}
+	text(r.name+e.set, signature+") float32")
 	Doc(fmt.Sprintf("%s returns %s.", r.name+e.set, r.doc))
 	base := make([]reg.GPVirtual, len(r.slices))
 	for i, s := range r.slices {
 		base[i] = slice(s)
+	}
+	var about reg.VecVirtual
+	if r.scalar != "" {
+		at, err := Param(r.scalar).Resolve()
+		must(err)
+		about = e.reg()
+		e.bcast(at.Addr, about)
 	}
 	start := e.constant(r.start)
 	acc := e.regs(unroll)
@@ -55,14 +80,21 @@ func (e emit) reduction(r reduction) {
 	}
 	n, offset := length(r.slices[0]), GP64()
 	e.walk(n, offset, func(disp, v int, mask reg.Register) {
-		x := make([]reg.VecVirtual, len(base))
+		x := make([]reg.VecVirtual, len(base), len(base)+1)
 		for i := range base {
 			at := Mem{Base: base[i], Index: offset, Scale: 1, Disp: disp}
 			x[i] = e.reg()
+			if about != nil && i == len(base)-1 { // beyond the end too, the difference is 0
+				e.loadOr(at, mask, about, false, x[i])
+				continue
+			}
 			e.loadOr(at, mask, start, r.start == 0, x[i])
 		}
 		if r.flagNaN {
 			e.orNaN(x[0], nan)
+		}
+		if about != nil {
+			x = append(x, about)
 		}
 		r.step(e, acc[v], x)
 	})

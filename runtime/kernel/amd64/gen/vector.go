@@ -30,6 +30,33 @@ var elementwises = []elementwise{
 			return one(e.op(VMULPS, x["x"], x["a"]))
 		},
 	},
+	scalar("shift", "x + a", func(e emit, x, a reg.VecVirtual) reg.VecVirtual { return e.op(VADDPS, x, a) }),
+	scalar("subFrom", "a - x", func(e emit, x, a reg.VecVirtual) reg.VecVirtual { return e.op(VSUBPS, a, x) }),
+	scalar("divBy", "x / a", func(e emit, x, a reg.VecVirtual) reg.VecVirtual { return e.op(VDIVPS, x, a) }),
+	scalar("divInto", "a / x", func(e emit, x, a reg.VecVirtual) reg.VecVirtual { return e.op(VDIVPS, a, x) }),
+	unary("sqrt", "the square root of x", func(e emit, x reg.VecVirtual) reg.VecVirtual {
+		r := e.reg()
+		VSQRTPS(x, r)
+		return r
+	}),
+	unary("neg", "-x", func(e emit, x reg.VecVirtual) reg.VecVirtual { return e.op(VXORPS, x, e.bits(signBit)) }),
+	{
+		name: "center", doc: "dst = (x - m)*a + b", slices: []string{"dst", "x"}, scalars: []string{"m", "a", "b"}, results: []string{"dst"},
+		body: func(e emit, x map[string]reg.VecVirtual) []reg.VecVirtual {
+			d := e.op(VSUBPS, x["x"], x["m"])
+			VFMADD213PS(x["b"], x["a"], d)
+			return one(d)
+		},
+	},
+	{
+		name: "centerGrad", doc: "dst = dy*a - (x - m)*b - c", slices: []string{"dst", "dy", "x"}, scalars: []string{"m", "a", "b", "c"}, results: []string{"dst"},
+		body: func(e emit, x map[string]reg.VecVirtual) []reg.VecVirtual {
+			d := e.op(VSUBPS, x["x"], x["m"])
+			VFMSUB213PS(x["c"], x["a"], x["dy"]) // dy*a - c
+			VFNMADD213PS(x["dy"], x["b"], d)     // that - d*b
+			return one(d)
+		},
+	},
 	{
 		name: "axpy", doc: "y = a*x + y", slices: []string{"y", "x"}, scalars: []string{"a"}, results: []string{"y"},
 		body: func(e emit, x map[string]reg.VecVirtual) []reg.VecVirtual {
@@ -80,6 +107,13 @@ func binary(name, formula string, f func(...Op)) elementwise {
 	return elementwise{
 		name: name, doc: "dst = " + formula, slices: []string{"dst", "x", "y"}, results: []string{"dst"},
 		body: func(e emit, x map[string]reg.VecVirtual) []reg.VecVirtual { return one(e.op(f, x["x"], x["y"])) },
+	}
+}
+
+func scalar(name, formula string, f func(e emit, x, a reg.VecVirtual) reg.VecVirtual) elementwise {
+	return elementwise{
+		name: name, doc: "dst = " + formula, slices: []string{"dst", "x"}, scalars: []string{"a"}, results: []string{"dst"},
+		body: func(e emit, x map[string]reg.VecVirtual) []reg.VecVirtual { return one(f(e, x["x"], x["a"])) },
 	}
 }
 

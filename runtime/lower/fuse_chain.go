@@ -59,6 +59,11 @@ func fuseChains(g *graph.Graph, reg *kernel.Registry) {
 			}
 		}
 	}
+	for n := range g.Nodes() {
+		if c.of[n] != nil {
+			c.copyInto(n)
+		}
+	}
 	moved := false
 	for _, f := range found {
 		if len(f.nodes) > 1 {
@@ -73,7 +78,7 @@ func fuseChains(g *graph.Graph, reg *kernel.Registry) {
 
 // pointwise reports whether n can be part of a chain.
 func pointwise(n *graph.Node) bool {
-	if len(n.Outputs()) != 1 || n.Out(0) == nil || kernel.PointwiseArity(n.Op) != len(n.Inputs()) {
+	if arity := kernel.PointwiseArity(n.Op); arity == 0 || len(n.Inputs()) != arity || len(n.Outputs()) != 1 || n.Out(0) == nil {
 		return false
 	}
 	if gradient := n.Op == "ReluGrad"; gradient != (n.Domain == graph.Asdl) || !gradient && n.Domain != "" {

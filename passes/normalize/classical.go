@@ -66,7 +66,12 @@ func lastOutput(n *graph.Node) *graph.Value {
 // done puts y in the place of the last output. The node goes, unless another output of it is used.
 func (b *classic) done(y *graph.Value) bool {
 	last := len(b.n.Outputs()) - 1
-	pass.Replace(b.n.Out(last), y)
+	if v := b.n.Out(last); v.IsOutput() || y == b.x {
+		pass.Replace(v, y)
+	} else {
+		v.ReplaceUses(y)
+		pass.TakeName(v, y)
+	}
 	if label := b.n.Out(0); last > 0 && label != nil && (label.IsOutput() || len(label.Uses()) > 0) {
 		b.n.DropOutput(last)
 	} else {

@@ -32,6 +32,7 @@ func tappedMethods(t *testing.T) map[string]method.Record {
 		"foof":           {"foof"},
 		"eva":            {"eva"},
 		"unit-ng":        {"unit-ng", "curvature.source=emp"},
+		"moments":        {"unit-ng", "curvature.source=emp", "representation.granularity=element", "representation.format=moments", "representation.max_bytes=0"},
 		"seng":           {"seng"},
 		"seng, reduce":   {"seng", "curvature.sharing=reduce"},
 		"tonga-unit":     {"tonga-unit"},

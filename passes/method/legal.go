@@ -117,7 +117,7 @@ var choices = []struct {
 	{"curvature.estimate", func(r Record) string { return r.Curvature.Estimate }, []string{"", "diag", "diag_squared", "row_squared"}},
 	{"representation.spatial", func(r Record) string { return r.Representation.Spatial }, []string{"", "mean", "mean_abs"}},
 	{"representation.granularity", func(r Record) string { return r.Representation.Granularity }, []string{"none", "layer", "unit", "element"}},
-	{"representation.format", func(r Record) string { return r.Representation.Format }, []string{"none", "kf_io", "kfe_io", "one_sided", "rank1", "dense", "gram", "lowrank", "kf_dim", "kfe_dim", "matrix", "diag"}},
+	{"representation.format", func(r Record) string { return r.Representation.Format }, []string{"none", "kf_io", "kfe_io", "one_sided", "rank1", "dense", "moments", "gram", "lowrank", "kf_dim", "kfe_dim", "matrix", "diag"}},
 	{"representation.bias", func(r Record) string { return r.Representation.Bias }, []string{"", "joint", "output"}},
 	{"representation.sides", func(r Record) string { return r.Representation.Sides }, []string{"", "matrix", "modes", "kernel"}},
 	{"representation.vectors", func(r Record) string { return r.Representation.Vectors }, []string{"", "diag", "full", "grad", "element"}},

@@ -1,7 +1,7 @@
 package method
 
 // tapFormats are the representations built on inputs and output gradients of layers.
-var tapFormats = []string{"kf_io", "kfe_io", "one_sided", "rank1", "dense", "gram"}
+var tapFormats = []string{"kf_io", "kfe_io", "one_sided", "rank1", "dense", "moments", "gram"}
 
 // Tapped reports whether the record's statistics come from inputs and output gradients of layers.
 func (r Record) Tapped() bool {
@@ -11,8 +11,8 @@ func (r Record) Tapped() bool {
 // tapRules are the legality rules of representations built on inputs and output gradients of layers.
 var tapRules = []rule{
 	{func(r Record) bool {
-		return oneOf(r.Representation.Format, "kfe_io", "dense") && !oneOf(r.Curvature.Source, "mc", "emp", "exact")
-	}, "kfe_io and dense need output gradients of each example: source must be mc, emp or exact"},
+		return oneOf(r.Representation.Format, "kfe_io", "dense", "moments") && !oneOf(r.Curvature.Source, "mc", "emp", "exact")
+	}, "kfe_io, dense and moments need output gradients of each example: source must be mc, emp or exact"},
 	{
 		func(r Record) bool { return r.Representation.Format == "rank1" && r.Curvature.Source != "emp" },
 		"the mean output gradient of sampled labels is noise around zero: rank1 needs source emp",
@@ -52,8 +52,8 @@ var tapRules = []rule{
 	{func(r Record) bool {
 		inverse := r.Solve.Kind == "inverse" && r.Solve.Power == -1
 		polar := r.Representation.Format == "one_sided" && r.Solve.Kind == "polar" && r.Solve.Power == -0.5
-		return oneOf(r.Representation.Format, "one_sided", "dense") && (!inverse && !polar || !oneOf(r.Solve.Damping.Kind, "iso", "none"))
-	}, "one_sided and dense are inverted: solve.kind must be inverse and solve.power -1, or for one_sided polar and -0.5; solve.damping.kind iso or none"},
+		return oneOf(r.Representation.Format, "one_sided", "dense", "moments") && (!inverse && !polar || !oneOf(r.Solve.Damping.Kind, "iso", "none"))
+	}, "one_sided, dense and moments are inverted: solve.kind must be inverse and solve.power -1, or for one_sided polar and -0.5; solve.damping.kind iso or none"},
 	{func(r Record) bool {
 		return r.Representation.Format == "rank1" && (r.Solve.Kind != "gram" || r.Solve.Power != -1 || r.Solve.Damping.Kind != "iso")
 	}, "a matrix of rank one is inverted by Sherman-Morrison: rank1 needs solve.kind gram, solve.power -1 and solve.damping.kind iso"},
@@ -67,11 +67,14 @@ var tapRules = []rule{
 		"solve.kind gram inverts what is made of samples: it needs kf_io, rank1, gram or lowrank",
 	},
 	{func(r Record) bool {
-		return r.Accumulate.Kind == "sum" && oneOf(r.Representation.Format, "one_sided", "rank1", "dense")
+		return r.Accumulate.Kind == "sum" && oneOf(r.Representation.Format, "one_sided", "rank1", "dense", "moments")
 	}, "sums grow without bound and their inverse goes to zero: accumulate.kind must be none or ema"},
 	{func(r Record) bool {
-		return r.Representation.Bias == "output" && oneOf(r.Representation.Format, "kfe_io", "one_sided", "rank1", "dense")
+		return r.Representation.Bias == "output" && oneOf(r.Representation.Format, "kfe_io", "one_sided", "rank1", "dense", "moments")
 	}, "without an output factor there is none for the bias: representation.bias must be joint"},
+	{func(r Record) bool {
+		return r.Representation.Format == "moments" && r.Accumulate.Kind == "none" && (r.Accumulate.Every > 1 || r.Accumulate.Schedule != "")
+	}, "nothing is kept of a diagonal for the steps between: accumulate.every must be 1"},
 	{
 		func(r Record) bool { return r.Representation.MaxBytes != 0 && r.Representation.Format != "dense" },
 		"representation.max_bytes bounds dense blocks",

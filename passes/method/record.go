@@ -49,7 +49,7 @@ type Curvature struct {
 // Representation says what is stored of the matrix.
 type Representation struct {
 	Granularity string `json:"granularity"`       // layer, unit, element, none
-	Format      string `json:"format"`            // kf_io, kfe_io (in the eigenbases of kf_io), one_sided (the input factor of kf_io), rank1, dense, gram (of the gradients of the batch's examples), lowrank (a few rows a unit), kf_dim, kfe_dim (in the eigenbases of kf_dim), matrix (the gradient itself, no statistic), diag, none
+	Format      string `json:"format"`            // kf_io, kfe_io (in the eigenbases of kf_io), one_sided (the input factor of kf_io), rank1, dense, moments (the diagonal of dense), gram (of the gradients of the batch's examples), lowrank (a few rows a unit), kf_dim, kfe_dim (in the eigenbases of kf_dim), matrix (the gradient itself, no statistic), diag, none
 	Bias        string `json:"bias,omitempty"`    // kf_io: joint (homogeneous coordinate) or output (output factor alone)
 	Sides       string `json:"sides,omitempty"`   // kf_dim, kfe_dim: matrix (first dimension against the rest), modes (one factor a dimension), kernel (one for all positions of a kernel)
 	Vectors     string `json:"vectors,omitempty"` // tensors of one dimension: diag, full (a factor) or grad (kf_dim), element (kfe_dim: the same rule without a basis)

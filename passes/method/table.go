@@ -114,7 +114,7 @@ func WithPreset(r Record, preset string) (Record, error) {
 		r.Solve.Damping = Damping{Kind: "factor_pi", Value: 1e-7, Floor: 1e-7}
 		r.Solve.Every = 1
 		r.Fallback = Fallback{Norm: "unit", Embedding: "grad", Other: "grad"}
-	case r.Representation.Format == "dense":
+	case r.Representation.Format == "dense" || r.Representation.Format == "moments":
 		r.Representation.MaxBytes = 0
 		r.Accumulate = Accumulate{Kind: "none", Every: 1}
 		r.Solve.Damping = Damping{Kind: "iso", Value: 1e-7}

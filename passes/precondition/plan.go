@@ -29,6 +29,7 @@ var representations = []representation{
 	{"one_sided", "", tapBlocks(oneSidedBlock, frequencyBlock)},
 	{"rank1", "", tapBlocks(rankOneBlock, nil)},
 	{"dense", "", tapBlocks(unitsBlock, nil)},
+	{"moments", "", tapBlocks(momentsBlock, nil)},
 	{"gram", "", tapBlocks(gramBlock, nil)},
 	{"lowrank", "", tongaBlocks},
 	{"kf_dim", "lie_sgd", whitenBlocks},

@@ -104,6 +104,9 @@ func normBlock(e *engine, cap *captured) *block {
 		bl.note = pass.LayerNote{Layer: l.Name, Kind: l.Kind, Params: names(bl.params)}
 		return e.rowsBlock(bl, cap, &gramNorm{e, cap, elements(bl.params[0].Value), int64(len(bl.params))})
 	}
+	if e.rec.Representation.Format == "moments" {
+		return normMoments(e, cap)
+	}
 	return unitBlock(e, cap)
 }
 

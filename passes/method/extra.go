@@ -25,8 +25,12 @@ var extras = []extra{
 	{"ggnvp", func(r Record) string {
 		return fmt.Sprintf("%d product of the Gauss-Newton matrix with a vector: the logits' derivative along a probe, and a backward", max(1, r.Curvature.Samples))
 	}},
-	{"secant", func(Record) string {
-		return "1 forward and backward to layer outputs, on the same batch at the next parameters"
+	{"secant", func(r Record) string {
+		to := "layer outputs"
+		if r.Solve.Kind == "lbfgs" {
+			to = "parameters"
+		}
+		return "1 forward and backward to " + to + ", on the same batch at the next parameters"
 	}},
 	{"recursive", func(Record) string { return "slopes of the non-linearities" }},
 	{"exact", func(Record) string { return "C backward, one a class, to layer outputs" }},

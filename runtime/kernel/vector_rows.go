@@ -22,6 +22,7 @@ func vectorTable() []Row {
 	rows = append(rows,
 		row[float32]("ReduceSum", vectorSum(as[float32, float64])),
 		row[float32]("ReduceMean", vectorSum(mean[float32, float64])),
+		row[float32]("ReduceL1", vectorSizes),
 		row[float32]("ReduceSumSquare", vectorSquares(as[float32, float64])),
 		row[float32]("ReduceL2", vectorSquares(func(s float64, _ int) float32 { return float32(math.Sqrt(s)) })),
 		row[float32]("ReduceMax", vectorMax),
@@ -99,6 +100,14 @@ func vectorSquares(finish func(float64, int) float32) func(*Call) (Run, error) {
 		f.row = byRuns(func(x []float32) float32 { return k.Dot(x, x) })
 		return f.prepare(c)
 	}
+}
+
+// vectorSizes sums absolute values.
+func vectorSizes(c *Call) (Run, error) {
+	k := c.Pool.Kernels()
+	f := folded(0, func(acc float64, x float32) float64 { return acc + math.Abs(float64(x)) }, plus[float64], as[float32, float64])
+	f.row = byRuns(k.SumAbs)
+	return f.prepare(c)
 }
 
 func vectorMax(c *Call) (Run, error) {

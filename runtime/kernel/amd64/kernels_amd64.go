@@ -55,7 +55,7 @@ var avx512Vector = vectorFuncs{
 	scale: scaleAVX512, axpy: axpyAVX512, momentum: momentumAVX512,
 	relu: reluAVX512, reluGrad: reluGradAVX512,
 	exp: expAVX512, tanh: tanhAVX512, sigmoid: sigmoidAVX512, erf: erfAVX512, expSub: expSubAVX512,
-	sum: sumAVX512, max: maxAVX512, dot: dotAVX512, squares: squaresAVX512, dotCentered: dotCenteredAVX512,
+	sum: sumAVX512, sumAbs: sumAbsAVX512, max: maxAVX512, dot: dotAVX512, squares: squaresAVX512, dotCentered: dotCenteredAVX512,
 }
 
 var avx2Vector = vectorFuncs{
@@ -65,5 +65,5 @@ var avx2Vector = vectorFuncs{
 	scale: scaleAVX2, axpy: axpyAVX2, momentum: momentumAVX2,
 	relu: reluAVX2, reluGrad: reluGradAVX2,
 	exp: expAVX2, tanh: tanhAVX2, sigmoid: sigmoidAVX2, erf: erfAVX2, expSub: expSubAVX2,
-	sum: sumAVX2, max: maxAVX2, dot: dotAVX2, squares: squaresAVX2, dotCentered: dotCenteredAVX2,
+	sum: sumAVX2, sumAbs: sumAbsAVX2, max: maxAVX2, dot: dotAVX2, squares: squaresAVX2, dotCentered: dotCenteredAVX2,
 }

@@ -21,7 +21,7 @@ type vectorFuncs struct {
 	exp, tanh, sigmoid func(dst, x []float32)
 	erf                func(dst, x []float32)
 	expSub             func(dst, x []float32, a float32)
-	sum, max           func(x []float32) float32
+	sum, sumAbs, max   func(x []float32) float32
 	dot                func(x, y []float32) float32
 	squares            func(x []float32, m float32) float32
 	dotCentered        func(x, y []float32, m float32) float32
@@ -174,6 +174,9 @@ func (k *Kernels) ExpSub(dst, x []float32, a float32) {
 // in Dot.
 func (k *Kernels) Sum(x []float32) float32 { return k.vec.sum(x) }
 
+// SumAbs is the sum of |x|, in the order of Sum.
+func (k *Kernels) SumAbs(x []float32) float32 { return k.vec.sumAbs(x) }
+
 // Max is the greatest element of x: NaN if one is NaN, -Inf if x is empty.
 func (k *Kernels) Max(x []float32) float32 { return k.vec.max(x) }
 
@@ -276,6 +279,13 @@ var portableVector = vectorFuncs{
 		var s [4]float32
 		for i, v := range x {
 			s[i%4] += v
+		}
+		return s[0] + s[1] + (s[2] + s[3])
+	},
+	sumAbs: func(x []float32) float32 {
+		var s [4]float32
+		for i, v := range x {
+			s[i%4] += max(v, -v)
 		}
 		return s[0] + s[1] + (s[2] + s[3])
 	},

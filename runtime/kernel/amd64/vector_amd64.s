@@ -2998,6 +2998,79 @@ DATA lanes00000000<>+16(SB)/8, $0x0000000000000000
 DATA lanes00000000<>+24(SB)/8, $0x0000000000000000
 GLOBL lanes00000000<>(SB), RODATA|NOPTR, $32
 
+// func sumAbsAVX512(x []float32) float32
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·sumAbsAVX512(SB), NOSPLIT, $0-28
+	MOVQ         x_base+0(FP), AX
+	VBROADCASTSS lanes00000000<>+0(SB), Z0
+	VMOVUPS      Z0, Z1
+	VMOVUPS      Z0, Z2
+	VMOVUPS      Z0, Z3
+	VMOVUPS      Z0, Z0
+	MOVQ         x_len+8(FP), CX
+	XORQ         DX, DX
+
+four:
+	CMPQ         CX, $0x40
+	JLT          one
+	VMOVUPS      (AX)(DX*1), Z4
+	VBROADCASTSS lanes7fffffff<>+0(SB), Z5
+	VANDPS       Z5, Z4, Z4
+	VADDPS       Z4, Z1, Z1
+	VMOVUPS      64(AX)(DX*1), Z4
+	VBROADCASTSS lanes7fffffff<>+0(SB), Z5
+	VANDPS       Z5, Z4, Z4
+	VADDPS       Z4, Z2, Z2
+	VMOVUPS      128(AX)(DX*1), Z4
+	VBROADCASTSS lanes7fffffff<>+0(SB), Z5
+	VANDPS       Z5, Z4, Z4
+	VADDPS       Z4, Z3, Z3
+	VMOVUPS      192(AX)(DX*1), Z4
+	VBROADCASTSS lanes7fffffff<>+0(SB), Z5
+	VANDPS       Z5, Z4, Z4
+	VADDPS       Z4, Z0, Z0
+	ADDQ         $0x00000100, DX
+	SUBQ         $0x40, CX
+	JMP          four
+
+one:
+	CMPQ         CX, $0x10
+	JLT          rest
+	VMOVUPS      (AX)(DX*1), Z4
+	VBROADCASTSS lanes7fffffff<>+0(SB), Z5
+	VANDPS       Z5, Z4, Z4
+	VADDPS       Z4, Z1, Z1
+	ADDQ         $0x00000040, DX
+	SUBQ         $0x10, CX
+	JMP          one
+
+rest:
+	TESTQ        CX, CX
+	JZ           end
+	MOVQ         $-1, BX
+	BZHIQ        CX, BX, BX
+	KMOVW        BX, K1
+	VMOVUPS.Z    (AX)(DX*1), K1, Z4
+	VBROADCASTSS lanes7fffffff<>+0(SB), Z5
+	VANDPS       Z5, Z4, Z4
+	VADDPS       Z4, Z1, Z1
+
+end:
+	VADDPS        Z2, Z1, Z1
+	VADDPS        Z0, Z3, Z3
+	VADDPS        Z3, Z1, Z1
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPS        Y0, Y1, Y0
+	VEXTRACTF128  $0x01, Y0, X1
+	VADDPS        X1, X0, X0
+	VPERMILPD     $0x01, X0, X1
+	VADDPS        X1, X0, X0
+	VMOVSHDUP     X0, X1
+	VADDPS        X1, X0, X0
+	VMOVSS        X0, ret+24(FP)
+	VZEROUPPER
+	RET
+
 // func dotAVX512(x []float32, y []float32) float32
 // Requires: AVX, AVX512F, BMI2
 TEXT ·dotAVX512(SB), NOSPLIT, $0-52
@@ -5756,6 +5829,71 @@ rest:
 	SUBQ       CX, BX
 	VMOVUPS    (SI)(BX*4), Y4
 	VMASKMOVPS (AX)(DX*1), Y4, Y4
+	VADDPS     Y4, Y0, Y0
+
+end:
+	VADDPS       Y1, Y0, Y0
+	VADDPS       Y3, Y2, Y2
+	VADDPS       Y2, Y0, Y0
+	VEXTRACTF128 $0x01, Y0, X1
+	VADDPS       X1, X0, X0
+	VPERMILPD    $0x01, X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSHDUP    X0, X1
+	VADDPS       X1, X0, X0
+	VMOVSS       X0, ret+24(FP)
+	VZEROUPPER
+	RET
+
+// func sumAbsAVX2(x []float32) float32
+// Requires: AVX
+TEXT ·sumAbsAVX2(SB), NOSPLIT, $0-28
+	MOVQ    x_base+0(FP), AX
+	VMOVUPS lanes00000000<>+0(SB), Y0
+	VMOVUPS lanes00000000<>+0(SB), Y1
+	VMOVUPS lanes00000000<>+0(SB), Y2
+	VMOVUPS lanes00000000<>+0(SB), Y3
+	MOVQ    x_len+8(FP), CX
+	XORQ    DX, DX
+
+four:
+	CMPQ    CX, $0x20
+	JLT     one
+	VMOVUPS (AX)(DX*1), Y4
+	VANDPS  lanes7fffffff<>+0(SB), Y4, Y4
+	VADDPS  Y4, Y0, Y0
+	VMOVUPS 32(AX)(DX*1), Y4
+	VANDPS  lanes7fffffff<>+0(SB), Y4, Y4
+	VADDPS  Y4, Y1, Y1
+	VMOVUPS 64(AX)(DX*1), Y4
+	VANDPS  lanes7fffffff<>+0(SB), Y4, Y4
+	VADDPS  Y4, Y2, Y2
+	VMOVUPS 96(AX)(DX*1), Y4
+	VANDPS  lanes7fffffff<>+0(SB), Y4, Y4
+	VADDPS  Y4, Y3, Y3
+	ADDQ    $0x00000080, DX
+	SUBQ    $0x20, CX
+	JMP     four
+
+one:
+	CMPQ    CX, $0x08
+	JLT     rest
+	VMOVUPS (AX)(DX*1), Y4
+	VANDPS  lanes7fffffff<>+0(SB), Y4, Y4
+	VADDPS  Y4, Y0, Y0
+	ADDQ    $0x00000020, DX
+	SUBQ    $0x08, CX
+	JMP     one
+
+rest:
+	TESTQ      CX, CX
+	JZ         end
+	LEAQ       window32<>+0(SB), SI
+	MOVQ       $0x00000008, BX
+	SUBQ       CX, BX
+	VMOVUPS    (SI)(BX*4), Y4
+	VMASKMOVPS (AX)(DX*1), Y4, Y4
+	VANDPS     lanes7fffffff<>+0(SB), Y4, Y4
 	VADDPS     Y4, Y0, Y0
 
 end:

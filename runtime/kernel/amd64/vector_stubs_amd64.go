@@ -119,6 +119,11 @@ func expSubAVX512(dst []float32, x []float32, a float32)
 //go:noescape
 func sumAVX512(x []float32) float32
 
+// sumAbsAVX512 returns the sum of |x|.
+//
+//go:noescape
+func sumAbsAVX512(x []float32) float32
+
 // dotAVX512 returns the sum of x*y.
 //
 //go:noescape
@@ -253,6 +258,11 @@ func expSubAVX2(dst []float32, x []float32, a float32)
 //
 //go:noescape
 func sumAVX2(x []float32) float32
+
+// sumAbsAVX2 returns the sum of |x|.
+//
+//go:noescape
+func sumAbsAVX2(x []float32) float32
 
 // dotAVX2 returns the sum of x*y.
 //

@@ -215,17 +215,21 @@ func TestReductions(t *testing.T) {
 		rng := rand.New(rand.NewPCG(3, 3))
 		for n := range 300 {
 			x, y := random[float32](rng, n), random[float32](rng, n)
-			sum, dot, squares, along, most := 0.0, 0.0, 0.0, 0.0, math.Inf(-1)
+			sum, size, dot, squares, along, most := 0.0, 0.0, 0.0, 0.0, 0.0, math.Inf(-1)
 			for i, v := range x {
 				squares += (float64(v) - 0.75) * (float64(v) - 0.75)
 				along += float64(v) * (float64(y[i]) - 0.75)
 				sum += float64(v)
+				size += math.Abs(float64(v))
 				dot += float64(v) * float64(y[i])
 				most = max(most, float64(v))
 			}
 			tolerance := float64(n) * 0x1p-23
 			if got := k.Sum(x); math.Abs(float64(got)-sum) > tolerance {
 				t.Fatalf("Sum of %d = %v, want %v", n, got, sum)
+			}
+			if got := k.SumAbs(x); math.Abs(float64(got)-size) > tolerance {
+				t.Fatalf("SumAbs of %d = %v, want %v", n, got, size)
 			}
 			if got := k.Dot(x, y); math.Abs(float64(got)-dot) > tolerance {
 				t.Fatalf("Dot of %d = %v, want %v", n, got, dot)
@@ -248,6 +252,9 @@ func TestReductions(t *testing.T) {
 				x[at] = special
 				if got := k.Sum(x); got != special && special == special || special != special && got == got {
 					t.Fatalf("Sum of %d with %v = %v", n, special, got)
+				}
+				if got := k.SumAbs(x); got != inf32 && special == special || special != special && got == got {
+					t.Fatalf("SumAbs of %d with %v = %v", n, special, got)
 				}
 				want := special
 				if special == -inf32 {

@@ -27,6 +27,10 @@ var reductions = []reduction{
 		step: func(e emit, acc reg.VecVirtual, x []reg.VecVirtual) { VADDPS(x[0], acc, acc) },
 	},
 	{
+		name: "sumAbs", doc: "the sum of |x|", slices: []string{"x"}, combine: VADDPS,
+		step: func(e emit, acc reg.VecVirtual, x []reg.VecVirtual) { VADDPS(e.abs(x[0]), acc, acc) },
+	},
+	{
 		name: "dot", doc: "the sum of x*y", slices: []string{"x", "y"}, combine: VADDPS,
 		step: func(e emit, acc reg.VecVirtual, x []reg.VecVirtual) { VFMADD231PS(x[0], x[1], acc) },
 	},

@@ -36,7 +36,7 @@ var may = []importRow{
 	{"runtime", []string{"graph", "graph/op", "runtime/data", "runtime/kernel", "runtime/lower", "runtime/vm"}},
 	{"graph/graphtest", []string{"graph", "graph/op"}},
 	{"models", []string{"graph"}},
-	{"bench", []string{"graph", "passes", "passes/method", "passes/pass", "runtime", "runtime/kernel"}},
+	{"cmd/asdlc/bench", []string{"graph", "passes", "passes/method", "passes/pass", "runtime", "runtime/kernel"}},
 	{"cmd/asdlc", []string{"..."}},
 }
 
@@ -52,7 +52,7 @@ var foreign = []struct {
 }{
 	{"gorgonia.org/...", []string{"runtime", "runtime/..."}},
 	{"github.com/owulveryck/onnx-go/...", []string{"runtime/onnxgo"}},
-	{"gonum.org/v1/plot/...", []string{"bench"}},
+	{"gonum.org/v1/plot/...", []string{"cmd/asdlc/bench"}},
 	{"google.golang.org/protobuf/...", []string{"graph/onnx", "graph/onnx/internal/..."}},
 	{"github.com/spf13/...", []string{"cmd/..."}},
 	{module + "/graph/graphtest", nil}, // helpers of tests

@@ -15,7 +15,7 @@ import (
 	"github.com/spf13/cobra"
 	"github.com/spf13/pflag"
 
-	"github.com/asdlc/asdlc/bench"
+	"github.com/asdlc/asdlc/cmd/asdlc/bench"
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/graph/onnx"
 	"github.com/asdlc/asdlc/models"

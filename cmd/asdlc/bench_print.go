@@ -4,7 +4,7 @@ import (
 	"fmt"
 	"io"
 
-	"github.com/asdlc/asdlc/bench"
+	"github.com/asdlc/asdlc/cmd/asdlc/bench"
 )
 
 // printResults prints the table of one model and batch size.

@@ -10,7 +10,7 @@ import (
 
 	"github.com/spf13/cobra"
 
-	"github.com/asdlc/asdlc/bench"
+	"github.com/asdlc/asdlc/cmd/asdlc/bench"
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/passes"
 	"github.com/asdlc/asdlc/passes/method"

@@ -21,11 +21,34 @@ func BenchmarkMNIST(b *testing.B) {
 		flags  []string
 		bar    float64
 	}{
-		{"sgd", []string{"--lr", "0.2", "--warmup", "1"}, 0.98},
-		{"kfac", []string{"--set", "every=10"}, 0.98},
-		{"shampoo", []string{"--set", "every=10"}, 0.978},
+		{"sgd", nil, 0.975},
+		{"adagrad", nil, 0.975},
 		{"adam", nil, 0.975},
-		{"adagrad", []string{"--lr", "0.02", "--warmup", "0.5"}, 0.975},
+		{"kfac", nil, 0.98},
+		{"shampoo", nil, 0.978},
+		{"kfac-reduce", nil, 0.98},
+		{"kflr", nil, 0.98},
+		{"kfra", nil, 0.975},
+		{"ekfac", EKFACFLAGS, 0.975},
+		{"skfac", nil, 0.98},
+		{"foof", []string{"--lr", "0.3"}, 0.978},
+		{"eva", nil, 0.978},
+		{"unit-ng", nil, 0.978},
+		{"muon", nil, 0.98},
+		{"tnt", nil, 0.98},
+		{"kl-tnt", nil, 0.98},
+		{"soap", nil, 0.98},
+		{"kl-shampoo", nil, 0.98},
+		{"splus", []string{"--lr", "0.2"}, 0.978},
+		{"psgd-kron", PSGDFLAGS, 0.975},
+		{"adahessian", ADAFLAGS, 0.975},
+		{"sfn", nil, 0.975},
+		{"esgd", []string{"--lr", "0.1"}, 0.978},
+		{"psgd-kf", nil, 0.978},
+		{"k-bfgs", []string{"--lr", "1"}, 0.975},
+		{"sophia-g", nil, 0.978},
+		{"seng", []string{"--lr", "0.15"}, 0.975},
+		{"tonga-unit", nil, 0.978},
 	} {
 		b.Run(c.method, func(b *testing.B) {
 			dir := b.TempDir()

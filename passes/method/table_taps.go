@@ -81,7 +81,7 @@ var tapMethods = []Record{
 		Apply:          Apply{KLClip: 1e-3},
 		Guards:         Guards{Finite: true},
 		Fallback:       Fallback{Norm: "grad", Embedding: "grad", Other: "grad"},
-		Update:         Update{LR: 0.05, Momentum: 0.9, Decay: "coupled"},
+		Update:         Update{LR: 0.005, Momentum: 0.9, Decay: "coupled"},
 		Equations:      "Zhang et al. 2023, equation 13",
 		Oracles:        "TestRankOneTwin TestGroupsAreLayers TestConvolutionIsLinear",
 	},

@@ -32,7 +32,7 @@ test: check
 check:
 	$(GO) vet ./...
 	$(GO) vet -tags interop ./cmd/asdlc ./models ./passes/autodiff ./passes/precondition
-	@bad=$$(gofmt -s -l bench cmd graph models passes runtime testdata); test -z "$$bad" || { echo "run gofmt -s -w on:"; echo "$$bad"; exit 1; }
+	@bad=$$(gofmt -s -l cmd graph models passes runtime testdata); test -z "$$bad" || { echo "run gofmt -s -w on:"; echo "$$bad"; exit 1; }
 
 # Step graphs in stock onnxruntime against the Go runtime, step by step.
 interop: venv
@@ -72,7 +72,7 @@ fuzz:
 # The pinned tools of testdata/tools/go.mod; the first run downloads and builds them.
 lint:
 	$(GO) vet ./...
-	@bad=$$($(TOOLS) gofumpt -l bench cmd graph models passes runtime testdata); test -z "$$bad" || { echo "run gofumpt -w on:"; echo "$$bad"; exit 1; }
+	@bad=$$($(TOOLS) gofumpt -l cmd graph models passes runtime testdata); test -z "$$bad" || { echo "run gofumpt -w on:"; echo "$$bad"; exit 1; }
 	$(TOOLS) staticcheck -tags interop ./...
 
 clean:

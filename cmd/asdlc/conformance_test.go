@@ -51,7 +51,7 @@ var tiny = map[string]models.Options{
 	"mlp":         {Widths: []int{12, 20, 10}},
 	"lenet":       {},
 	"resnet18":    {Width: 4, Image: 16},
-	"resnet50":    {Width: 2, Image: 16},
+	"resnet50":    {Width: 4, Image: 32},
 	"wideresnet":  {Depth: 10, Widen: 1, Image: 8},
 	"vit-tiny":    {Width: 12, Depth: 1, Image: 8},
 	"mixer-base":  {Width: 12, Depth: 1, Image: 8},

@@ -188,7 +188,8 @@ func rootRows(p int) [][3]float64 {
 	r := 1 / float64(p)
 	s := math.Pow(stretch, r)
 	return [][3]float64{
-		{s * (1 + r), -stretch * s * r, 0}, {s * (1 + r), -stretch * s * r, 0},
+		{s * (1 + r), -stretch * s * r, 0},
+		{s * (1 + r), -stretch * s * r, 0},
 		{1 + r*(3+r)/2, -r * (2 + r), r * (1 + r) / 2},
 	}
 }

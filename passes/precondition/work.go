@@ -40,11 +40,12 @@ var solverWorks = []solverWork{
 
 func cube(n float64) float64 { return n * n * n }
 
-// inverseRootFlops are those of M M, X T, T^p by squaring, and T^p M in each iteration, of which there are about 8.
+// inverseRootFlops are those of M M, X T, T^p by squaring, and T^p M in each iteration, of which there are about 8. All
+// products are symmetric: the kernel computes half of each.
 func inverseRootFlops(call *graph.Node, n, _ float64) float64 {
 	p := uint(max(1, call.Int("p", 2)))
 	products := 3 + bits.Len(p) - 1 + bits.OnesCount(p) - 1
-	return 2 * cube(n) * float64(products) * math.Min(8, float64(call.Int("iterations", 8)))
+	return cube(n) * float64(products) * math.Min(8, float64(call.Int("iterations", 8)))
 }
 
 // polarFlops are those of A = X X^T, A A and (b A + c A^2) X in each step, on the short side.

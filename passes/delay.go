@@ -16,15 +16,12 @@ import (
 const FailuresOutput = "asdl/failures"
 
 // Delayed is a solve that a host makes beside its steps, an element of the metadata "asdl.solves": on the steps on which
-// the clock ticks, after the step, it runs the graph on the states that the step has left, and before step k + Delay
+// the clock ticks, after warm-up, it runs the graph on the states that the step has left, and before step k + Delay
 // the outputs STATE/next become the states.
 type Delayed struct {
 	Clock
 	Delay int64 `json:"delay"`
 }
-
-// Due reports whether the solve begins after a step. Those up to warm-up are part of the step graph.
-func (d Delayed) Due(step int64) bool { return step > d.Warmup && d.Ticks(step) }
 
 // delayed takes the solves with a delay out of the tagged step graph t: each becomes a graph of its own in r.Solves. What
 // remains of it in t are the steps up to warm-up, whose directions have nothing else to use.
@@ -120,18 +117,10 @@ func nextOf(g *graph.Graph) map[*graph.Value]*graph.Value {
 	next := map[*graph.Value]*graph.Value{}
 	for _, n := range pass.Tags(g, graph.TagState) {
 		if v := outputs[n.Str("name", "")+"/next"]; v != nil {
-			next[n.Out(0)] = through(v)
+			next[n.Out(0)] = pass.Source(v)
 		}
 	}
 	return next
-}
-
-// through is what an Identity, or several, make v of.
-func through(v *graph.Value) *graph.Value {
-	for v.Def() != nil && v.Def().Is("", "Identity") {
-		v = v.Def().In(0)
-	}
-	return v
 }
 
 // solved lists what the If of a delayed solve gives, under the names of the next states, and makes it read the other states as they
@@ -148,7 +137,7 @@ func solved(m *graph.Model, n *graph.Node, next map[*graph.Value]*graph.Value) (
 		if v == nil {
 			continue
 		}
-		state := through(other.G.Outputs()[i])
+		state := pass.Source(other.G.Outputs()[i])
 		name := FailuresOutput
 		if after, ok := next[state]; ok {
 			if after != v {

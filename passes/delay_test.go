@@ -33,13 +33,7 @@ func TestDelay(t *testing.T) {
 			due := map[int]arrays{} // solutions by the step from which on they are in use
 			for step := range warmup + 4*every {
 				must(solves.Before(step))
-				before := arrays{}
-				for _, st := range late.session.States() {
-					x, err := late.session.State(st.In)
-					must(err)
-					before[st.In] = fromTensor(x)
-					must(whole.session.SetState(st.In, x))
-				}
+				before := late.copyState(whole)
 				for in, want := range due[step] {
 					near(t, fmt.Sprintf("%s, delay %d, step %d: %s", name, delay, step, in), before[in].v, want.v, 1e-12)
 				}

@@ -166,6 +166,19 @@ func (s *stepper) step(feeds arrays) arrays {
 	return got
 }
 
+// copyState gives the state to another step graph with the same states, and returns it.
+func (s *stepper) copyState(to *stepper) arrays {
+	s.t.Helper()
+	state := arrays{}
+	for _, st := range s.session.States() {
+		x, err := s.session.State(st.In)
+		must(err)
+		state[st.In] = fromTensor(x)
+		must(to.session.SetState(st.In, x))
+	}
+	return state
+}
+
 func fromTensor(x *kernel.Tensor) array { return array{x.Shape, passtest.Floats(x)} }
 
 func (a array) tensor(e graph.Elem) *kernel.Tensor {

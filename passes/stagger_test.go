@@ -28,13 +28,7 @@ func TestStagger(t *testing.T) {
 		whole := instrument(t, text, record(t, name, settings...), pass.Options{})
 		solved := map[string][]int{} // block: steps
 		for step := range warmup + 3*every + 1 {
-			before := arrays{}
-			for _, st := range staggered.session.States() {
-				x, err := staggered.session.State(st.In)
-				must(err)
-				before[st.In] = fromTensor(x)
-				must(whole.session.SetState(st.In, x))
-			}
+			before := staggered.copyState(whole)
 			must(whole.session.SetState("asdl/step", number(warmup).tensor(graph.Int64))) // all solve
 			d := n.batch(rng, 6)
 			all, own := whole.step(d), staggered.step(d)

@@ -13,10 +13,8 @@ import (
 	"github.com/asdlc/asdlc/runtime/lower"
 )
 
-const (
-	failuresOutput = "asdl/failures" // of a solve graph: solutions that were not finite
-	failuresState  = "asdl/guards"   // of a step graph: those since the beginning
-)
+// failuresOutput is of a solve graph: the number of solutions that were not finite.
+const failuresOutput = "asdl/failures"
 
 // Background makes the delayed solves of a step graph (metadata asdl.solves) beside its steps, each on a goroutine of its own. The
 // step after which a solve begins, and the one before which its solutions become states, are fixed: results do not

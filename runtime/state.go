@@ -154,3 +154,19 @@ func (s *Session) takeDefaults(init *graph.Model, run *Session) error {
 	}
 	return nil
 }
+
+// failuresState counts solves and gradients that were not finite.
+const failuresState = "asdl/guards"
+
+// Failures is the step graph's count of solves that gave no finite result and of gradients that were not finite, since the
+// beginning; 0 if it does not count.
+func (s *Session) Failures() (int64, error) {
+	if in := s.byName[failuresState]; in == nil || in.state < 0 {
+		return 0, nil
+	}
+	v, err := s.viewState(failuresState)
+	if err != nil {
+		return 0, err
+	}
+	return kernel.Data[int64](v)[0], nil
+}

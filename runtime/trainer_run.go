@@ -184,7 +184,7 @@ func (t *Trainer) endEpoch(ctx context.Context) error {
 		return err
 	}
 	e.Test = score
-	if e.Failures, err = t.failures(); err != nil {
+	if e.Failures, err = t.session.Failures(); err != nil {
 		return err
 	}
 	t.epoch = epochSums{}
@@ -213,19 +213,4 @@ func (t *Trainer) Evaluate(ctx context.Context) (*Score, error) {
 		return nil, err
 	}
 	return &score, nil
-}
-
-// failures is the step graph's count of solves that gave no finite result; 0 if it does not count.
-func (t *Trainer) failures() (int64, error) {
-	for _, s := range t.session.States() {
-		if s.In != "asdl/guards" {
-			continue
-		}
-		v, err := t.session.viewState(s.In)
-		if err != nil {
-			return 0, err
-		}
-		return kernel.Data[int64](v)[0], nil
-	}
-	return 0, nil
 }

@@ -95,12 +95,12 @@ func (f *methodFlags) record() (method.Record, error) {
 	if f.method == "" {
 		return method.Record{}, usagef("--method is required: one of %s", strings.Join(method.Names(), ", "))
 	}
-	set := f.set
+	set := slices.Clone(f.set)
 	if f.stagger {
-		set = append(slices.Clone(set), "solve.stagger=true")
+		set = append(set, "solve.stagger=true")
 	}
 	if f.async != 0 {
-		set = append(slices.Clone(set), fmt.Sprint("solve.delay=", f.async))
+		set = append(set, fmt.Sprint("solve.delay=", f.async))
 	}
 	return f.lookup(f.method, set)
 }

@@ -21,11 +21,7 @@ func FixClocks(m *graph.Model, ticking map[string]bool) {
 func DropUnchanged(m *graph.Model) {
 	var kept []*graph.Value
 	for _, v := range m.Graph.Outputs() {
-		source := v
-		for source.Def() != nil && source.Def().Is("", "Identity") {
-			source = source.Def().In(0)
-		}
-		if d := source.Def(); d != nil && d.Is(graph.Asdl, graph.TagState) && v.Name == d.Str("name", "")+"/next" {
+		if d := pass.Source(v).Def(); d != nil && d.Is(graph.Asdl, graph.TagState) && v.Name == d.Str("name", "")+"/next" {
 			continue
 		}
 		kept = append(kept, v)

@@ -171,3 +171,11 @@ func convert[T int32 | float32 | float64](data []int64) []T {
 	}
 	return out
 }
+
+// Source is what an Identity, or several, make v of; v itself where there is none.
+func Source(v *graph.Value) *graph.Value {
+	for v.Def() != nil && v.Def().Is("", "Identity") {
+		v = v.Def().In(0)
+	}
+	return v
+}

@@ -197,15 +197,8 @@ func (w *Worker) inspect(win *Window) error {
 	if math.IsNaN(win.Loss) || math.IsInf(win.Loss, 0) {
 		return fmt.Errorf("the loss is not finite (%g) after %d steps at learning rate %g", win.Loss, w.step, Rate)
 	}
-	for _, s := range w.session.States() {
-		if s.In != "asdl/guards" {
-			continue
-		}
-		v, err := w.session.State(s.In)
-		if err != nil {
-			return err
-		}
-		win.Failures = kernel.Data[int64](v)[0]
+	if win.Failures, err = w.session.Failures(); err != nil {
+		return err
 	}
 	win.Resident = peakResident()
 	return nil

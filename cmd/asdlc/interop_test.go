@@ -42,9 +42,9 @@ const (
 	interopSteps = 50
 	lossTol      = 1e-5 // relative
 	stateTol     = 1e-4 // relative to the largest entry of the tensor
-	// rootTol is for inverse roots. Their ridge is 1e-6 of the statistic's norm, and float32 rounds the statistic by 6e-8 of
-	// it in any direction: 6 % of the smallest eigenvalues, 1.5 % of the inverse fourth root. Perturbed inputs do not show
-	// that, because they leave the null space of a low-rank statistic alone.
+	// rootTol is for inverse roots, and for the directions whose factors they are. Their ridge is 1e-6 of the statistic's
+	// norm, and float32 rounds the statistic by 6e-8 of it in any direction: 6 % of the smallest eigenvalues, 1.5 % of the
+	// inverse fourth root. Perturbed inputs do not show that, because they leave the null space of a low-rank statistic alone.
 	rootTol = 2e-3
 
 	perturbation     = 1e-6 // relative, of inputs and parameters

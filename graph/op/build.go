@@ -2,6 +2,7 @@ package op
 
 import (
 	"math"
+	"slices"
 
 	"github.com/asdlc/asdlc/graph"
 )
@@ -353,7 +354,8 @@ func (b *Builder) If(cond *graph.Value, then, otherwise func(*Builder) []*graph.
 			b.Fail(err)
 		}
 	}
-	return b.Node("", "If", vs(cond), len(t), graph.G("then_branch", tb.Graph), graph.G("else_branch", eb.Graph)).Outputs()
+	n := b.Node("", "If", vs(cond), len(t), graph.G("then_branch", tb.Graph), graph.G("else_branch", eb.Graph))
+	return slices.Clone(n.Outputs()) // callers change their list
 }
 
 // Tag emits a tag operator of the asdl domain with one output.

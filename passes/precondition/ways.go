@@ -70,9 +70,18 @@ func (f *factored) apply(b *op.Builder, grads []*graph.Value, invA, invS *graph.
 	}
 	inGradient = f.inner(b, p, q, x, plain)
 	if len(dirs) > 1 && !f.v.joint {
-		inGradient = b.Add(inGradient, b.Sum(b.Mul(dirs[1], grads[1])))
+		inGradient = b.Add(inGradient, inBias(b, dirs[1], grads[1], scale))
 	}
 	return dirs, inGradient
+}
+
+// inBias is the inner product of a direction with the gradient of a bias, of which scaled is scale times it; 0 is 1.
+func inBias(b *op.Builder, dir, scaled *graph.Value, scale float64) *graph.Value {
+	product := b.Sum(b.Mul(dir, scaled))
+	if scale != 0 && scale != 1 {
+		return b.Scale(product, 1/scale)
+	}
+	return product
 }
 
 // inner is <q^T p, d^T x> = sum of (q d^T) o (p x^T), o being the product of elements.

@@ -12,6 +12,7 @@ import (
 	"github.com/asdlc/asdlc/passes/normalize"
 	"github.com/asdlc/asdlc/passes/pass"
 	"github.com/asdlc/asdlc/passes/precondition"
+	"github.com/asdlc/asdlc/passes/products"
 	"github.com/asdlc/asdlc/passes/update"
 )
 
@@ -30,7 +31,8 @@ var Train = []pass.Pass{
 	autodiff.Pass,     // on the whole graph once, so that passes share what they can
 	precondition.Pass, // reads the gradients
 	update.Pass,
-	cleanup.Pass, // also moves what only a refresh needs into its If
+	products.Pass, // what the directions are multiplied of
+	cleanup.Pass,  // also moves what only a refresh needs into its If
 }
 
 // Export is the table that turns a tagged training step into a step graph.

@@ -3,6 +3,7 @@ package passes_test
 import (
 	"fmt"
 	"math/rand/v2"
+	"slices"
 	"strings"
 	"testing"
 
@@ -127,6 +128,57 @@ func TestWaysOfNets(t *testing.T) {
 	}
 }
 
+// TestOrderOfProducts: with a batch size, products come in another order; every method's numbers stay, for batches of any size.
+func TestOrderOfProducts(t *testing.T) {
+	rng := rand.New(rand.NewPCG(8, 13))
+	params := arrays{}
+	for name, shape := range wideNets[0].params {
+		params[name] = normals(rng, shape...)
+	}
+	text := source(wideNets[0].body, params)
+	ordered := 0
+	for _, name := range method.Names() {
+		o := pass.Options{OutputPrecond: true}
+		rec := record(t, name)
+		if name == "k-bfgs" { // a mean of gradients is no product
+			rec = record(t, name, "apply.beta=0")
+		}
+		before := instrument(t, text, rec, o)
+		o.Batch = 1
+		after := instrument(t, text, rec, o)
+		if slices.Contains([]string{"shampoo", "psgd-kf", "k-bfgs"}, name) {
+			ordered++
+			if products(after.result) == products(before.result) {
+				t.Errorf("%s: the order of the products is the same", name)
+			}
+		}
+		for k, size := range []int{1, 4, 1} {
+			feeds := arrays{"x": normals(rng, size, 9), "target": labels(rng, 3, size)}
+			got, want := after.step(feeds), before.step(feeds)
+			for name := range want {
+				if _, ok := got[name]; !ok && strings.HasPrefix(name, "asdl/") {
+					delete(want, name)
+				}
+			}
+			nearAll(t, fmt.Sprintf("%s, step %d", name, k), got, want, 1e-6)
+		}
+	}
+	if ordered != 3 {
+		t.Errorf("%d methods of 3", ordered)
+	}
+}
+
+// products lists the shapes of the matrix products of a step graph.
+func products(r *passes.Result) string {
+	var sb strings.Builder
+	for n := range r.Step.Graph.All() {
+		if n.Is("", "MatMul") || n.Is("", "Gemm") {
+			sb.WriteString(n.Out(0).Type.String())
+		}
+	}
+	return sb.String()
+}
+
 // TestRowsNeedNoGradient: where the direction comes from the rows, the gradient of the weight is not computed.
 func TestRowsNeedNoGradient(t *testing.T) {
 	rng := rand.New(rand.NewPCG(8, 10))
@@ -135,20 +187,20 @@ func TestRowsNeedNoGradient(t *testing.T) {
 		params[name] = normals(rng, shape...)
 	}
 	text := source(wideNets[0].body, params)
-	products := func(o pass.Options) int {
+	count := func(o pass.Options) int {
 		r := compile(t, text, record(t, "kfac", "solve.every=1"), o)
-		count := 0
+		sum := 0
 		for n := range r.Step.Graph.All() {
 			if shape, ok := staticOf(n); ok && n.Domain == "" && (n.Op == "Gemm" || n.Op == "MatMul") && fmt.Sprint(shape) == "[12 9]" {
-				count++
+				sum++
 			}
 		}
-		return count
+		return sum
 	}
-	if got := products(pass.Options{Batch: 1}); got != 1 {
+	if got := count(pass.Options{Batch: 1}); got != 1 {
 		t.Errorf("%d products give matrices of the shape of fc1.weight, want its direction alone", got)
 	}
-	if got := products(pass.Options{}); got != 3 {
+	if got := count(pass.Options{}); got != 3 {
 		t.Errorf("%d products give matrices of the shape of fc1.weight, want its gradient, half of its direction, and that", got)
 	}
 }

@@ -182,8 +182,11 @@ func (e *shared) collect(g *graph.Graph) {
 		name := n.Str("block", "")
 		cap := e.captures[name]
 		if cap == nil {
-			cap = &captured{g: map[int]map[int]*graph.Value{}, train: map[int]*graph.Value{}, next: n.Str("next", "")}
+			cap = &captured{g: map[int]map[int]*graph.Value{}, train: map[int]*graph.Value{}}
 			e.captures[name] = cap
+		}
+		if next := n.Str("next", ""); next != "" { // not on every tag of the block
+			cap.next = next
 		}
 		draw, use := int(n.Int("draw", 0)), int(n.Int("use", 0))
 		if n.Str("what", "") == graph.CaptureTrain {

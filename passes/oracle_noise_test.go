@@ -6,6 +6,7 @@ import (
 	"slices"
 	"testing"
 
+	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/passes/cleanup"
 	"github.com/asdlc/asdlc/passes/legalize"
 	"github.com/asdlc/asdlc/passes/pass"
@@ -13,23 +14,51 @@ import (
 )
 
 // noisy is a step graph of nothing but noise: two uniform draws and a normal one, of n numbers each.
-func noisy(t *testing.T, n int) *stepper {
+func noisy(t *testing.T, n int) *stepper { return start(t, noisyOf(t, n, graph.Float64)) }
+
+func noisyOf(t *testing.T, n int, e graph.Elem) *graph.Model {
 	t.Helper()
-	m := passtest.Parse(t, fmt.Sprintf(`<ir_version: 8, opset_import: ["" : 17, "asdl" : 1]> noise () => (double[%[1]d] a, double[%[1]d] b, double[%[1]d] c)
+	m := passtest.Parse(t, fmt.Sprintf(`<ir_version: 8, opset_import: ["" : 17, "asdl" : 1]> noise () => (%[2]s[%[1]d] a, %[2]s[%[1]d] b, %[2]s[%[1]d] c)
 		<int64[1] shape = {%[1]d}> {
 		["clock"] step = asdl.Step ()
-		da = asdl.Noise <name: string = "a", kind: string = "uniform", draw: int = 0, dtype: int = 11> (shape)
-		db = asdl.Noise <name: string = "a", kind: string = "uniform", draw: int = 1, dtype: int = 11> (shape)
-		dc = asdl.Noise <name: string = "c", kind: string = "normal", draw: int = 0, dtype: int = 11> (shape)
+		da = asdl.Noise <name: string = "a", kind: string = "uniform", draw: int = 0, dtype: int = %[3]d> (shape)
+		db = asdl.Noise <name: string = "a", kind: string = "uniform", draw: int = 1, dtype: int = %[3]d> (shape)
+		dc = asdl.Noise <name: string = "c", kind: string = "normal", draw: int = 0, dtype: int = %[3]d> (shape)
 		a = Identity (da)  b = Identity (db)  c = Identity (dc)
-	}`, n))
+	}`, n, e, int(e)))
 	m.Metadata = map[string]string{}
 	c := &pass.Ctx{Options: pass.Options{Noise: "hash", Verify: true}, Report: &pass.Report{}}
 	if err := pass.RunTable(c, m, []pass.Pass{legalize.Pass, cleanup.Pass}); err != nil {
 		t.Fatal(err)
 	}
 	delete(m.Metadata, "asdl.state") // the test gives the step itself
-	return start(t, m)
+	return m
+}
+
+// TestNoiseForms: the kernels of the generator and its functions in standard operators draw the same numbers.
+func TestNoiseForms(t *testing.T) {
+	for e, tol := range map[graph.Elem]float64{graph.Float32: 5e-7, graph.Float64: 0} {
+		for _, n := range []int{1, 7, 1000, 100003} {
+			native := noisyOf(t, n, e)
+			plain := graph.Clone(native)
+			if err := legalize.InlineFunctions(plain); err != nil {
+				t.Fatal(err)
+			}
+			got, want := draw(start(t, native), 12, 5), draw(start(t, plain), 12, 5)
+			for _, name := range []string{"a", "b"} {
+				if !slices.Equal(got[name].v, want[name].v) {
+					t.Errorf("%d uniform numbers of type %s differ", n, e)
+				}
+			}
+			worst := 0.0
+			for i, x := range want["c"].v {
+				worst = max(worst, math.Abs(got["c"].v[i]-x)/(1+math.Abs(x)))
+			}
+			if worst > tol {
+				t.Errorf("%d normal numbers of type %s differ by up to %.2g", n, e, worst)
+			}
+		}
+	}
 }
 
 func draw(s *stepper, seed, step int64) arrays {

@@ -1,22 +1,21 @@
 package legalize
 
 import (
+	_ "embed"
 	"fmt"
-	"math"
+	"strings"
 
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/passes/pass"
 )
 
-// The counter-based generator. All arithmetic is modulo the prime P = 2^31-1 in int64, so it is exact and equal in
-// every runtime and at every opset. x -> x^5 permutes the residues (5 does not divide P-1); three rounds of
-// "add a key, raise to the fifth power" turn a counter into a uniform residue. The keys are made in the same way from
-// the seed, the number of the draw in the graph, and the step.
-const (
-	prime = 1<<31 - 1
-	// keyA to keyC separate the rounds; any residues do.
-	keyA, keyB, keyC = 1640531527, 97531246, 1013904223
-)
+// noiseText holds the functions of the counter-based generator. All arithmetic is modulo the prime P = 2^31-1 in int64, so it is
+// exact and equal in every runtime and at every opset. x -> x^5 permutes the residues (5 does not divide P-1); three rounds of
+// "add a key, raise to the fifth power" turn a counter into a uniform residue. The keys are made in the same way from the
+// seed, the number of the draw in the graph, and the step, all modulo P.
+//
+//go:embed noise.onnxtxt
+var noiseText string
 
 // noise replaces Noise tags by random numbers, or by inputs under --noise input.
 func (l *lowering) noise() error {
@@ -26,6 +25,9 @@ func (l *lowering) noise() error {
 	}
 	if len(tags) > 0 {
 		l.seed = l.m.Graph.AddInput("asdl/seed", graph.StaticType(graph.Int64))
+		if err := noiseFunctions(l.m); err != nil {
+			return err
+		}
 	}
 	for i, n := range tags {
 		l.b.At = n
@@ -53,58 +55,33 @@ func (l *lowering) noise() error {
 	return nil
 }
 
-// fifth is x^5 mod P for residues x.
-func (l *lowering) fifth(x *graph.Value) *graph.Value {
-	b := l.b
-	mod := func(v *graph.Value) *graph.Value { return b.Op("Mod", []*graph.Value{v, b.Int(prime)}) }
-	square := mod(b.Mul(x, x))
-	return mod(b.Mul(mod(b.Mul(square, square)), x))
+// uniform is a tensor of uniform numbers in the open interval (0, 1).
+func (l *lowering) uniform(shape *graph.Value, draw int, e graph.Elem) *graph.Value {
+	return l.drawn("Uniform", shape, e, graph.I("draw", int64(draw)))
 }
 
-// round is ((x + key) mod P)^5 mod P.
-func (l *lowering) round(x, key *graph.Value) *graph.Value {
-	b := l.b
-	return l.fifth(b.Op("Mod", []*graph.Value{b.Add(x, key), b.Int(prime)}))
+// normal is a tensor of standard normal numbers.
+func (l *lowering) normal(shape *graph.Value, draw int, e graph.Elem) *graph.Value {
+	return l.drawn("Normal", shape, e, graph.I("first", int64(2*draw)), graph.I("second", int64(2*draw+1)))
 }
 
-// key is a residue made of the seed, the step and the number of the draw. Seeds and steps are taken modulo P.
-func (l *lowering) key(draw int) *graph.Value {
-	b := l.b
+func (l *lowering) drawn(function string, shape *graph.Value, e graph.Elem, attrs ...graph.Attr) *graph.Value {
 	if l.step == nil {
 		panic("BUG: noise without a step counter")
 	}
-	mod := func(v *graph.Value) *graph.Value { return b.Op("Mod", []*graph.Value{v, b.Int(prime)}) }
-	k := l.round(mod(l.seed), b.Int(keyA))
-	k = l.round(k, b.Int(int64(draw)+1))
-	return l.round(k, mod(l.step))
+	return l.b.Call(function, 1, []*graph.Value{shape, l.seed, l.step}, append(attrs, graph.I("dtype", int64(e)))...)[0]
 }
 
-// residues are uniform residues for the counters 0..count-1, in a tensor of one dimension.
-func (l *lowering) residues(count *graph.Value, draw int) *graph.Value {
-	b := l.b
-	key := l.key(draw)
-	x := b.Op("Range", []*graph.Value{b.Int(0), count, b.Int(1)})
-	x = l.round(x, key)
-	x = l.round(x, l.round(key, b.Int(keyB)))
-	return l.round(x, b.Int(keyC))
-}
-
-// uniform is a tensor of uniform numbers in the open interval (0, 1).
-func (l *lowering) uniform(shape *graph.Value, draw int, e graph.Elem) *graph.Value {
-	b := l.b
-	count := b.Reduce("ReduceProd", shape, false)
-	x := b.Cast(l.residues(count, draw), graph.Float64)
-	// the largest value stays below 1 in float32 too
-	u := b.Mul(b.Add(x, b.Float(graph.Float64, 0.5)), b.Float(graph.Float64, (1-1e-7)/prime))
-	return b.ReshapeTo(b.Cast(u, e), shape)
-}
-
-// normal is a tensor of standard normal numbers (Box & Muller 1958).
-func (l *lowering) normal(shape *graph.Value, draw int, e graph.Elem) *graph.Value {
-	b := l.b
-	radius := b.Sqrt(b.Scale(b.Unary("Log", l.uniform(shape, 2*draw, e)), -2))
-	angle := b.Unary("Cos", b.Scale(l.uniform(shape, 2*draw+1, e), 2*math.Pi))
-	return b.Mul(radius, angle)
+// noiseFunctions adds the functions of the generator to m.
+func noiseFunctions(m *graph.Model) error {
+	m.Opsets[graph.Asdl] = 1
+	lib, err := graph.Parse(fmt.Sprintf("<ir_version: 8, opset_import: [\"\" : %d, \"asdl\" : 1]>\nlib () => () {}\n", m.Opset()) +
+		strings.ReplaceAll(noiseText, "OPSET", fmt.Sprint(m.Opset())))
+	if err != nil {
+		return fmt.Errorf("BUG: noise functions: %w", err)
+	}
+	m.Functions = append(m.Functions, lib.Functions...)
+	return nil
 }
 
 // noiseInputs makes one input a name: draws of labels, targets and probes are stacked, [samples, ...], but for a single probe.

@@ -4,7 +4,7 @@ import "slices"
 
 // Portable lists the tables of portable kernels, which NewRegistry joins.
 func Portable() [][]Row {
-	return [][]Row{mathTable(), logicTable(), castRows(), reduceTable(), orderTable(), bitsTable(), shapeTable(), nnTable, integerTable(), randomTable, linalgTable, runtimeTable()}
+	return [][]Row{mathTable(), logicTable(), castRows(), reduceTable(), orderTable(), bitsTable(), shapeTable(), nnTable, integerTable(), randomTable, noiseTable, linalgTable, runtimeTable()}
 }
 
 // Default lists the tables that the runtime uses: the portable ones, and those on the vector kernels of the processor.

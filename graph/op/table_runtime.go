@@ -25,8 +25,9 @@ var runtimeTable = []Schema{
 	},
 	{
 		Domain: graph.Asdl, Name: "MatMul", Since: 1, Inputs: binaryIn(floatElem), Outputs: unaryOut(floatElem),
-		Attrs: []AttrSpec{attrInt("transA", 0), attrInt("transB", 0)},
-		Infer: func(c *Context) error { return c.inferProduct(c.Int("transA") != 0, c.Int("transB") != 0) }, Doc: "MatMul of operands with their last two dimensions exchanged",
+		Attrs: []AttrSpec{attrInt("transA", 0), attrInt("transB", 0), attrStr("triangleA", ""), attrStr("triangleB", "")},
+		Infer: func(c *Context) error { return c.inferProduct(c.Int("transA") != 0, c.Int("transB") != 0) },
+		Doc:   "MatMul of operands with their last two dimensions exchanged, or of triangular ones",
 	},
 	{
 		Domain: graph.Asdl, Name: "PatchGram", Since: 1, Inputs: unaryIn(floatElem), Outputs: unaryOut(floatElem), Attrs: patchAttrs,

@@ -2,6 +2,7 @@ package precondition
 
 import (
 	"fmt"
+	"slices"
 
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/graph/op"
@@ -57,6 +58,14 @@ func ones(n int) []int64 {
 	return list
 }
 
+// triangular is the factor again, as a matrix that is seen to be triangular.
+func (f lieFactor) triangular(b *op.Builder, q *graph.Value) *graph.Value {
+	if f.diagonal {
+		return q
+	}
+	return b.Op("Trilu", []*graph.Value{q}, graph.I("upper", 1))
+}
+
 // inverse is Q^-1.
 func (f lieFactor) inverse(b *op.Builder, q *graph.Value) *graph.Value {
 	if f.diagonal {
@@ -107,6 +116,10 @@ func (f lieFactor) step(b *op.Builder, q, g, mu *graph.Value) *graph.Value {
 // factors balanced, so that their largest diagonal entries are equal, then one step each, along the mean of the pairs'
 // gradients.
 func lieFit(b *op.Builder, fs []lieFactor, qs []*graph.Value, pairs [][2]*graph.Value, mu *graph.Value) []*graph.Value {
+	qs = slices.Clone(qs)
+	for d, f := range fs {
+		qs[d] = f.triangular(b, qs[d])
+	}
 	qs = balanced(b, fs, qs)
 	inverses := make([]*graph.Value, len(fs))
 	for d, f := range fs {

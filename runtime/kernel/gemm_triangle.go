@@ -11,6 +11,17 @@ const (
 	upperTriangle
 )
 
+// triangleOf is the triangle of that name; dense of none.
+func triangleOf(name string) triangle {
+	switch name {
+	case "lower":
+		return lowerTriangle
+	case "upper":
+		return upperTriangle
+	}
+	return dense
+}
+
 // gemmTriangular is Gemm for op(A) or op(B) that are triangular, as ta and tb say, and then square: about half of the work, or a
 // quarter. What lies outside of a triangle must be zero as stored: blocks that touch the diagonal read it.
 func gemmTriangular[T amd64.Float](p *Pool, transA, transB bool, m, n, k int, alpha T, a []T, lda int, ta triangle, b []T, ldb int, tb triangle,

@@ -48,6 +48,7 @@ func fuse(g *graph.Graph, reg *kernel.Registry) {
 			break
 		}
 	}
+	fuseTriangles(g, reg)
 	graphs := []*graph.Graph{g}
 	for n := range g.All() {
 		graphs = append(graphs, n.Graphs()...)

@@ -68,25 +68,25 @@ func (s *Session) embedded() error {
 		if v.Const() == nil {
 			continue
 		}
-		if err := s.setDefault(s.inputs[i], kernel.FromConst(v.Const())); err != nil {
+		in, t := s.inputs[i], kernel.FromConst(v.Const())
+		if err := in.check(t); err != nil {
 			return err
 		}
+		if in.state >= 0 {
+			s.vm.SetState(in.state, t)
+			continue
+		}
+		in.setDefault(t)
 	}
 	return nil
 }
 
-func (s *Session) setDefault(in *input, t *kernel.Tensor) error {
-	if err := in.check(t); err != nil {
-		return err
-	}
-	if in.state >= 0 {
-		return s.vm.SetState(in.state, t)
-	}
+// setDefault makes t what an input is that is no state, as long as nothing else is bound to it.
+func (in *input) setDefault(t *kernel.Tensor) {
 	if in.bound == in.fallback {
 		in.bound = t
 	}
 	in.fallback = t
-	return nil
 }
 
 func (s *Session) inputNames() string {

@@ -46,7 +46,10 @@ type Session struct {
 
 // NewSession prepares m, which it does not change. Every operator that has no kernel is named in the error, which then
 // is a graph.ErrUnsupported.
-func NewSession(m *graph.Model, opts Options) (s *Session, err error) {
+func NewSession(m *graph.Model, opts Options) (*Session, error) { return newSession(m, opts, false) }
+
+// newSession is NewSession; owned is vm.Options.Owned.
+func newSession(m *graph.Model, opts Options, owned bool) (s *Session, err error) {
 	defer recoverBug(&err)
 	if opts.Registry == nil {
 		if opts.Registry, err = kernel.NewRegistry(kernel.Default()...); err != nil {
@@ -65,14 +68,14 @@ func NewSession(m *graph.Model, opts Options) (s *Session, err error) {
 		opts.MemoryLimit = machineMemory()
 	}
 	s = &Session{model: m, opts: opts, pool: kernel.NewPool(opts.Threads)}
-	if err := s.prepare(); err != nil {
+	if err := s.prepare(owned); err != nil {
 		s.pool.Close()
 		return nil, located(m, err)
 	}
 	return s, nil
 }
 
-func (s *Session) prepare() error {
+func (s *Session) prepare(owned bool) error {
 	var err error
 	if s.prog, err = lower.Lower(s.model, s.opts.Registry, s.pool); err != nil {
 		return err
@@ -93,7 +96,7 @@ func (s *Session) prepare() error {
 			return err
 		}
 	}
-	s.vm, err = vm.New(s.prog, vm.Options{States: pairs, MemoryLimit: s.opts.MemoryLimit})
+	s.vm, err = vm.New(s.prog, vm.Options{States: pairs, MemoryLimit: s.opts.MemoryLimit, Owned: owned})
 	if err != nil {
 		return err
 	}
@@ -192,7 +195,8 @@ func (s *Session) Bind(name string, t *kernel.Tensor) error {
 		return located(s.model, err)
 	}
 	if in.state >= 0 {
-		return s.vm.SetState(in.state, t)
+		s.vm.SetState(in.state, t)
+		return nil
 	}
 	in.bound = t
 	return nil
@@ -226,6 +230,18 @@ func (s *Session) Output(name string) (*kernel.Tensor, error) {
 		return nil, located(s.model, fmt.Errorf("output %q has no value: no step has run", name))
 	}
 	return t, nil
+}
+
+// take gives away an output of the last step of a session whose machine has owned outputs.
+func (s *Session) take(name string) (*kernel.Tensor, error) {
+	if t := s.vm.Take(s.outs[name]); t != nil {
+		return t, nil
+	}
+	t, err := s.Output(name)
+	if err != nil {
+		return nil, err
+	}
+	return lower.Copy(t), nil
 }
 
 func (s *Session) defaultFetch() []string {

@@ -4,7 +4,6 @@ import (
 	"encoding/json"
 	"errors"
 	"fmt"
-	"runtime/debug"
 
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/runtime/kernel"
@@ -108,23 +107,12 @@ func (s *Session) LoadInit(init *graph.Model) error {
 	}
 	opts := s.opts
 	opts.Outputs = nil
-	run, err := NewSession(init, opts)
+	run, err := newSession(init, opts, true)
 	if err != nil {
 		return err
 	}
-	if err := s.takeDefaults(init, run); err != nil {
-		return errors.Join(err, run.Close())
-	}
-	large := run.PeakBytes() > collectFrom
-	err = run.Close()
-	if large {
-		debug.FreeOSMemory() // else it stays until as much again has been taken as is alive
-	}
-	return err
+	return errors.Join(s.takeDefaults(init, run), run.Close())
 }
-
-// collectFrom is the memory of an initialisation model, in bytes, from which it is worth collecting before the first step.
-const collectFrom = 64 << 20
 
 // takeDefaults runs the session of an initialisation model and takes its outputs over.
 func (s *Session) takeDefaults(init *graph.Model, run *Session) error {
@@ -138,16 +126,18 @@ func (s *Session) takeDefaults(init *graph.Model, run *Session) error {
 			continue
 		}
 		taken++
-		value, err := run.Output(name) // a view: the states may be most of the memory
+		value, err := run.take(name)
 		if err != nil {
 			return err
 		}
-		if in.state < 0 {
-			value = lower.Copy(value)
-		}
-		if err := s.setDefault(in, value); err != nil {
+		if err := in.check(value); err != nil {
 			return located(init, err)
 		}
+		if in.state >= 0 { // not copied: the states may be most of the memory
+			s.vm.GiveState(in.state, value)
+			continue
+		}
+		in.setDefault(value)
 	}
 	if taken == 0 && len(run.names) > 0 {
 		return located(init, fmt.Errorf("%w: gives values for %q, but the step graph has no such inputs; is it of another model?", ErrFeed, run.names))

@@ -16,7 +16,8 @@ type plan struct {
 	commits []commit
 	pc      int // the step being run
 
-	outputs  []*kernel.Tensor // nil: not wanted
+	outputs  []*kernel.Tensor       // nil: not wanted
+	owned    map[int]*kernel.Tensor // outputs in memory of their own
 	placed   []placement
 	scratch  []scratchPlace
 	aliases  []alias
@@ -68,6 +69,42 @@ func (p *plan) rebase(mem []byte) {
 	for _, x := range p.children {
 		x.plan.rebase(mem[x.off : x.off+x.plan.size : x.off+x.plan.size])
 	}
+}
+
+// detach lets go of the arena.
+func (p *plan) detach() {
+	for _, x := range p.placed {
+		x.t.Raw = nil
+	}
+	for _, x := range p.scratch {
+		x.s.Raw = nil
+	}
+	for _, x := range p.aliases {
+		x.t.Raw = nil
+	}
+	for _, x := range p.children {
+		x.plan.detach()
+	}
+}
+
+// furnish gives owned outputs that have none their memory.
+func (p *plan) furnish() {
+	for _, t := range p.owned {
+		if t.Raw == nil {
+			t.Raw = kernel.Aligned(byteSize(t))
+		}
+	}
+}
+
+// unfurnished is the memory in bytes that furnish takes.
+func (p *plan) unfurnished() int {
+	n := 0
+	for _, t := range p.owned {
+		if t.Raw == nil {
+			n += byteSize(t)
+		}
+	}
+	return n
 }
 
 // relink follows owners that have moved.
@@ -184,13 +221,14 @@ type planner struct {
 	wants       []want
 	overwritten []overwrite
 	commits     []commit
-	outputs     []int // slots
+	outputs     []int                  // slots
+	owned       map[int]*kernel.Tensor // outputs that get memory of their own
 }
 
 // newPlan plans shaped code. Inputs and captures are the tensors that will hold these values; wants tells which outputs
 // are to end up where.
 func newPlan(m *VM, s *shaped, inputs, captures []*kernel.Tensor, wants func(*planner) []want) (*plan, error) {
-	p := &planner{machine: m, s: s, outputs: slices.Clone(s.code.outputs)}
+	p := &planner{machine: m, s: s, outputs: slices.Clone(s.code.outputs), owned: map[int]*kernel.Tensor{}}
 	if err := p.draft(); err != nil {
 		return nil, err
 	}
@@ -337,7 +375,10 @@ func (p *planner) finish(out *plan) {
 		}
 		out.steps = append(out.steps, s)
 	}
-	out.outputs = p.tensorsOf(p.outputs)
+	out.outputs, out.owned = p.tensorsOf(p.outputs), p.owned
+	for i, t := range p.owned {
+		out.outputs[i] = t
+	}
 }
 
 func (p *planner) tensorsOf(slots []int) []*kernel.Tensor {

@@ -5,6 +5,7 @@ import (
 	"errors"
 	"fmt"
 	"runtime"
+	"runtime/debug"
 	"slices"
 	"unsafe"
 
@@ -25,6 +26,8 @@ type Options struct {
 	MemoryLimit int64
 	// Plans is the number of plans that are kept for different input shapes; 0 is 8.
 	Plans int
+	// Owned gives each output whose shape a plan knows memory of its own, for Take.
+	Owned bool
 }
 
 // VM runs a program. It implements gorgonia.VM.
@@ -88,16 +91,33 @@ func (m *VM) Bind(i int, t *kernel.Tensor) {
 }
 
 // SetState copies t into state k.
-func (m *VM) SetState(k int, t *kernel.Tensor) error {
-	i := m.opts.States[k].In
-	in := &m.inputs[i]
-	if m.bound[i] && in.Elem == t.Elem && equalInts(in.Shape, t.Shape) {
-		copy(in.Raw, t.Raw)
-		return nil
+func (m *VM) SetState(k int, t *kernel.Tensor) {
+	if !m.overwrite(k, t) {
+		m.place(k, lower.Copy(t))
 	}
-	*in = *lower.Copy(t)
+}
+
+// GiveState makes t state k. Nobody else may use t from then on.
+func (m *VM) GiveState(k int, t *kernel.Tensor) {
+	if !m.overwrite(k, t) {
+		m.place(k, t)
+	}
+}
+
+// overwrite copies t into the memory that state k has, if it fits.
+func (m *VM) overwrite(k int, t *kernel.Tensor) bool {
+	in := m.State(k)
+	fits := in != nil && in.Elem == t.Elem && equalInts(in.Shape, t.Shape)
+	if fits {
+		copy(in.Raw, t.Raw)
+	}
+	return fits
+}
+
+func (m *VM) place(k int, t *kernel.Tensor) {
+	i := m.opts.States[k].In
+	m.inputs[i] = *t
 	m.bound[i], m.moved = true, true
-	return nil
 }
 
 // State views the current value of state k, or is nil if it has none. The view is valid until the next run.
@@ -116,7 +136,22 @@ func (m *VM) Output(i int) *kernel.Tensor {
 	return m.plans[0].plan.outputs[i]
 }
 
-// Peak is the memory in bytes that the current plan needs: arena, states and constants. 0 before the first run.
+// Take gives away output i of the last run of a machine with Options.Owned: the next run has it elsewhere. It is nil for an
+// output whose shape only the run knew.
+func (m *VM) Take(i int) *kernel.Tensor {
+	if len(m.plans) == 0 {
+		return nil
+	}
+	own := m.plans[0].plan.owned[i]
+	if own == nil {
+		return nil
+	}
+	t := *own
+	own.Raw, m.moved = nil, true
+	return &t
+}
+
+// Peak is the memory in bytes that the current plan needs: arena, states, owned outputs and constants. 0 before the first run.
 func (m *VM) Peak() int64 {
 	if len(m.plans) == 0 {
 		return 0
@@ -127,15 +162,18 @@ func (m *VM) Peak() int64 {
 func (m *VM) peak(p *plan) int64 { return m.memory(p).Total() }
 
 // Memory is what a plan needs, in bytes.
-type Memory struct{ Arena, States, Constants int64 }
+type Memory struct{ Arena, States, Owned, Constants int64 }
 
 // Total is all of it.
-func (m Memory) Total() int64 { return m.Arena + m.States + m.Constants }
+func (m Memory) Total() int64 { return m.Arena + m.States + m.Owned + m.Constants }
 
 func (m *VM) memory(p *plan) Memory {
 	need := Memory{Arena: int64(p.size)}
 	for _, s := range m.opts.States {
 		need.States += int64(len(m.inputs[s.In].Raw))
+	}
+	for _, t := range p.owned {
+		need.Owned += int64(byteSize(t))
 	}
 	for _, c := range m.code.inits {
 		need.Constants += int64(len(c.value.Raw))
@@ -259,8 +297,10 @@ func (m *VM) fits(e *entry) bool {
 	return true
 }
 
-// settleIn puts the plan into the arena, which it makes larger if need be.
+// settleIn puts the plan into the arena, which it makes larger if need be, and gives owned outputs their memory.
 func (m *VM) settleIn(e *entry) {
+	m.makeRoom(e.plan)
+	e.plan.furnish()
 	if e.base != nil && e.base == unsafe.SliceData(m.mem) {
 		return
 	}
@@ -270,6 +310,26 @@ func (m *VM) settleIn(e *entry) {
 	e.base = unsafe.SliceData(m.mem)
 	e.plan.rebase(m.mem)
 	m.moved = true
+}
+
+// collectFrom is the memory in bytes that is worth a garbage collection before it is taken.
+const collectFrom = 1 << 20
+
+// makeRoom lets go of an arena that is too small, and of all that nobody needs any more if p takes much: what was left from
+// reading and compiling a model may be as large as the arena, and would stay until as much again had been taken.
+func (m *VM) makeRoom(p *plan) {
+	need := p.unfurnished()
+	if len(m.mem) < p.size {
+		need += p.size
+		m.mem = nil
+		for _, e := range m.plans {
+			e.plan.detach()
+			e.base = nil
+		}
+	}
+	if need >= collectFrom {
+		debug.FreeOSMemory()
+	}
 }
 
 // publish makes the outputs the values of their Gorgonia nodes, where these have a definite shape.
@@ -345,6 +405,17 @@ func (m *VM) wants(p *planner) []want {
 		slot := m.code.outputs[s.Out]
 		victim := p.slotBuf[m.code.inputs[s.In]]
 		ws = append(ws, want{slot: slot, target: &m.inputs[s.In], victims: []int{victim}, replace: true})
+	}
+	if !m.opts.Owned {
+		return ws
+	}
+	for i, slot := range m.code.outputs {
+		f := p.s.facts[slot]
+		isNext := slices.ContainsFunc(m.opts.States, func(s StatePair) bool { return s.Out == i })
+		if f.known && !isNext {
+			p.owned[i] = &kernel.Tensor{Elem: f.elem, Shape: f.shape}
+			ws = append(ws, want{slot: slot, target: p.owned[i]})
+		}
 	}
 	return ws
 }

@@ -34,7 +34,7 @@ type Built struct {
 	Session   float64 `json:"session_seconds"`    // kernels chosen, initial state computed
 	FirstStep float64 `json:"first_step_seconds"` // memory planned, and the first step itself
 
-	Idle  int64 `json:"idle_bytes"`  // resident when the process had done nothing yet; 0 where it is not known
+	Idle  int64 `json:"idle_bytes"`  // resident before the process had a model, once it was awake; 0 where it is not known
 	Build int64 `json:"build_bytes"` // the most that was resident up to here
 }
 

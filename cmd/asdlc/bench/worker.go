@@ -23,7 +23,7 @@ const Rate = 1e-7
 type Config struct {
 	Threads int    // 0 is one a processor
 	Seed    uint64 // of the synthetic batch
-	Idle    int64  // what the process had resident before the model was read, see Resident
+	Idle    int64  // what the process had resident before the model was read, see Wake and Resident
 }
 
 // Worker steps through windows of one cell, on one synthetic batch.

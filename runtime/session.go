@@ -30,7 +30,7 @@ type Options struct {
 
 // Session runs one model. It is not safe for concurrent use.
 type Session struct {
-	model  *graph.Model
+	model  *graph.Model // without its graph, which the program has
 	opts   Options
 	prog   *lower.Program
 	vm     *vm.VM
@@ -72,6 +72,9 @@ func newSession(m *graph.Model, opts Options, owned bool) (s *Session, err error
 		s.pool.Close()
 		return nil, located(m, err)
 	}
+	shell := *m
+	shell.Graph, shell.Functions = nil, nil
+	s.model = &shell
 	return s, nil
 }
 

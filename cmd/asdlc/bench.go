@@ -150,7 +150,15 @@ func (e *env) serveBench(f *benchFlags) error {
 		return err
 	}
 	f.options.Batch = batches[0]
-	w, err := bench.NewWorker(m, rec, f.options, f.config)
+	open := func() (*graph.Model, error) {
+		if first := m; first != nil {
+			m = nil // to be let go of once it is compiled
+			return first, nil
+		}
+		again, _, err := f.openModel(f.models[0])
+		return again, err
+	}
+	w, err := bench.NewWorker(open, rec, f.options, f.config)
 	if err != nil {
 		return err
 	}

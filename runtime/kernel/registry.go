@@ -24,6 +24,9 @@ type Row struct {
 	// View says that output 0 is input 0's bytes under another shape; the VM may alias them and not call Run, which
 	// copies.
 	View bool
+	// Unread says that of input 0 the type and shape alone count, which Make has: the VM need not compute it, and then gives
+	// Run nil in its place.
+	Unread bool
 	// InPlace lists inputs whose bytes output 0 may take over when they agree in size and the input dies here.
 	InPlace []int
 	// AnyInPlace says that every output may take over the bytes of any input of its size.

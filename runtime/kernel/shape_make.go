@@ -182,9 +182,15 @@ func makerTable() []Row {
 			}, nil
 		}},
 		bySize("ConstantOfShape", -1, constantOfShape[uint8], constantOfShape[uint16], constantOfShape[uint32], constantOfShape[uint64]),
-		bySize("EyeLike", -1, eyeLike[uint8], eyeLike[uint16], eyeLike[uint32], eyeLike[uint64]),
+		unread(bySize("EyeLike", -1, eyeLike[uint8], eyeLike[uint16], eyeLike[uint32], eyeLike[uint64])),
 		bySize("OneHot", 2, oneHot[uint8], oneHot[uint16], oneHot[uint32], oneHot[uint64]),
 		row[float32]("Range", rangeOf[float32]), row[float64]("Range", rangeOf[float64]),
 		row[int16]("Range", rangeOf[int16]), row[int32]("Range", rangeOf[int32]), row[int64]("Range", rangeOf[int64]),
 	}
+}
+
+// unread sets Row.Unread.
+func unread(r Row) Row {
+	r.Unread = true
+	return r
 }

@@ -268,7 +268,35 @@ func (p *planner) draft() error {
 		}
 		p.drafts = append(p.drafts, d)
 	}
+	p.prune()
 	return nil
+}
+
+// prune drops what is computed for its type and shape alone, which are known by now.
+func (p *planner) prune() {
+	used := make([]bool, p.s.code.slots)
+	for _, slot := range p.outputs {
+		if slot >= 0 {
+			used[slot] = true
+		}
+	}
+	kept := len(p.drafts)
+	for i := len(p.drafts) - 1; i >= 0; i-- {
+		d := &p.drafts[i]
+		if !slices.ContainsFunc(d.outs, func(slot int) bool { return slot >= 0 && used[slot] }) {
+			continue
+		}
+		if d.row != nil && d.row.Unread {
+			d.ins = append([]int{-1}, d.ins[1:]...)
+			d.args = slices.DeleteFunc(slices.Clone(d.ins), func(slot int) bool { return slot < 0 })
+		}
+		for _, slot := range d.args {
+			used[slot] = true
+		}
+		kept--
+		p.drafts[kept] = *d
+	}
+	p.drafts = p.drafts[kept:]
 }
 
 func (p *planner) kernel(d *draft) error {

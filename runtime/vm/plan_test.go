@@ -182,3 +182,19 @@ func TestNextStatesAreDelayed(t *testing.T) {
 		t.Errorf("%d copies, first step %s", len(p.commits), p.steps[0].instr.op)
 	}
 }
+
+// A tensor of which the shape alone counts is not made.
+func TestUnreadInputsAreNotMade(t *testing.T) {
+	m := graph.NewModel(17)
+	b := op.NewBuilder(m, m.Graph)
+	x := m.Graph.AddInput("x", graph.StaticType(graph.Float32, 64, 64))
+	like := b.Unary("Exp", x)
+	m.Graph.AddOutput(b.Op("EyeLike", []*graph.Value{like}))
+	v := ready(t, m, nil)
+	if p := v.plans[0].plan; len(p.steps) != 1 || p.size != 64*64*4 {
+		t.Errorf("%d steps on %d bytes, want 1 on %d", len(p.steps), p.size, 64*64*4)
+	}
+	if y := kernel.Data[float32](v.Output(0)); y[0] != 1 || y[1] != 0 || y[65] != 1 {
+		t.Errorf("no unit matrix: %v", y[:66])
+	}
+}

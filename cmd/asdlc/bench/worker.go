@@ -30,34 +30,48 @@ type Config struct {
 type Worker struct {
 	Built   Built
 	config  Config
-	options runtime.Options
-	sizes   map[string]int64
-	result  *passes.Result
+	compile func() (*compiled, error)
 	session *runtime.Session
+	clocks  []passes.Clock
 	chance  method.Probability // of a solve, where solves happen at random
 	step    int64              // that comes next
 }
 
-// NewWorker compiles m by a method for the batch size and the sizes of the options, and runs the first steps: until all
-// clocks have warmed up, and a period more. Solves at random are measured where their probability has come to rest.
-func NewWorker(m *graph.Model, rec method.Record, o pass.Options, config Config) (*Worker, error) {
+// compiled is a step graph with what it takes to run it. It is large: nothing is to refer to it while the steps run.
+type compiled struct {
+	*passes.Result
+	model   *graph.Model
+	options runtime.Options
+	sizes   map[string]int64
+	seconds float64 // that compiling took
+}
+
+// NewWorker compiles the model that open gives, by a method for the batch size and the sizes of the options, and runs the
+// first steps: until all clocks have warmed up, and a period more. Solves at random are measured where their probability has
+// come to rest.
+func NewWorker(open func() (*graph.Model, error), rec method.Record, o pass.Options, config Config) (*Worker, error) {
 	w := &Worker{config: config, chance: rec.Solve.Probability}
-	start := time.Now()
-	var err error
-	if w.result, err = passes.Instrument(m, rec, o, ""); err != nil {
+	w.compile = func() (*compiled, error) {
+		m, err := open()
+		if err != nil {
+			return nil, err
+		}
+		start := time.Now()
+		r, err := passes.Instrument(m, rec, o, "")
+		if err != nil {
+			return nil, err
+		}
+		options := runtime.Options{Threads: config.Threads, Outputs: r.Fetches()}
+		return &compiled{r, m, options, pass.Sizes(r.Step.Graph, o), time.Since(start).Seconds()}, nil
+	}
+	c, err := w.compile()
+	if err != nil {
 		return nil, err
 	}
-	compiled := time.Now()
-	w.options = runtime.Options{Threads: config.Threads, Outputs: w.result.Fetches()}
-	w.sizes = pass.Sizes(w.result.Step.Graph, o)
-	if w.session, err = runtime.NewSession(w.result.Step, w.options); err != nil {
+	w.clocks, w.Built.Compile = c.Clocks, c.seconds
+	if err := w.start(c); err != nil {
 		return nil, err
 	}
-	if err := w.prepare(m); err != nil {
-		_ = w.session.Close()
-		return nil, err
-	}
-	w.Built.Compile, w.Built.Session = compiled.Sub(start).Seconds(), time.Since(compiled).Seconds()
 	if err := w.warmUp(); err != nil {
 		_ = w.session.Close()
 		return nil, err
@@ -65,13 +79,27 @@ func NewWorker(m *graph.Model, rec method.Record, o pass.Options, config Config)
 	return w, nil
 }
 
-// prepare loads the initial state and binds the batch and the learning rates.
-func (w *Worker) prepare(m *graph.Model) error {
-	if err := w.session.LoadInit(w.result.Init); err != nil {
+// start makes the session.
+func (w *Worker) start(c *compiled) error {
+	start := time.Now()
+	var err error
+	if w.session, err = runtime.NewSession(c.Step, c.options); err != nil {
 		return err
 	}
-	w.result.Init = nil // no longer needed: the memory is to be that of the steps
-	feeds, err := synthetic(m, w.result.Step, w.sizes, w.config.Seed)
+	if err := w.prepare(c); err != nil {
+		_ = w.session.Close()
+		return err
+	}
+	w.Built.Session = time.Since(start).Seconds()
+	return nil
+}
+
+// prepare loads the initial state and binds the batch and the learning rates.
+func (w *Worker) prepare(c *compiled) error {
+	if err := w.session.LoadInit(c.Init); err != nil {
+		return err
+	}
+	feeds, err := synthetic(c.model, c.Step, c.sizes, w.config.Seed)
 	if err != nil {
 		return err
 	}
@@ -86,13 +114,13 @@ func (w *Worker) prepare(m *graph.Model) error {
 // warmUp runs the first steps. What was needed for compiling only is given back to the system at the end.
 func (w *Worker) warmUp() error {
 	w.Built.Threads = cmp.Or(w.config.Threads, goruntime.GOMAXPROCS(0))
-	w.Built.Period = period(w.result.Clocks, w.chance)
+	w.Built.Period = period(w.clocks, w.chance)
 	start := time.Now()
 	if err := w.advance(); err != nil {
 		return err
 	}
 	w.Built.FirstStep = time.Since(start).Seconds()
-	for w.step < warm(w.result.Clocks)+w.Built.Period {
+	for w.step < warm(w.clocks)+w.Built.Period {
 		if err := w.advance(); err != nil {
 			return err
 		}
@@ -154,7 +182,7 @@ func (w *Worker) refreshes(step int64) bool {
 	if w.Built.Period == 1 {
 		return false // or all do
 	}
-	for _, c := range w.result.Clocks {
+	for _, c := range w.clocks {
 		if c.Ticks(step) {
 			return true
 		}
@@ -204,9 +232,13 @@ func (w *Worker) inspect(win *Window) error {
 	return nil
 }
 
-// Plan predicts the memory of a step, as asdlc plan does.
+// Plan compiles anew and predicts the memory of a step, as asdlc plan does.
 func (w *Worker) Plan() (Plan, error) {
-	m, err := runtime.PredictMemory(w.result.Step, w.sizes, w.options)
+	c, err := w.compile()
+	if err != nil {
+		return Plan{}, err
+	}
+	m, err := runtime.PredictMemory(c.Step, c.sizes, c.options)
 	return Plan{m, m.Total()}, err
 }
 

@@ -14,14 +14,7 @@ import (
 	"github.com/asdlc/asdlc/runtime/kernel"
 )
 
-func tiny(t *testing.T) *graph.Model {
-	t.Helper()
-	m, err := models.Build("mlp", models.Options{Widths: []int{6, 5, 3}})
-	if err != nil {
-		t.Fatal(err)
-	}
-	return m
-}
+func tiny() (*graph.Model, error) { return models.Build("mlp", models.Options{Widths: []int{6, 5, 3}}) }
 
 // worker compiles the tiny network with settings of K-FAC.
 func worker(t *testing.T, settings map[string]string) *Worker {
@@ -32,7 +25,7 @@ func worker(t *testing.T, settings map[string]string) *Worker {
 			t.Fatal(err)
 		}
 	}
-	w, err := NewWorker(tiny(t), rec, pass.Options{Batch: 4}, Config{Threads: 1})
+	w, err := NewWorker(tiny, rec, pass.Options{Batch: 4}, Config{Threads: 1})
 	if err != nil {
 		t.Fatal(err)
 	}
@@ -73,7 +66,7 @@ func TestWindowsBeginAfterWarmUp(t *testing.T) {
 func TestSolvesAtRandom(t *testing.T) {
 	rec, _ := method.Lookup("psgd-kron")
 	rec.Solve.Probability = method.Probability{Floor: 0.25, Decay: 0.1, Flat: 20}
-	w, err := NewWorker(tiny(t), rec, pass.Options{Batch: 4}, Config{Threads: 1})
+	w, err := NewWorker(tiny, rec, pass.Options{Batch: 4}, Config{Threads: 1})
 	if err != nil {
 		t.Fatal(err)
 	}

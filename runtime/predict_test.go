@@ -76,9 +76,14 @@ func TestPredictMemory(t *testing.T) {
 				}
 			}
 			took := heap() - before
-			if got, want := s.PeakBytes(), need.Total()-need.Inputs-need.Kernels; got != want {
+			taken := s.Memory()
+			if taken.Arena != need.Arena || taken.States != need.States || taken.Constants != need.Constants || taken.Inputs != need.Inputs {
+				t.Errorf("the session has taken %+v, predicted were %+v", taken, need)
+			}
+			if got, want := s.PeakBytes(), need.Arena+need.States+need.Constants; got != want {
 				t.Errorf("the session counts %d bytes, predicted were %d", got, want)
 			}
+			need.Heap = 0 // is no part of what is alive
 			t.Logf("%+v predicted, %d in all; the heap grew by %d (%.2f)", need, need.Total(), took, float64(took)/float64(need.Total()))
 			if d := float64(took - need.Total()); d > 0.05*float64(need.Total()) || d < -0.05*float64(need.Total()) {
 				t.Errorf("the heap grew by %d bytes, predicted were %d", took, need.Total())

@@ -51,8 +51,8 @@ stochastic gradient descent, which is always measured as well.
 Each cell is compiled and run in a process of its own, on a synthetic batch. The processes of one model and batch size are
 up at the same time and take turns: each runs a window of steps, whole periods of its interval, then it waits. Numbers are
 medians of windows; throughput relative to SGD is the median over rounds of the ratio within a round, with the extremes.
-Memory is what the system had resident while the steps ran, less what the process had when it had trained a network of
-one number and let it go, beside what asdlc plan says.
+Memory is what was resident of the process's own while the steps ran, less what that was when the process had trained a
+network of one number and let it go; beside it stands what asdlc plan says. Pages of the program's file do not count.
 
 A model is a name of asdlc new, in its default size, or a file. Without --every each method has the interval of its record;
 a method without an interval is measured once.
@@ -136,7 +136,7 @@ func (e *env) serveBench(f *benchFlags) error {
 	if err := bench.Wake(f.config.Threads); err != nil {
 		return err
 	}
-	f.config.Idle = bench.Resident()
+	f.config.Idle = bench.Used()
 	every := 0
 	if len(f.every) > 0 {
 		every = f.every[0]

@@ -46,7 +46,7 @@ func resultCells(r *bench.Result) []string {
 	return append(cells, milliseconds(r.Step), rounded(r.Examples),
 		ratio(r.Throughput.Median), fmt.Sprintf("(%s-%s)", ratio(r.Throughput.Min), ratio(r.Throughput.Max)),
 		milliseconds(r.Refresh), milliseconds(r.Plain),
-		byteSize(int(r.Plan.Total)), dash(residentText(r.Resident-r.Idle)), ratio(r.Memory), duration(r.Compile+r.Session))
+		byteSize(int(r.Plan.Total)), dash(residentText(r.Own-r.IdleOwn)), ratio(r.Memory), duration(r.Compile+r.Session))
 }
 
 // milliseconds writes a time; "-" if there is none.

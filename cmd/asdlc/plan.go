@@ -262,8 +262,8 @@ func (p *stepPlan) print(w io.Writer) {
 	fmt.Fprintf(w, "\nbatch %d, %s\n", p.Batch, p.Method)
 	t = newTable()
 	t.add("state of optimiser and curvature", byteSize(p.StateBytes))
-	t.add("peak memory", fmt.Sprintf("%s: activations and scratch %s, parameters and state %s, batch %s, constants %s, kernels %s", byteSize(int(p.MemoryTotal)),
-		byteSize(int(p.Memory.Arena)), byteSize(int(p.Memory.States)), byteSize(int(p.Memory.Inputs)), byteSize(int(p.Memory.Constants)), byteSize(int(p.Memory.Kernels))))
+	t.add("peak memory", fmt.Sprintf("%s: activations and scratch %s, parameters and state %s, batch %s, constants %s, program %s", byteSize(int(p.MemoryTotal)),
+		byteSize(int(p.Memory.Arena)), byteSize(int(p.Memory.States)), byteSize(int(p.Memory.Inputs)), byteSize(int(p.Memory.Constants)), byteSize(int(p.Memory.Program+p.Memory.Heap))))
 	t.add("operations of a step", fmt.Sprintf("%s, sgd %s: %+.0f %%", flops(p.Work.Flops), flops(p.SGD.Flops), 100*p.Overhead))
 	t.add("estimated time of a step", fmt.Sprintf("%s, sgd %s: x %.2f (%g GFLOP/s, %g GB/s)", duration(p.Seconds), duration(p.SGDTime), p.Seconds/p.SGDTime, p.Machine.Gflops, p.Machine.Bandwidth))
 	t.add("parameters under the method", fmt.Sprintf("%.1f %% of %d", 100*float64(p.Covered.Covered)/float64(max(1, p.Covered.Parameters)), p.Covered.Parameters))

@@ -269,9 +269,3 @@ func (j *gemmJob[T]) packB(offset, col, width, p, depth int, dst []T) {
 }
 
 func ceilDiv(a, b int) int { return (a + b - 1) / b }
-
-// Workspace is about what the workers of a pool keep for packed matrices of large products of float32, in bytes.
-func (p *Pool) Workspace() int {
-	const side = 2048
-	return p.Size() * laneBytes(amd64.MatrixOf[float32](p.Kernels()), side, side, side)
-}

@@ -181,6 +181,18 @@ func (m *VM) memory(p *plan) Memory {
 	return need
 }
 
+// Taken is the memory that the machine has: that of its states and constants, and after the first run the arena and the
+// owned outputs that were not taken away.
+func (m *VM) Taken() Memory {
+	if len(m.plans) == 0 {
+		return m.memory(&plan{})
+	}
+	p := m.plans[0].plan
+	taken := m.memory(p)
+	taken.Arena, taken.Owned = int64(len(m.mem)), taken.Owned-int64(p.unfurnished())
+	return taken
+}
+
 // Predict plans a run on the bound inputs, without running it or taking the memory. The plan is kept until done is called.
 func (m *VM) Predict() (need Memory, done func(), err error) {
 	m.now, m.making = nil, nil

@@ -36,6 +36,8 @@ type Built struct {
 
 	Idle  int64 `json:"idle_bytes"`  // resident before the process had a model, once it was awake; 0 where it is not known
 	Build int64 `json:"build_bytes"` // the most that was resident up to here
+	// IdleOwn is the part of Idle that was the process's own.
+	IdleOwn int64 `json:"idle_own_bytes"`
 }
 
 // Window is one measurement: whole periods of steps, one after another.
@@ -49,6 +51,9 @@ type Window struct {
 	Loss     float64 `json:"loss"`           // of the last step
 	Failures int64   `json:"failures"`       // solves so far that were not finite, so that the inverse before was kept
 	Resident int64   `json:"resident_bytes"` // the most that was resident while stepping, so far; 0 where it is not known
+	Own      int64   `json:"own_bytes"`      // what the process had of its own, see Usage; 0 where it is not known
+	// Taken is what the session counts of that: arena, states, constants and inputs.
+	Taken runtime.Memory `json:"taken"`
 }
 
 // Step is the mean time of a step in seconds.

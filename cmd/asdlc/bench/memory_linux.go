@@ -7,8 +7,8 @@ import (
 	"strings"
 )
 
-// Resident is the memory of this process that is resident, in bytes; 0 where that is not known.
-func Resident() int64 { return status("VmRSS:") }
+// Used is the memory of this process.
+func Used() Usage { return Usage{status("VmRSS:"), status("RssAnon:")} }
 
 // peakResident is the most that was resident since the start, or the last resetPeak.
 func peakResident() int64 { return status("VmHWM:") }

@@ -2,7 +2,7 @@
 
 package bench
 
-// Resident is 0: the memory that is resident is not known here.
-func Resident() int64     { return 0 }
+// Used is zero: the memory of a process is not known here.
+func Used() Usage         { return Usage{} }
 func peakResident() int64 { return 0 }
 func resetPeak()          {}

@@ -1,6 +1,10 @@
 package bench
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/asdlc/asdlc/runtime"
+)
 
 // Result is what is known of a cell. Ratios are to stochastic gradient descent on the same model and batch size; they, and
 // what depends on a refresh, are 0 where there is nothing to compare. Times are in seconds, memory in bytes.
@@ -17,9 +21,12 @@ type Result struct {
 	Steps      []float64 `json:"window_step_seconds"`  // of each window
 
 	Resident int64   `json:"resident_bytes"` // the most that was resident while stepping
-	Memory   float64 `json:"memory"`         // what stepping adds to the idle process, over that of SGD
+	Own      int64   `json:"own_bytes"`      // the process's own while stepping, see Usage
+	Memory   float64 `json:"memory"`         // what the model adds to the process's own, over that of SGD
 	Plan     Plan    `json:"plan"`
-	Planned  float64 `json:"planned_memory"` // over that of SGD
+	// Taken is what the session counts of its memory at the end, which Plan predicts with the same names.
+	Taken   runtime.Memory `json:"taken"`
+	Planned float64        `json:"planned_memory"` // over that of SGD
 
 	Loss     float64 `json:"loss"`
 	Failures int64   `json:"failures"`
@@ -65,8 +72,8 @@ func (r *Result) Summarize(s Series, sgd *Result, base Series) {
 		r.Throughput = Ratio{Median(ratios), slices.Min(ratios), slices.Max(ratios)}
 	}
 	last := s.Windows[len(s.Windows)-1]
-	r.Resident, r.Loss, r.Failures = last.Resident, last.Loss, last.Failures
-	r.Memory = over(r.Resident-r.Idle, sgd.Resident-sgd.Idle)
+	r.Resident, r.Own, r.Taken, r.Loss, r.Failures = last.Resident, last.Own, last.Taken, last.Loss, last.Failures
+	r.Memory = over(r.Own-r.IdleOwn, sgd.Own-sgd.IdleOwn)
 	r.Planned = over(r.Plan.Total, sgd.Plan.Total)
 }
 

@@ -24,7 +24,7 @@ func TestMedian(t *testing.T) {
 func windows(steps ...float64) Series {
 	var s Series
 	for _, v := range steps {
-		s.Windows = append(s.Windows, Window{Steps: 10, Seconds: 10 * v, Resident: 300})
+		s.Windows = append(s.Windows, Window{Steps: 10, Seconds: 10 * v, Own: 300})
 	}
 	return s
 }
@@ -35,8 +35,8 @@ func near(a, b float64) bool { return math.Abs(a-b) < 1e-12 }
 // window of one side in the third.
 func TestSummarizeComparesWithinRounds(t *testing.T) {
 	base, own := windows(1, 2, 1), windows(4, 8, 40)
-	sgd, r := &Result{Cell: Cell{Batch: 8}, Built: Built{Idle: 100}}, &Result{Cell: Cell{Batch: 8}, Built: Built{Idle: 50}}
-	own.Windows[2].Resident = 550
+	sgd, r := &Result{Cell: Cell{Batch: 8}, Built: Built{IdleOwn: 100}}, &Result{Cell: Cell{Batch: 8}, Built: Built{IdleOwn: 50}}
+	own.Windows[2].Own = 550
 	sgd.Plan, r.Plan = Plan{Memory: runtime.Memory{}, Total: 40}, Plan{Total: 60}
 	sgd.Summarize(base, sgd, base)
 	r.Summarize(own, sgd, base)

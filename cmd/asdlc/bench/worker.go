@@ -23,7 +23,7 @@ const Rate = 1e-7
 type Config struct {
 	Threads int    // 0 is one a processor
 	Seed    uint64 // of the synthetic batch
-	Idle    int64  // what the process had resident before the model was read, see Wake and Resident
+	Idle    Usage  // what the process had before the model was read, see Wake
 }
 
 // Worker steps through windows of one cell, on one synthetic batch.
@@ -131,7 +131,7 @@ func (w *Worker) warmUp() error {
 			return err
 		}
 	}
-	w.Built.Idle, w.Built.Build = w.config.Idle, peakResident()
+	w.Built.Idle, w.Built.IdleOwn, w.Built.Build = w.config.Idle.Resident, w.config.Idle.Own, peakResident()
 	debug.FreeOSMemory()
 	resetPeak()
 	return nil
@@ -228,7 +228,8 @@ func (w *Worker) inspect(win *Window) error {
 	if win.Failures, err = w.session.Failures(); err != nil {
 		return err
 	}
-	win.Resident = peakResident()
+	win.Resident, win.Own = peakResident(), Used().Own
+	win.Taken = w.session.Memory()
 	return nil
 }
 

@@ -154,3 +154,23 @@ func TestSyntheticInputs(t *testing.T) {
 		t.Errorf("a size is missing: %v", err)
 	}
 }
+
+// TestPlanIsWhatIsTaken: what is predicted from a compilation of its own is to the byte what the session has taken.
+func TestPlanIsWhatIsTaken(t *testing.T) {
+	w := worker(t, nil)
+	win, err := w.Window(0)
+	if err != nil {
+		t.Fatal(err)
+	}
+	plan, err := w.Plan()
+	if err != nil {
+		t.Fatal(err)
+	}
+	if plan.Program <= 0 || plan.Heap <= plan.Program || plan.Total != plan.Memory.Total() {
+		t.Errorf("predicted is %+v", plan)
+	}
+	plan.Program, plan.Heap = 0, 0
+	if plan.Memory != win.Taken {
+		t.Errorf("predicted is %+v, taken %+v", plan.Memory, win.Taken)
+	}
+}

@@ -42,6 +42,13 @@ func newConvolution[T amd64.Float](c *Call, w *window, images, groups, ins, outs
 	if p := newPatches(w, w.in, w.out); ins == 1 && outs <= maxDirect && p.width >= p.kw && !turned {
 		return newDepthwise[T](c.Pool, p, images, groups, outs)
 	}
+	if !turned {
+		kernels := Count(w.kernel)
+		layout := weightLayout{group: outs * ins * kernels, out: ins * kernels, in: kernels}
+		if run := newPixelwise[T](c, mapConv(w), layout, images, groups, ins, outs); run != nil {
+			return run
+		}
+	}
 	v := &convolution[T]{
 		g: amd64.MatrixOf[T](c.Pool.Kernels()), l: newLattice(w, ins),
 		images: images, groups: groups, ins: ins, outs: outs, turned: turned,

@@ -146,16 +146,26 @@ func checkConv[T amd64.Float](t *testing.T, g convCase, rng *rand.Rand, p *Pool)
 	w := randomTensor[T](rng, append([]int{g.groups * g.outs, g.ins}, g.kernel...)...)
 	o := opCase{op: "Conv", in: []*Tensor{x, w}, attrs: g.attrs(), pool: p}
 	o.out = []Spec{outLike[T](append([]int{g.images, g.groups * g.outs}, out...)...)}
-	want := make([]float64, Count(o.out[0].Shape))
-	places, size, kernels := Count(out), Count(g.in), Count(g.kernel)
 	if g.bias {
-		b := randomTensor[T](rng, g.groups*g.outs)
-		o.in = append(o.in, b)
-		for i := range want {
-			want[i] = float64(Data[T](b)[i/places%(g.groups*g.outs)])
+		o.in = append(o.in, randomTensor[T](rng, g.groups*g.outs))
+	}
+	wantClose[T](t, g.String(), o.run(t)[0], convWant[T](g, o.in), tolerance[T](float64(g.ins*Count(g.kernel)+8)))
+	if n := o.allocs(t); n != 0 {
+		t.Errorf("%v: %v allocations per run", g, n)
+	}
+}
+
+// convWant is the convolution of X and W, plus B if there is one, by its definition.
+func convWant[T amd64.Float](g convCase, in []*Tensor) []float64 {
+	out := g.convOut()
+	places, size, kernels := Count(out), Count(g.in), Count(g.kernel)
+	want := make([]float64, g.images*g.groups*g.outs*places)
+	for i := range want {
+		if len(in) > 2 {
+			want[i] = float64(Data[T](in[2])[i/places%(g.groups*g.outs)])
 		}
 	}
-	xs, ws := Data[T](x), Data[T](w)
+	xs, ws := Data[T](in[0]), Data[T](in[1])
 	g.eachTap(out, g.in, func(place, k, at int) {
 		for n := range g.images {
 			for m := range g.groups * g.outs {
@@ -167,10 +177,7 @@ func checkConv[T amd64.Float](t *testing.T, g convCase, rng *rand.Rand, p *Pool)
 			}
 		}
 	})
-	wantClose[T](t, g.String(), o.run(t)[0], want, tolerance[T](float64(g.ins*kernels+8)))
-	if n := o.allocs(t); n != 0 {
-		t.Errorf("%v: %v allocations per run", g, n)
-	}
+	return want
 }
 
 func TestConvAutoPad(t *testing.T) {

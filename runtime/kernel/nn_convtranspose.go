@@ -86,6 +86,11 @@ func (c *Call) transposedWindow(in, kernel []int) (*window, error) {
 // newTransposed chooses between a convolution with the kernel turned round, which needs unit strides and is best unless
 // the image has many more elements than places, and adding up products.
 func newTransposed[T amd64.Float](c *Call, w *window, images, groups, ins, outs int) func(x, w, bias, y []T) {
+	kernels := Count(w.kernel)
+	layout := weightLayout{group: ins * outs * kernels, out: kernels, in: outs * kernels}
+	if run := newPixelwise[T](c, mapTransposed(w), layout, images, groups, ins, outs); run != nil {
+		return run
+	}
 	if Count(w.stride) == 1 && Count(w.out)*3 <= Count(w.in)*4 {
 		return newTurned[T](c, w, images, groups, ins, outs)
 	}

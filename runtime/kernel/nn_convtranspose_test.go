@@ -46,16 +46,26 @@ func checkConvTranspose[T amd64.Float](t *testing.T, g convCase, rng *rand.Rand,
 	w := randomTensor[T](rng, append([]int{g.groups * g.ins, g.outs}, g.kernel...)...)
 	o := opCase{op: "ConvTranspose", in: []*Tensor{x, w}, attrs: g.attrs(), pool: p}
 	o.out = []Spec{outLike[T](append([]int{g.images, g.groups * g.outs}, out...)...)}
-	want := make([]float64, Count(o.out[0].Shape))
-	size, places, kernels := Count(out), Count(g.in), Count(g.kernel)
 	if g.bias {
-		b := randomTensor[T](rng, g.groups*g.outs)
-		o.in = append(o.in, b)
-		for i := range want {
-			want[i] = float64(Data[T](b)[i/size%(g.groups*g.outs)])
+		o.in = append(o.in, randomTensor[T](rng, g.groups*g.outs))
+	}
+	wantClose[T](t, g.String(), o.run(t)[0], transposeWant[T](g, o.in), tolerance[T](float64(g.ins*Count(g.kernel)+8)))
+	if n := o.allocs(t); n != 0 {
+		t.Errorf("%v: %v allocations per run", g, n)
+	}
+}
+
+// transposeWant is the transposed convolution of X and W, plus B if there is one, by its definition.
+func transposeWant[T amd64.Float](g convCase, in []*Tensor) []float64 {
+	out := g.transposeOut()
+	size, places, kernels := Count(out), Count(g.in), Count(g.kernel)
+	want := make([]float64, g.images*g.groups*g.outs*size)
+	for i := range want {
+		if len(in) > 2 {
+			want[i] = float64(Data[T](in[2])[i/size%(g.groups*g.outs)])
 		}
 	}
-	xs, ws := Data[T](x), Data[T](w)
+	xs, ws := Data[T](in[0]), Data[T](in[1])
 	g.eachTap(g.in, out, func(place, k, at int) {
 		for n := range g.images {
 			for m := range g.groups * g.outs {
@@ -67,10 +77,7 @@ func checkConvTranspose[T amd64.Float](t *testing.T, g convCase, rng *rand.Rand,
 			}
 		}
 	})
-	wantClose[T](t, g.String(), o.run(t)[0], want, tolerance[T](float64(g.ins*kernels+8)))
-	if n := o.allocs(t); n != 0 {
-		t.Errorf("%v: %v allocations per run", g, n)
-	}
+	return want
 }
 
 // TestConvTransposeShapes are output_shape and auto_pad: which pads they stand for.

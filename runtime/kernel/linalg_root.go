@@ -18,7 +18,7 @@ import (
 // under the last row, whose error is cubed each trip, it can only grow by rounding; the largest entry, by which other codes judge
 // growth, can grow while the iteration converges. A trip that makes it 1.2 times as large is discarded and the last. Below 0.1 a
 // trip that does not halve the norm has met rounding, and one from sqrt(tol) leads below tol: they are the last.
-// An A that is zero or not finite gives NaN.
+// An A that is zero or not finite gives NaN. In single precision, rootOfPoles takes its place for larger matrices.
 type inverseRoot[T amd64.Float] struct {
 	pool         *Pool
 	n, p         int
@@ -49,6 +49,9 @@ func makeInverseRoot[T amd64.Float](c *Call) (Run, error) {
 	}
 	if r.p < 1 {
 		return nil, c.Errorf(graph.ErrInvalid, "attribute p=%d, want a positive number", r.p)
+	}
+	if n >= poleSide && sizeOf[T]() == sizeOf[float32]() && poleSumOf(r.p) != nil {
+		return newRootOfPoles(c, n, r.p), nil
 	}
 	buffers, ws := c.Scratch(rootBuffers*sizeOf[T]()*n*n), c.Scratch(GemmWorkspace[T](c.Pool, n, n, n))
 	return func(in, out []*Tensor) error {

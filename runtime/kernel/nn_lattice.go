@@ -292,6 +292,8 @@ func blitOne[T amd64.Float](b *blit, g *amd64.GEMM[T], dst, src []T) {
 		for j := 0; j < b.cols; j += wide {
 			g.Copy(b.rows, min(wide, b.cols-j), &src[b.src+j], b.lds, &dst[b.dst+j], b.ldd)
 		}
+	case b.step == 2:
+		g.CopyEven(b.rows, b.cols, &src[b.src], b.lds, &dst[b.dst], b.ldd)
 	default:
 		for r := range b.rows {
 			to, from := dst[b.dst+r*b.ldd:][:b.cols], src[b.src+r*b.lds:]

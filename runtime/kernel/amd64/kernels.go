@@ -32,6 +32,9 @@ type GEMM[T Float] struct {
 	// Copy writes dst[i*ldd+j] = src[i*lds+j] for rows >= 1, 1 <= cols <= 4*Lanes.
 	Copy func(rows, cols int, src *T, lds int, dst *T, ldd int)
 
+	// CopyEven writes dst[i*ldd+j] = src[i*lds+2*j] for rows >= 1, cols >= 1.
+	CopyEven func(rows, cols int, src *T, lds int, dst *T, ldd int)
+
 	// TransposeAt and CopyAt are the same for rows that start anywhere: row i is at src[off[i]].
 	TransposeAt func(rows, cols int, src *T, off *int32, dst *T, ldd int)
 	CopyAt      func(rows, cols int, src *T, off *int32, dst *T, ldd int)

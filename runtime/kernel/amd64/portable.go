@@ -6,7 +6,7 @@ import "unsafe"
 func portableGEMM[T Float]() GEMM[T] {
 	return GEMM[T]{
 		Rows: 4, Cols: 4, WideRows: 4, WideCols: 4,
-		Tile: portableTile[T], Transpose: portableTranspose[T], Lanes: 4, Copy: portableCopy[T],
+		Tile: portableTile[T], Transpose: portableTranspose[T], Lanes: 4, Copy: portableCopy[T], CopyEven: portableCopyEven[T],
 		TransposeAt: portableTransposeAt[T], CopyAt: portableCopyAt[T], DotRows: portableDotRows[T],
 	}
 }
@@ -75,6 +75,16 @@ func portableTranspose[T Float](rows, cols int, src *T, lds int, dst *T, ldd int
 func portableCopy[T Float](rows, cols int, src *T, lds int, dst *T, ldd int) {
 	for i := range rows {
 		copy(unsafe.Slice(at(dst, i*ldd), cols), unsafe.Slice(at(src, i*lds), cols))
+	}
+}
+
+// portableCopyEven is GEMM.CopyEven.
+func portableCopyEven[T Float](rows, cols int, src *T, lds int, dst *T, ldd int) {
+	for i := range rows {
+		to, from := unsafe.Slice(at(dst, i*ldd), cols), unsafe.Slice(at(src, i*lds), 2*cols-1)
+		for j := range to {
+			to[j] = from[2*j]
+		}
 	}
 }
 

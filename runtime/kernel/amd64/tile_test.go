@@ -150,6 +150,32 @@ func TestCopy(t *testing.T) {
 	})
 }
 
+func testCopyEven[T Float](t *testing.T, g *GEMM[T]) {
+	for _, rows := range []int{1, 2, 5} {
+		for cols := 1; cols <= 5*g.Lanes; cols++ {
+			lds, ldd := 2*cols+1, cols+2
+			src, dst := random[T](rand.New(rand.NewPCG(7, 8)), rows*lds-2), make([]T, rows*ldd)
+			g.CopyEven(rows, cols, &src[0], lds, &dst[0], ldd)
+			for i, got := range dst {
+				want := T(0)
+				if i%ldd < cols {
+					want = src[i/ldd*lds+i%ldd*2]
+				}
+				if got != want {
+					t.Fatalf("%dx%d: dst[%d,%d] = %v, want %v", rows, cols, i/ldd, i%ldd, got, want)
+				}
+			}
+		}
+	}
+}
+
+func TestCopyEven(t *testing.T) {
+	forEachSet(t, func(t *testing.T, k *Kernels) {
+		testCopyEven(t, &k.F32)
+		testCopyEven(t, &k.F64)
+	})
+}
+
 // offsets are starts of rows in no order, and where they begin in the source.
 func offsets(rows, cols int) (off []int32, base, size int) {
 	for i := range rows {

@@ -1772,6 +1772,82 @@ copy4m:
 	VZEROUPPER
 	RET
 
+// func copyEvenF32AVX512(rows int, cols int, src *float32, lds int, dst *float32, ldd int)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·copyEvenF32AVX512(SB), NOSPLIT, $0-48
+	MOVQ      rows+0(FP), AX
+	MOVQ      cols+8(FP), CX
+	MOVQ      src+16(FP), DX
+	MOVQ      lds+24(FP), BX
+	SHLQ      $0x02, BX
+	MOVQ      dst+32(FP), SI
+	MOVQ      ldd+40(FP), DI
+	SHLQ      $0x02, DI
+	LEAQ      -1(CX), CX
+	MOVQ      CX, R8
+	SHRQ      $0x04, CX
+	ANDQ      $0x0f, R8
+	INCQ      R8
+	MOVQ      $-1, R9
+	BZHIQ     R8, R9, R9
+	KMOVW     R9, K1
+	LEAQ      -1(R8)(R8*1), R8
+	LEAQ      -16(R8), R9
+	MOVQ      $0x00000010, R10
+	CMPQ      R8, R10
+	CMOVQGT   R10, R8
+	XORQ      R10, R10
+	CMPQ      R9, R10
+	CMOVQLT   R10, R9
+	MOVQ      $-1, R10
+	BZHIQ     R8, R10, R10
+	KMOVW     R10, K2
+	MOVQ      $-1, R8
+	BZHIQ     R9, R8, R8
+	KMOVW     R8, K3
+	VMOVDQU64 evenWords<>+0(SB), Z2
+
+row:
+	MOVQ  DX, R8
+	MOVQ  SI, R9
+	MOVQ  CX, R10
+	TESTQ R10, R10
+	JZ    last
+
+pair:
+	VMOVUPS (R8), Z0
+	VMOVUPS 64(R8), Z1
+	VSHUFPS $0x88, Z1, Z0, Z0
+	VPERMQ  Z0, Z2, Z0
+	VMOVUPS Z0, (R9)
+	ADDQ    $0x00000080, R8
+	ADDQ    $0x00000040, R9
+	DECQ    R10
+	JNZ     pair
+
+last:
+	VMOVUPS.Z (R8), K2, Z0
+	VMOVUPS.Z 64(R8), K3, Z1
+	VSHUFPS   $0x88, Z1, Z0, Z0
+	VPERMQ    Z0, Z2, Z0
+	VMOVUPS   Z0, K1, (R9)
+	ADDQ      BX, DX
+	ADDQ      DI, SI
+	DECQ      AX
+	JNZ       row
+	VZEROUPPER
+	RET
+
+DATA evenWords<>+0(SB)/8, $0x0000000000000000
+DATA evenWords<>+8(SB)/8, $0x0000000000000002
+DATA evenWords<>+16(SB)/8, $0x0000000000000004
+DATA evenWords<>+24(SB)/8, $0x0000000000000006
+DATA evenWords<>+32(SB)/8, $0x0000000000000001
+DATA evenWords<>+40(SB)/8, $0x0000000000000003
+DATA evenWords<>+48(SB)/8, $0x0000000000000005
+DATA evenWords<>+56(SB)/8, $0x0000000000000007
+GLOBL evenWords<>(SB), RODATA|NOPTR, $64
+
 // func transposeF64AVX512(rows int, cols int, src *float64, lds int, dst *float64, ldd int)
 // Requires: AVX, AVX512F, BMI2, CMOV
 TEXT ·transposeF64AVX512(SB), NOSPLIT, $64-48
@@ -2793,6 +2869,72 @@ copy4m:
 	ADDQ      DI, SI
 	DECQ      BX
 	JNZ       copy4m
+	VZEROUPPER
+	RET
+
+// func copyEvenF64AVX512(rows int, cols int, src *float64, lds int, dst *float64, ldd int)
+// Requires: AVX, AVX512F, BMI2, CMOV
+TEXT ·copyEvenF64AVX512(SB), NOSPLIT, $0-48
+	MOVQ      rows+0(FP), AX
+	MOVQ      cols+8(FP), CX
+	MOVQ      src+16(FP), DX
+	MOVQ      lds+24(FP), BX
+	SHLQ      $0x03, BX
+	MOVQ      dst+32(FP), SI
+	MOVQ      ldd+40(FP), DI
+	SHLQ      $0x03, DI
+	LEAQ      -1(CX), CX
+	MOVQ      CX, R8
+	SHRQ      $0x03, CX
+	ANDQ      $0x07, R8
+	INCQ      R8
+	MOVQ      $-1, R9
+	BZHIQ     R8, R9, R9
+	KMOVW     R9, K1
+	LEAQ      -1(R8)(R8*1), R8
+	LEAQ      -8(R8), R9
+	MOVQ      $0x00000008, R10
+	CMPQ      R8, R10
+	CMOVQGT   R10, R8
+	XORQ      R10, R10
+	CMPQ      R9, R10
+	CMOVQLT   R10, R9
+	MOVQ      $-1, R10
+	BZHIQ     R8, R10, R10
+	KMOVW     R10, K2
+	MOVQ      $-1, R8
+	BZHIQ     R9, R8, R8
+	KMOVW     R8, K3
+	VMOVDQU64 evenWords<>+0(SB), Z2
+
+row:
+	MOVQ  DX, R8
+	MOVQ  SI, R9
+	MOVQ  CX, R10
+	TESTQ R10, R10
+	JZ    last
+
+pair:
+	VMOVUPD   (R8), Z0
+	VMOVUPD   64(R8), Z1
+	VUNPCKLPD Z1, Z0, Z0
+	VPERMQ    Z0, Z2, Z0
+	VMOVUPD   Z0, (R9)
+	ADDQ      $0x00000080, R8
+	ADDQ      $0x00000040, R9
+	DECQ      R10
+	JNZ       pair
+
+last:
+	VMOVUPD.Z (R8), K2, Z0
+	VMOVUPD.Z 64(R8), K3, Z1
+	VUNPCKLPD Z1, Z0, Z0
+	VPERMQ    Z0, Z2, Z0
+	VMOVUPD   Z0, K1, (R9)
+	ADDQ      BX, DX
+	ADDQ      DI, SI
+	DECQ      AX
+	JNZ       row
 	VZEROUPPER
 	RET
 
@@ -3836,6 +3978,74 @@ copy4m:
 	VZEROUPPER
 	RET
 
+// func copyEvenF32AVX2(rows int, cols int, src *float32, lds int, dst *float32, ldd int)
+// Requires: AVX, AVX2, CMOV
+TEXT ·copyEvenF32AVX2(SB), NOSPLIT, $0-48
+	MOVQ    rows+0(FP), AX
+	MOVQ    cols+8(FP), CX
+	MOVQ    src+16(FP), DX
+	MOVQ    lds+24(FP), BX
+	SHLQ    $0x02, BX
+	MOVQ    dst+32(FP), SI
+	MOVQ    ldd+40(FP), DI
+	SHLQ    $0x02, DI
+	LEAQ    -1(CX), CX
+	MOVQ    CX, R8
+	SHRQ    $0x03, CX
+	ANDQ    $0x07, R8
+	INCQ    R8
+	LEAQ    window32<>+0(SB), R10
+	MOVQ    $0x00000008, R9
+	SUBQ    R8, R9
+	VMOVUPS (R10)(R9*4), Y0
+	LEAQ    -1(R8)(R8*1), R8
+	LEAQ    -8(R8), R9
+	MOVQ    $0x00000008, R10
+	CMPQ    R8, R10
+	CMOVQGT R10, R8
+	XORQ    R10, R10
+	CMPQ    R9, R10
+	CMOVQLT R10, R9
+	LEAQ    window32<>+0(SB), R11
+	MOVQ    $0x00000008, R10
+	SUBQ    R8, R10
+	VMOVUPS (R11)(R10*4), Y1
+	LEAQ    window32<>+0(SB), R10
+	MOVQ    $0x00000008, R8
+	SUBQ    R9, R8
+	VMOVUPS (R10)(R8*4), Y2
+
+row:
+	MOVQ  DX, R8
+	MOVQ  SI, R9
+	MOVQ  CX, R10
+	TESTQ R10, R10
+	JZ    last
+
+pair:
+	VMOVUPS (R8), Y3
+	VMOVUPS 32(R8), Y4
+	VSHUFPS $0x88, Y4, Y3, Y3
+	VPERMQ  $0xd8, Y3, Y3
+	VMOVUPS Y3, (R9)
+	ADDQ    $0x00000040, R8
+	ADDQ    $0x00000020, R9
+	DECQ    R10
+	JNZ     pair
+
+last:
+	VMASKMOVPS (R8), Y1, Y3
+	VMASKMOVPS 32(R8), Y2, Y4
+	VSHUFPS    $0x88, Y4, Y3, Y3
+	VPERMQ     $0xd8, Y3, Y3
+	VMASKMOVPS Y3, Y0, (R9)
+	ADDQ       BX, DX
+	ADDQ       DI, SI
+	DECQ       AX
+	JNZ        row
+	VZEROUPPER
+	RET
+
 // func transposeF64AVX2(rows int, cols int, src *float64, lds int, dst *float64, ldd int)
 // Requires: AVX, CMOV
 TEXT ·transposeF64AVX2(SB), NOSPLIT, $32-48
@@ -4533,6 +4743,74 @@ copy4m:
 	ADDQ       DI, SI
 	DECQ       BX
 	JNZ        copy4m
+	VZEROUPPER
+	RET
+
+// func copyEvenF64AVX2(rows int, cols int, src *float64, lds int, dst *float64, ldd int)
+// Requires: AVX, AVX2, CMOV
+TEXT ·copyEvenF64AVX2(SB), NOSPLIT, $0-48
+	MOVQ    rows+0(FP), AX
+	MOVQ    cols+8(FP), CX
+	MOVQ    src+16(FP), DX
+	MOVQ    lds+24(FP), BX
+	SHLQ    $0x03, BX
+	MOVQ    dst+32(FP), SI
+	MOVQ    ldd+40(FP), DI
+	SHLQ    $0x03, DI
+	LEAQ    -1(CX), CX
+	MOVQ    CX, R8
+	SHRQ    $0x02, CX
+	ANDQ    $0x03, R8
+	INCQ    R8
+	LEAQ    window64<>+0(SB), R10
+	MOVQ    $0x00000004, R9
+	SUBQ    R8, R9
+	VMOVUPS (R10)(R9*8), Y0
+	LEAQ    -1(R8)(R8*1), R8
+	LEAQ    -4(R8), R9
+	MOVQ    $0x00000004, R10
+	CMPQ    R8, R10
+	CMOVQGT R10, R8
+	XORQ    R10, R10
+	CMPQ    R9, R10
+	CMOVQLT R10, R9
+	LEAQ    window64<>+0(SB), R11
+	MOVQ    $0x00000004, R10
+	SUBQ    R8, R10
+	VMOVUPS (R11)(R10*8), Y1
+	LEAQ    window64<>+0(SB), R10
+	MOVQ    $0x00000004, R8
+	SUBQ    R9, R8
+	VMOVUPS (R10)(R8*8), Y2
+
+row:
+	MOVQ  DX, R8
+	MOVQ  SI, R9
+	MOVQ  CX, R10
+	TESTQ R10, R10
+	JZ    last
+
+pair:
+	VMOVUPD   (R8), Y3
+	VMOVUPD   32(R8), Y4
+	VUNPCKLPD Y4, Y3, Y3
+	VPERMQ    $0xd8, Y3, Y3
+	VMOVUPD   Y3, (R9)
+	ADDQ      $0x00000040, R8
+	ADDQ      $0x00000020, R9
+	DECQ      R10
+	JNZ       pair
+
+last:
+	VMASKMOVPD (R8), Y1, Y3
+	VMASKMOVPD 32(R8), Y2, Y4
+	VUNPCKLPD  Y4, Y3, Y3
+	VPERMQ     $0xd8, Y3, Y3
+	VMASKMOVPD Y3, Y0, (R9)
+	ADDQ       BX, DX
+	ADDQ       DI, SI
+	DECQ       AX
+	JNZ        row
 	VZEROUPPER
 	RET
 

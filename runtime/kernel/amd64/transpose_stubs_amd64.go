@@ -24,6 +24,11 @@ func copyRowsF32AVX512(rows int, cols int, src *float32, lds int, dst *float32, 
 //go:noescape
 func copyAtF32AVX512(rows int, cols int, src *float32, off *int32, dst *float32, ldd int)
 
+// copyEvenF32AVX512 is the copy of every second element of the unit: see GEMM.CopyEven.
+//
+//go:noescape
+func copyEvenF32AVX512(rows int, cols int, src *float32, lds int, dst *float32, ldd int)
+
 // transposeF64AVX512 is the strip transposition of the unit: see GEMM.Transpose.
 //
 //go:noescape
@@ -43,6 +48,11 @@ func copyRowsF64AVX512(rows int, cols int, src *float64, lds int, dst *float64, 
 //
 //go:noescape
 func copyAtF64AVX512(rows int, cols int, src *float64, off *int32, dst *float64, ldd int)
+
+// copyEvenF64AVX512 is the copy of every second element of the unit: see GEMM.CopyEven.
+//
+//go:noescape
+func copyEvenF64AVX512(rows int, cols int, src *float64, lds int, dst *float64, ldd int)
 
 // transposeF32AVX2 is the strip transposition of the unit: see GEMM.Transpose.
 //
@@ -64,6 +74,11 @@ func copyRowsF32AVX2(rows int, cols int, src *float32, lds int, dst *float32, ld
 //go:noescape
 func copyAtF32AVX2(rows int, cols int, src *float32, off *int32, dst *float32, ldd int)
 
+// copyEvenF32AVX2 is the copy of every second element of the unit: see GEMM.CopyEven.
+//
+//go:noescape
+func copyEvenF32AVX2(rows int, cols int, src *float32, lds int, dst *float32, ldd int)
+
 // transposeF64AVX2 is the strip transposition of the unit: see GEMM.Transpose.
 //
 //go:noescape
@@ -83,6 +98,11 @@ func copyRowsF64AVX2(rows int, cols int, src *float64, lds int, dst *float64, ld
 //
 //go:noescape
 func copyAtF64AVX2(rows int, cols int, src *float64, off *int32, dst *float64, ldd int)
+
+// copyEvenF64AVX2 is the copy of every second element of the unit: see GEMM.CopyEven.
+//
+//go:noescape
+func copyEvenF64AVX2(rows int, cols int, src *float64, lds int, dst *float64, ldd int)
 
 // pause executes n PAUSE instructions, n >= 1.
 func pause(n int)

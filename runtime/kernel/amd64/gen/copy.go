@@ -3,6 +3,7 @@ package main
 import (
 	"fmt"
 
+	"github.com/mmcloughlin/avo/attr"
 	. "github.com/mmcloughlin/avo/build"
 	. "github.com/mmcloughlin/avo/operand"
 	"github.com/mmcloughlin/avo/reg"
@@ -86,3 +87,88 @@ func copyStrip(u unit, each func(load func(row reg.GPVirtual))) {
 		}
 	}
 }
+
+// copyEven emits the copy of every second element of rows: a pair of vectors gives one. Masks of the last pair keep it
+// within the row.
+func copyEven(u unit) {
+	text(u.name("copyEven"), fmt.Sprintf("func(rows, cols int, src *%[1]s, lds int, dst *%[1]s, ldd int)", u.goType))
+	Doc(u.name("copyEven") + " is the copy of every second element of the unit: see GEMM.CopyEven.")
+	rows, cols := param("rows"), param("cols")
+	src, lds, dst, ldd := param("src"), u.bytesParam("lds"), param("dst"), u.bytesParam("ldd")
+	lanes := uint8(u.lanes())
+
+	// The last pair holds 1..lanes elements and reads twice as many less one.
+	pairs, last := GP64(), GP64()
+	LEAQ(Mem{Base: cols, Disp: -1}, pairs)
+	MOVQ(pairs, last)
+	SHRQ(U8(u.lanesShift()), pairs)
+	ANDQ(U8(lanes-1), last)
+	INCQ(last)
+	store := u.mask(last)
+	first, second, most, none := GP64(), GP64(), GP64(), GP64()
+	LEAQ(Mem{Base: last, Index: last, Scale: 1, Disp: -1}, first)
+	LEAQ(Mem{Base: first, Disp: -int(lanes)}, second)
+	MOVQ(U32(uint32(lanes)), most)
+	CMPQ(first, most)
+	CMOVQGT(most, first)
+	XORQ(none, none)
+	CMPQ(second, none)
+	CMOVQLT(none, second)
+	masks := []reg.Register{u.mask(first), u.mask(second)}
+
+	a, b := u.reg(), u.reg()
+	var order reg.VecVirtual
+	if u.bytes == 64 {
+		order = u.reg()
+		VMOVDQU64(evenOrder(), order)
+	}
+	join := func() {
+		u.even(b, a, a)
+		if u.bytes == 64 {
+			VPERMQ(a, order, a)
+		} else {
+			VPERMQ(U8(0xd8), a, a)
+		}
+	}
+	Label("row")
+	from, to, left := GP64(), GP64(), GP64()
+	MOVQ(src, from)
+	MOVQ(dst, to)
+	MOVQ(pairs, left)
+	TESTQ(left, left)
+	JZ(LabelRef("last"))
+	Label("pair")
+	u.mov(Mem{Base: from}, a)
+	u.mov(Mem{Base: from, Disp: u.bytes}, b)
+	join()
+	u.mov(a, Mem{Base: to})
+	ADDQ(U32(uint32(2*u.bytes)), from)
+	ADDQ(U32(uint32(u.bytes)), to)
+	DECQ(left)
+	JNZ(LabelRef("pair"))
+	Label("last")
+	u.load(Mem{Base: from}, masks[0], a)
+	u.load(Mem{Base: from, Disp: u.bytes}, masks[1], b)
+	join()
+	u.store(a, store, Mem{Base: to})
+	ADDQ(lds, src)
+	ADDQ(ldd, dst)
+	DECQ(rows)
+	JNZ(LabelRef("row"))
+	VZEROUPPER()
+	RET()
+}
+
+// evenOrder is the order of 64-bit words that undoes the interleaving of 128-bit lanes of two vectors.
+func evenOrder() Mem {
+	if evenWords.Symbol.Name == "" {
+		evenWords = GLOBL("evenWords", attr.RODATA|attr.NOPTR)
+		for i, word := range []uint64{0, 2, 4, 6, 1, 3, 5, 7} {
+			DATA(8*i, U64(word))
+		}
+	}
+	return evenWords
+}
+
+// evenWords is the table once it is emitted into this file.
+var evenWords Mem

@@ -30,6 +30,7 @@ var parts = map[string]func(){
 			transposeAt(u)
 			copyRows(u)
 			copyAt(u)
+			copyEven(u)
 		}
 		pause()
 	},

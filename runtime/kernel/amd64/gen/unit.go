@@ -33,6 +33,7 @@ type elem struct {
 	movZ                           func(m, k, z Op)
 	maskMov                        func(src, mask, dst Op)
 	scalar                         func(...Op) // scalar move
+	even                           func(...Op) // the even elements of two vectors, by 128-bit lanes
 }
 
 var (
@@ -44,12 +45,14 @@ var (
 		mov: VMOVUPS, bcast: VBROADCASTSS, fma: VFMADD231PS, mul: VMULPS, add: VADDPS, xor: VXORPS,
 		unpackLo: VUNPCKLPS, unpackHi: VUNPCKHPS, shuf128: VSHUFF32X4,
 		movZ: VMOVUPS_Z, maskMov: VMASKMOVPS, scalar: VMOVSS,
+		even: func(ops ...Op) { VSHUFPS(append([]Op{U8(0x88)}, ops...)...) },
 	}
 	f64 = elem{
 		suffix: "F64", goType: "float64", size: 8,
 		mov: VMOVUPD, bcast: VBROADCASTSD, fma: VFMADD231PD, mul: VMULPD, add: VADDPD, xor: VXORPD,
 		unpackLo: VUNPCKLPD, unpackHi: VUNPCKHPD, shuf128: VSHUFF64X2,
 		movZ: VMOVUPD_Z, maskMov: VMASKMOVPD, scalar: VMOVSD,
+		even: VUNPCKLPD,
 	}
 
 	units = []unit{{avx512, f32}, {avx512, f64}, {avx2, f32}, {avx2, f64}}

@@ -37,7 +37,7 @@ func noisyOf(t *testing.T, n int, e graph.Elem) *graph.Model {
 
 // TestNoiseForms: the kernels of the generator and its functions in standard operators draw the same numbers.
 func TestNoiseForms(t *testing.T) {
-	for e, tol := range map[graph.Elem]float64{graph.Float32: 5e-7, graph.Float64: 0} {
+	for e, tol := range map[graph.Elem]float64{graph.Float32: 1.2e-7, graph.Float64: 0} {
 		for _, n := range []int{1, 7, 1000, 100003} {
 			native := noisyOf(t, n, e)
 			plain := graph.Clone(native)

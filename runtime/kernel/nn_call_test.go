@@ -61,7 +61,7 @@ func (o opCase) prepare(t testing.TB) (Run, []*Tensor, error) {
 	if c.Opset == 0 {
 		c.Opset = 22
 	}
-	r, err := NewRegistry(nnTable, integerTable(), randomTable, linalgTable, runtimeTable())
+	r, err := NewRegistry(nnTable, integerTable(), randomTable, noiseTable, linalgTable, runtimeTable())
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -9,6 +9,9 @@ type Kernels struct {
 	F32  GEMM[float32]
 	F64  GEMM[float64]
 	vec  vectorFuncs
+
+	noise32 noiseFuncs[float32]
+	noise64 noiseFuncs[float64]
 }
 
 // GEMM is the set of matrix kernels for one element type. Matrices are row-major; strides count elements. No kernel
@@ -61,6 +64,9 @@ var portable = Kernels{
 	F32:  portableGEMM[float32](),
 	F64:  portableGEMM[float64](),
 	vec:  portableVector,
+
+	noise32: noiseFuncs[float32]{uniform: portableUniform[float32], normal: normalSingles},
+	noise64: noiseFuncs[float64]{uniform: portableUniform[float64], normal: normalDoubles},
 }
 
 // sets holds what runs on this processor, the fastest first.

@@ -15,6 +15,9 @@ var avx512Kernels = Kernels{
 		TransposeAt: transposeAtF64AVX512, CopyAt: copyAtF64AVX512, DotRows: dotRowsF64AVX512,
 	},
 	vec: avx512Vector,
+
+	noise32: noiseFuncs[float32]{uniform: uniformF32AVX512, normal: normalF32AVX512},
+	noise64: noiseFuncs[float64]{uniform: uniformF64AVX512, normal: normalDoubles},
 }
 
 var avx2Kernels = Kernels{
@@ -30,6 +33,9 @@ var avx2Kernels = Kernels{
 		TransposeAt: transposeAtF64AVX2, CopyAt: copyAtF64AVX2, DotRows: dotRowsF64AVX2,
 	},
 	vec: avx2Vector,
+
+	noise32: noiseFuncs[float32]{uniform: uniformF32AVX2, normal: normalF32AVX2},
+	noise64: noiseFuncs[float64]{uniform: uniformF64AVX2, normal: normalDoubles},
 }
 
 // detect lists the assembler sets that this processor and its operating system support.

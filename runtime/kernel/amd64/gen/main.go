@@ -5,6 +5,7 @@
 //	go run . -part gemm      -out ../gemm_amd64.s      -stubs ../gemm_stubs_amd64.go      -pkg amd64
 //	go run . -part transpose -out ../transpose_amd64.s -stubs ../transpose_stubs_amd64.go -pkg amd64
 //	go run . -part vector    -out ../vector_amd64.s    -stubs ../vector_stubs_amd64.go    -pkg amd64
+//	go run . -part noise     -out ../noise_amd64.s     -stubs ../noise_stubs_amd64.go     -pkg amd64
 //
 // It is a module of its own: the product does not depend on avo.
 package main
@@ -35,14 +36,15 @@ var parts = map[string]func(){
 		pause()
 	},
 	"vector": vector,
+	"noise":  noise,
 }
 
 func main() {
-	part := flag.String("part", "", "gemm, transpose or vector")
+	part := flag.String("part", "", "gemm, transpose, vector or noise")
 	flag.Parse()
 	emit, ok := parts[*part]
 	if !ok {
-		log.Fatalf("gen: no part %q: give -part gemm, transpose or vector", *part)
+		log.Fatalf("gen: no part %q: give -part gemm, transpose, vector or noise", *part)
 	}
 	build.ConstraintExpr("amd64")
 	emit()

@@ -70,22 +70,24 @@ func gather[T graph.Number](c *Call) (Run, error) {
 	}
 	d, inner, count := x[axis], Count(x[axis+1:]), c.In[1].Len()
 	var bad outOfRange
-	var index positions
+	offsets := c.Scratch(8 * count)
+	var at []int64 // offsets of the entries in a slice of src
 	var dst, src []T
 	body := func(lo, hi int) {
-		for i := lo; i < hi; i++ {
-			k := i % count
-			p := index.at(k, d)
-			if p < 0 || p >= d {
-				bad.record(k)
-				return
-			}
-			from := (i/count*d + p) * inner
+		for lo < hi {
+			row, first := lo/count, lo%count
+			some := at[first:min(count, first+hi-lo)]
+			from, to := src[row*d*inner:][:d*inner], dst[lo*inner:][:len(some)*inner]
 			if inner == 1 {
-				dst[i] = src[from]
+				for k, p := range some {
+					to[k] = from[p]
+				}
 			} else {
-				copy(dst[i*inner:][:inner], src[from:])
+				for k, p := range some {
+					copy(to[k*inner:][:inner], from[p:])
+				}
 			}
+			lo += len(some)
 		}
 	}
 	n, grain := Count(x[:axis])*count, 1+grainCheap/(inner+1)
@@ -93,12 +95,21 @@ func gather[T graph.Number](c *Call) (Run, error) {
 		return nil, c.Errorf(graph.ErrInvalid, "shape %v, want that of %d entries of %d elements", c.Out[0].Shape, n, inner)
 	}
 	return func(in, out []*Tensor) error {
-		index, dst, src = positionsOf(in[1]), Data[T](out[0]), Data[T](in[0])
+		index := positionsOf(in[1])
+		dst, src, at = Data[T](out[0]), Data[T](in[0]), ScratchOf[int64](offsets)
 		bad.reset()
+		for k := range count {
+			p := index.at(k, d)
+			if p < 0 || p >= d {
+				bad.record(k)
+				return bad.err(c, in[1], d)
+			}
+			at[k] = int64(p * inner)
+		}
 		if inner > 0 {
 			c.Pool.For(n, grain, body)
 		}
-		return bad.err(c, in[1], d)
+		return nil
 	}, nil
 }
 

@@ -26,13 +26,12 @@ type inverseRoot[T amd64.Float] struct {
 	tol          float64
 	iterations   int
 	x, m, t      []T
-	nextX, nextM []T
-	power, spare []T
+	free         [2][]T // for powers of T, then for the next X and M
 	ws           []byte
 }
 
-// rootBuffers is the number of matrices that inverseRoot works on.
-const rootBuffers = 7
+// rootBuffers is the number of matrices that inverseRoot works on beside its result.
+const rootBuffers = 4
 
 func makeInverseRoot[T amd64.Float](c *Call) (Run, error) {
 	n, err := c.square()
@@ -56,10 +55,10 @@ func makeInverseRoot[T amd64.Float](c *Call) (Run, error) {
 	buffers, ws := c.Scratch(rootBuffers*sizeOf[T]()*n*n), c.Scratch(GemmWorkspace[T](c.Pool, n, n, n))
 	return func(in, out []*Tensor) error {
 		b := ScratchOf[T](buffers)
-		for i, m := range []*[]T{&r.x, &r.m, &r.t, &r.nextX, &r.nextM, &r.power, &r.spare} {
+		for i, m := range []*[]T{&r.m, &r.t, &r.free[0], &r.free[1]} {
 			*m = b[i*n*n : (i+1)*n*n]
 		}
-		r.ws = ws.Raw
+		r.x, r.ws = Data[T](out[0]), ws.Raw
 		r.solve(Data[T](in[0]), Data[T](out[0]))
 		return nil
 	}, nil
@@ -92,12 +91,14 @@ func (r *inverseRoot[T]) solve(a, out []T) {
 		}
 		last := norm <= math.Sqrt(r.tol)
 		r.polynomial(r.coefficients[row])
-		if r.multiply(r.nextX, r.x, r.t); last {
-			r.x, r.nextX = r.nextX, r.x
+		if last {
+			r.multiply(r.free[0], r.x, r.t)
+			r.x = r.free[0]
 			break
 		}
-		r.multiply(r.nextM, r.raised(), r.m)
-		nextNorm := r.distance(r.nextM)
+		power, nextM := r.raised()
+		r.multiply(nextM, power, r.m)
+		nextNorm := r.distance(nextM)
 		bound := ceiling
 		if row == final {
 			bound = 1.2 * norm
@@ -106,12 +107,25 @@ func (r *inverseRoot[T]) solve(a, out []T) {
 			break
 		}
 		stalled := norm < 0.1 && nextNorm > 0.5*norm
-		r.x, r.nextX, r.m, r.nextM, norm = r.nextX, r.x, r.nextM, r.m, nextNorm
+		nextX := r.other(nextM)
+		r.multiply(nextX, r.x, r.t)
+		r.free = [2][]T{r.x, r.m}
+		r.x, r.m, norm = nextX, nextM, nextNorm
 		if stalled {
 			break
 		}
 	}
-	copy(out, r.x)
+	if &out[0] != &r.x[0] {
+		copy(out, r.x)
+	}
+}
+
+// other is the free buffer that b is not.
+func (r *inverseRoot[T]) other(b []T) []T {
+	if &b[0] == &r.free[0][0] {
+		return r.free[1]
+	}
+	return r.free[0]
 }
 
 // distance is |M-I|_F; NaN if an element is NaN.
@@ -139,18 +153,20 @@ func (r *inverseRoot[T]) polynomial(q [3]T) {
 	}
 }
 
-// raised is T^p by repeated squaring, in one of two buffers that take turns.
-func (r *inverseRoot[T]) raised() []T {
-	power, next, spare := r.t, r.power, r.spare
+// raised is T^p by repeated squaring, in T itself or one of the free buffers, which take turns, and a free buffer that it is
+// not in.
+func (r *inverseRoot[T]) raised() (power, next []T) {
+	power, next = r.t, r.free[0]
+	step := func(by []T) {
+		r.multiply(next, power, by)
+		power, next = next, r.other(next)
+	}
 	for bit := topBit(r.p) >> 1; bit > 0; bit >>= 1 {
-		r.multiply(next, power, power)
-		power, next, spare = next, spare, next
-		if r.p&bit != 0 {
-			r.multiply(next, power, r.t)
-			power, next, spare = next, spare, next
+		if step(power); r.p&bit != 0 {
+			step(r.t)
 		}
 	}
-	return power
+	return power, next
 }
 
 func topBit(p int) int {

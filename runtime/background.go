@@ -22,7 +22,11 @@ const failuresOutput = "asdl/failures"
 type Background struct {
 	step   *Session
 	solves []*solve
+	at     int // the number of the step that Before has prepared
 }
+
+// counterState counts the steps that were made: one that is held back is made again, as far as clocks are concerned.
+const counterState = "asdl/step"
 
 // solve is one delayed solve.
 type solve struct {
@@ -119,10 +123,14 @@ func stateOf(output string) string {
 	return strings.TrimSuffix(output, "/next")
 }
 
-// Before brings in the solutions that are to be used from step k on; it waits for them if need be.
-func (b *Background) Before(k int) error {
+// Before comes before each step: it brings in the solutions that are to be used from it on, and waits for them if need be.
+func (b *Background) Before() error {
+	var err error
+	if b.at, err = b.count(); err != nil {
+		return err
+	}
 	for _, s := range b.solves {
-		if s.waiting() && s.began+s.Delay <= k {
+		if s.waiting() && s.began+s.Delay <= b.at {
 			if err := s.finish(); err != nil {
 				return err
 			}
@@ -135,17 +143,32 @@ func (b *Background) Before(k int) error {
 	return nil
 }
 
-// After begins the solves that are due once step k is done.
-func (b *Background) After(k int) error {
+// count is the number of steps that were made.
+func (b *Background) count() (int, error) {
+	if len(b.solves) == 0 {
+		return 0, nil
+	}
+	t, err := b.step.viewState(counterState)
+	if err != nil {
+		return 0, err
+	}
+	return int(kernel.Data[int64](t)[0]), nil
+}
+
+// After comes after each step: it begins the solves that are due once the step is made.
+func (b *Background) After() error {
+	if made, err := b.count(); err != nil || made == b.at {
+		return err
+	}
 	for _, s := range b.solves {
-		if k <= s.Warmup || (k-s.Warmup)%s.Every != s.Phase {
+		if k := b.at; k <= s.Warmup || (k-s.Warmup)%s.Every != s.Phase {
 			continue
 		}
 		feeds, err := b.snapshot(s)
 		if err != nil {
 			return err
 		}
-		s.began, s.running = k, make(chan solution, 1)
+		s.began, s.running = b.at, make(chan solution, 1)
 		go func(done chan<- solution) {
 			values, err := s.session.Run(feeds, nil)
 			done <- solution{values, err}
@@ -220,8 +243,12 @@ func (b *Background) Pending() (map[string]*kernel.Tensor, error) {
 	return pending, nil
 }
 
-// Restore takes up what Pending gave after some steps.
-func (b *Background) Restore(pending map[string]*kernel.Tensor, steps int) error {
+// Restore takes up what Pending gave, once the session has the states of then.
+func (b *Background) Restore(pending map[string]*kernel.Tensor) error {
+	steps, err := b.count()
+	if err != nil {
+		return err
+	}
 	taken := 0
 	for _, s := range b.solves {
 		if s.running != nil {

@@ -376,7 +376,7 @@ func (t *Trainer) Resume(c *Checkpoint) error {
 			return fmt.Errorf("checkpoint %s: %w", c.Path, err)
 		}
 	}
-	if err := t.solves.Restore(pending, c.Manifest.Step); err != nil {
+	if err := t.solves.Restore(pending); err != nil {
 		return fmt.Errorf("checkpoint %s: %w", c.Path, err)
 	}
 	t.step, t.epoch = c.Manifest.Step, c.Manifest.Sums

@@ -115,13 +115,13 @@ func (t *Trainer) train(b *data.Batch) error {
 
 // advance runs the step graph once, with the solutions that are due.
 func (t *Trainer) advance() error {
-	if err := t.solves.Before(t.step); err != nil {
+	if err := t.solves.Before(); err != nil {
 		return err
 	}
 	if err := t.session.Step(); err != nil {
 		return err
 	}
-	return t.solves.After(t.step)
+	return t.solves.After()
 }
 
 // setRates gives the scheduled hyper-parameters their values for a step.

@@ -178,7 +178,7 @@ func (r *runner) steps(arrays map[string]*data.Array, n int, every bool) (map[st
 		for name, t := range at[k] {
 			feeds[name] = t
 		}
-		if err := r.solves.Before(k); err != nil {
+		if err := r.solves.Before(); err != nil {
 			return nil, err
 		}
 		copied := []string{}
@@ -189,7 +189,7 @@ func (r *runner) steps(arrays map[string]*data.Array, n int, every bool) (map[st
 		if err != nil {
 			return nil, fmt.Errorf("step %d: %w", k, err)
 		}
-		if err := r.solves.After(k); err != nil {
+		if err := r.solves.After(); err != nil {
 			return nil, err
 		}
 		if !every && k == n-1 {

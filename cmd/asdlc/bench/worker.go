@@ -2,6 +2,7 @@ package bench
 
 import (
 	"cmp"
+	"errors"
 	"fmt"
 	"math"
 	goruntime "runtime"
@@ -32,6 +33,7 @@ type Worker struct {
 	config  Config
 	compile func() (*compiled, error)
 	session *runtime.Session
+	solves  *runtime.Background // delayed ones
 	clocks  []passes.Clock
 	chance  method.Probability // of a solve, where solves happen at random
 	step    int64              // that comes next
@@ -73,7 +75,7 @@ func NewWorker(open func() (*graph.Model, error), rec method.Record, o pass.Opti
 		return nil, err
 	}
 	if err := w.warmUp(); err != nil {
-		_ = w.session.Close()
+		_ = w.Close()
 		return nil, err
 	}
 	return w, nil
@@ -87,6 +89,10 @@ func (w *Worker) start(c *compiled) error {
 		return err
 	}
 	if err := w.prepare(c); err != nil {
+		_ = w.session.Close()
+		return err
+	}
+	if w.solves, err = runtime.NewBackground(w.session, c.SolveGraphs()); err != nil {
 		_ = w.session.Close()
 		return err
 	}
@@ -139,7 +145,13 @@ func (w *Worker) warmUp() error {
 
 func (w *Worker) advance() error {
 	w.step++
-	return w.session.Step()
+	if err := w.solves.Before(); err != nil {
+		return err
+	}
+	if err := w.session.Step(); err != nil {
+		return err
+	}
+	return w.solves.After()
 }
 
 // period is the number of steps after which all clocks have ticked together again; of solves at random, on how many there is
@@ -244,4 +256,4 @@ func (w *Worker) Plan() (Plan, error) {
 }
 
 // Close ends the worker.
-func (w *Worker) Close() error { return w.session.Close() }
+func (w *Worker) Close() error { return errors.Join(w.solves.Close(), w.session.Close()) }

@@ -3,6 +3,7 @@ package bench
 import (
 	"bytes"
 	"encoding/json"
+	"slices"
 	"strings"
 	"testing"
 
@@ -80,6 +81,26 @@ func TestSolvesAtRandom(t *testing.T) {
 	}
 	if at := kernel.Data[int64](state)[0]; at != 20+14+4 { // exp(-1.4) is the first below 0.25
 		t.Errorf("after a window the step graph is at step %d", at)
+	}
+}
+
+// Delayed solves are made: the inverses change from window to window.
+func TestDelayedSolvesAreMade(t *testing.T) {
+	w := worker(t, map[string]string{"accumulate.every": "1", "solve.every": "3", "solve.delay": "2"})
+	var before []float32
+	for range 3 {
+		if _, err := w.Window(0); err != nil {
+			t.Fatal(err)
+		}
+		inverse, err := w.session.State("asdl/fc1/A_inv")
+		if err != nil {
+			t.Fatal(err)
+		}
+		now := kernel.Data[float32](inverse)
+		if slices.Equal(before, now) {
+			t.Error("the inverse is that of the window before")
+		}
+		before = now
 	}
 }
 

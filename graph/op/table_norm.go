@@ -60,7 +60,7 @@ var normTable = []Schema{
 	},
 	{
 		Name: "LRN", Since: 1, Inputs: unaryIn(floatElem), Outputs: unaryOut(floatElem),
-		Attrs: []AttrSpec{attrFloat("alpha", 0.0001), attrFloat("beta", 0.75), attrFloat("bias", 1), need("size", graph.AttrInt)}, Infer: sameShape, Doc: "local response normalisation",
+		Attrs: []AttrSpec{attrFloat("alpha", 0.0001), attrFloat("beta", 0.75), attrFloat("bias", 1), need("size", graph.AttrInt)}, Infer: inferLRN, Doc: "local response normalisation",
 	},
 	{
 		Name: "MeanVarianceNormalization", Since: 9, Inputs: unaryIn(floatElem), Outputs: unaryOut(floatElem),
@@ -170,6 +170,16 @@ func inferInstanceNorm(c *Context) error {
 		if err := c.checkBias(i, x[1]); err != nil {
 			return err
 		}
+	}
+	return sameShape(c)
+}
+
+func inferLRN(c *Context) error {
+	if size := c.Int("size"); size < 1 {
+		return c.fail("size is %d, want channels to sum over", size)
+	}
+	if x, ranked := c.Dims(0); ranked && len(x) < 2 {
+		return c.fail("X has type %s, want [N, C, ...]", c.Type(0))
 	}
 	return sameShape(c)
 }

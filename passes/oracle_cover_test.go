@@ -29,6 +29,8 @@ func TestFallbacks(t *testing.T) {
 		{sequenceNet(true), "kfac", []string{"representation.ignore=*", "fallback.other=adam"}, []string{"in.weight", "norm.weight", "norm.bias", "out.weight", "out.bias"}, nil},
 		{tokenNet(), "kfac", []string{"fallback.embedding=adam"}, []string{"emb.weight"}, nil},
 		{tokenNet(), "kfac", []string{"fallback.embedding=grad", "fallback.other=adam"}, nil, []string{"emb.weight"}},
+		{sequenceNet(true), "psgd-kf", []string{"fallback.norm=adam", "apply.beta=0"}, []string{"norm.weight", "norm.bias"}, nil},
+		{tokenNet(), "psgd-kf", []string{"fallback.embedding=grad", "apply.beta=0"}, nil, []string{"emb.weight"}},
 		{mlpNet(), "kfac", []string{"representation.max_side=3"}, nil, []string{"fc1.weight", "fc1.bias", "fc2.weight", "fc2.bias"}},
 		{convNet(), "kfac", []string{"representation.max_side=7"}, nil, []string{"c1.weight", "c1.bias"}},
 		{mlpNet(), "shampoo", []string{"representation.ignore=fc1.*"}, []string{"fc1.weight", "fc1.bias"}, nil},
@@ -49,7 +51,7 @@ func TestFallbacks(t *testing.T) {
 			}
 			for k := range 3 {
 				d := c.net.batch(rng, 5).with("lr", number(0.3)).with("fallback_lr", number(0.2)).with("asdl/noise/labels", newArray(1, 5))
-				out := s.step(d)
+				out := s.step(s.noisy(rng, record(t, c.method), d))
 				for p, tw := range twins {
 					dir, rate := tw.step(out["grad/"+p].v), 0.3
 					if tw.method == "adam" {

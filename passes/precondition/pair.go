@@ -33,8 +33,10 @@ var pairLayers = []pairLayer{
 	{graph.LayerLayerNorm, scaleAndShift},
 }
 
-// pairViews shows every parameter of the record once. A parameter that several layers use belongs to the first.
+// pairViews shows every parameter of the record once, but those of layer kinds that it gives a fall-back. A parameter that several
+// layers use belongs to the first.
 func (e *engine) pairViews(g *graph.Graph) []*pairView {
+	e.left = map[*graph.Value]string{}
 	mine, seen := map[*graph.Value]bool{}, map[*graph.Value]bool{}
 	for _, p := range e.params(g) {
 		mine[p.Value] = !e.rec.Ignores(p.Name())
@@ -42,6 +44,14 @@ func (e *engine) pairViews(g *graph.Graph) []*pairView {
 	free := func(v *graph.Value) bool { return v != nil && mine[v] && !seen[v] }
 	var views []*pairView
 	for _, l := range pass.LayersOf(g) {
+		if own := e.ownFallback(l.Kind); own != "" {
+			for _, p := range l.Params() {
+				if free(p.Value) {
+					seen[p.Value], e.left[p.Value] = true, "the record gives layers of kind "+l.Kind+" "+own
+				}
+			}
+			continue
+		}
 		for _, row := range pairLayers {
 			if row.Kind != l.Kind || !free(l.W) || e.rec.Ignores(l.Name) {
 				continue

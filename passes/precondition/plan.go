@@ -166,13 +166,21 @@ func (e *engine) fallbackKind(g *graph.Graph, p pass.Param) string {
 		if l.W != p.Value && l.B != p.Value {
 			continue
 		}
-		for _, row := range ownFallbacks {
-			if own := row.Get(e.rec.Fallback); row.Kind == l.Kind && (own == "grad" || own == "adam") {
-				return own
-			}
+		if own := e.ownFallback(l.Kind); own != "" {
+			return own
 		}
 	}
 	return e.rec.Fallback.Other
+}
+
+// ownFallback is what the record gives layers of a kind in place of a block: grad, adam, or nothing.
+func (e *engine) ownFallback(kind string) string {
+	for _, row := range ownFallbacks {
+		if own := row.Get(e.rec.Fallback); row.Kind == kind && (own == "grad" || own == "adam") {
+			return own
+		}
+	}
+	return ""
 }
 
 func names(ps []pass.Param) []string {

@@ -37,7 +37,7 @@ func GemmBatched[T amd64.Float](p *Pool, transA, transB bool, m, n, k int, alpha
 		a: a, lda: lda, strideA: strideA, b: b, ldb: ldb, strideB: strideB, c: c, ldc: ldc, strideC: strideC,
 	}
 	spec.check()
-	if batch == 1 && m > 1 && n > 1 && k > 0 && !transB && m*n*k <= smallWork && k <= blockDepth {
+	if batch == 1 && m > 1 && n > 1 && k > 0 && !transB && m*n*k <= smallWork && k <= blockDepth && !spec.isNarrowDots() && !spec.isNarrowRows() {
 		g := amd64.MatrixOf[T](p.Kernels())
 		spec.small(g)
 		return

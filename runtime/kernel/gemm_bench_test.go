@@ -131,14 +131,10 @@ func BenchmarkGemmVersusOpenBLAS(b *testing.B) {
 func BenchmarkGemmShapesVersusOpenBLAS(b *testing.B) {
 	theirs := openBLAS(b)
 	theirs.setThreads(1)
-	for _, s := range []struct {
-		form    string
-		m, n, k int
-	}{
+	for _, s := range []gemmShape{
 		{"NT", 32, 512, 512},
 		{"NN", 32, 512, 512},
 		{"TN", 512, 512, 32},
-		{"NT", 32, 10, 512},
 		{"NN", 4, 1024, 1024},
 		{"NT", 4, 1024, 1024},
 		{"NN", 32, 2048, 2048},
@@ -147,43 +143,70 @@ func BenchmarkGemmShapesVersusOpenBLAS(b *testing.B) {
 		{"NN", 1024, 64, 64},
 		{"NN", 16, 16, 16},
 		{"NN", 8, 8, 8},
-		{"NN", 33, 33, 33},
 	} {
-		b.Run(fmt.Sprintf("%s/%dx%dx%d", s.form, s.m, s.n, s.k), func(b *testing.B) {
-			transA, transB := s.form[0] == 'T', s.form[1] == 'T'
-			lda, ldb := s.k, s.n
-			if transA {
-				lda = s.m
-			}
-			if transB {
-				ldb = s.k
-			}
-			rng := rand.New(rand.NewPCG(1, 1))
-			x, _ := matrix[float32](rng, s.m, s.k, 0)
-			y, _ := matrix[float32](rng, s.k, s.n, 0)
-			z, ws := make([]float32, s.m*s.n), make([]byte, GemmWorkspace[float32](nil, s.m, s.n, s.k))
-			clock, release := clockFor(1)
-			defer release()
-			ratio := alternation{clock: clock}
-			// The clock takes as long as the smallest products: several a time.
-			calls := max(1, 1<<20/(s.m*s.n*s.k))
-			for b.Loop() {
-				ratio.run(
-					func() {
-						for range calls {
-							Gemm(nil, transA, transB, s.m, s.n, s.k, 1, x, lda, y, ldb, 0, z, s.n, ws)
-						}
-					},
-					func() {
-						for range calls {
-							theirs.sgemm(transA, transB, s.m, s.n, s.k, x, lda, y, ldb, z, s.n)
-						}
-					},
-				)
-			}
-			ratio.report(b, 2*float64(s.m*s.n*s.k)*float64(calls))
-		})
+		b.Run(s.String(), func(b *testing.B) { s.versus(b, theirs) })
 	}
+}
+
+// BenchmarkGemmOddVersusOpenBLAS does the same, in all four forms, for products with a narrow or an odd side: the last
+// layer and its gradients, few examples, sides that vectors do not divide.
+func BenchmarkGemmOddVersusOpenBLAS(b *testing.B) {
+	theirs := openBLAS(b)
+	theirs.setThreads(1)
+	for _, s := range []gemmShape{
+		{"", 32, 10, 512}, {"", 10, 32, 512}, {"", 512, 10, 32}, {"", 10, 512, 32}, {"", 32, 512, 10},
+		{"", 10, 10, 512}, {"", 128, 10, 2048}, {"", 100, 3, 1000}, {"", 3, 100, 1000}, {"", 7, 9, 1000},
+		{"", 1, 512, 512}, {"", 512, 1, 512}, {"", 2, 512, 512}, {"", 512, 2, 512}, {"", 1, 10, 512},
+		{"", 17, 17, 17}, {"", 33, 33, 33}, {"", 48, 48, 48}, {"", 65, 65, 65}, {"", 100, 100, 100}, {"", 129, 127, 257}, {"", 300, 300, 300},
+	} {
+		for _, s.form = range []string{"NN", "TN", "NT", "TT"} {
+			b.Run(s.String(), func(b *testing.B) { s.versus(b, theirs) })
+		}
+	}
+}
+
+// gemmShape is a product of an m x k and a k x n matrix, with the form of each.
+type gemmShape struct {
+	form    string
+	m, n, k int
+}
+
+func (s gemmShape) String() string { return fmt.Sprintf("%s/%dx%dx%d", s.form, s.m, s.n, s.k) }
+
+// versus measures the product beside OpenBLAS.
+func (s gemmShape) versus(b *testing.B, theirs *blas) {
+	transA, transB := s.form[0] == 'T', s.form[1] == 'T'
+	lda, ldb := s.k, s.n
+	if transA {
+		lda = s.m
+	}
+	if transB {
+		ldb = s.k
+	}
+	rng := rand.New(rand.NewPCG(1, 1))
+	x, _ := matrix[float32](rng, s.m, s.k, 0)
+	y, _ := matrix[float32](rng, s.k, s.n, 0)
+	z, ws := make([]float32, s.m*s.n), make([]byte, GemmWorkspace[float32](nil, s.m, s.n, s.k))
+	clock, release := clockFor(1)
+	defer release()
+	ratio := alternation{clock: clock}
+	// The clock takes as long as the smallest products: several a time.
+	calls := max(1, 1<<20/(s.m*s.n*s.k))
+	for b.Loop() {
+		ratio.run(
+			func() {
+				for range calls {
+					Gemm(nil, transA, transB, s.m, s.n, s.k, 1, x, lda, y, ldb, 0, z, s.n, ws)
+				}
+			},
+			func() {
+				for range calls {
+					theirs.sgemm(transA, transB, s.m, s.n, s.k, x, lda, y, ldb, z, s.n)
+				}
+			},
+		)
+	}
+	ratio.report(b, 2*float64(s.m*s.n*s.k)*float64(calls))
 }
 
 // BenchmarkGemv measures products of a square matrix with a vector, which are bound by memory.

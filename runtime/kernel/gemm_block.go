@@ -66,6 +66,7 @@ func laneBytes[T amd64.Float](g *amd64.GEMM[T], m, n, k int) int {
 		rows = 1 // A is not packed
 	}
 	elems := depth*(rows+stripsPerPack*max(g.Cols, g.WideCols)) + m + n + k // the last for the vectors of dotTask
+	elems = max(elems, narrowElems(g, n, k))
 	return ceilDiv(elems*int(unsafe.Sizeof(zero)), alignment)*alignment + alignment
 }
 
@@ -128,8 +129,15 @@ func (j *gemmJob[T]) task(t int, scratch []T) {
 			return
 		}
 	}
-	if j.isDots() {
+	switch {
+	case j.isDots():
 		j.dotTask(r, scratch)
+		return
+	case j.isNarrowDots():
+		j.narrowDots(r, scratch)
+		return
+	case j.isNarrowRows():
+		j.narrowRows(r, scratch)
 		return
 	}
 	for p0 := 0; p0 == 0 || p0 < j.k; p0 += p.depth {

@@ -10826,7 +10826,7 @@ mask6x4store:
 	RET
 
 // func dotRowsF32AVX512(rows int, k int, a *float32, lda int, x *float32, y *float32)
-// Requires: AVX, AVX512DQ, AVX512F, BMI2
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
 TEXT ·dotRowsF32AVX512(SB), NOSPLIT, $0-48
 	MOVQ  a+16(FP), AX
 	MOVQ  x+32(FP), CX
@@ -10913,7 +10913,7 @@ by4sum:
 	VADDPS        Z1, Z0, Z0
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VADDPS        Y1, Y0, Y1
-	VEXTRACTF128  $0x01, Y1, X0
+	VEXTRACTF64X2 $0x01, Y1, X0
 	VADDPS        X0, X1, X0
 	VPERMILPD     $0x01, X0, X1
 	VADDPS        X1, X0, X0
@@ -10923,7 +10923,7 @@ by4sum:
 	VADDPS        Z3, Z2, Z2
 	VEXTRACTF64X4 $0x01, Z2, Y0
 	VADDPS        Y0, Y2, Y0
-	VEXTRACTF128  $0x01, Y0, X1
+	VEXTRACTF64X2 $0x01, Y0, X1
 	VADDPS        X1, X0, X0
 	VPERMILPD     $0x01, X0, X1
 	VADDPS        X1, X0, X0
@@ -10933,7 +10933,7 @@ by4sum:
 	VADDPS        Z5, Z4, Z4
 	VEXTRACTF64X4 $0x01, Z4, Y0
 	VADDPS        Y0, Y4, Y0
-	VEXTRACTF128  $0x01, Y0, X1
+	VEXTRACTF64X2 $0x01, Y0, X1
 	VADDPS        X1, X0, X0
 	VPERMILPD     $0x01, X0, X1
 	VADDPS        X1, X0, X0
@@ -10943,7 +10943,7 @@ by4sum:
 	VADDPS        Z7, Z6, Z6
 	VEXTRACTF64X4 $0x01, Z6, Y0
 	VADDPS        Y0, Y6, Y0
-	VEXTRACTF128  $0x01, Y0, X1
+	VEXTRACTF64X2 $0x01, Y0, X1
 	VADDPS        X1, X0, X0
 	VPERMILPD     $0x01, X0, X1
 	VADDPS        X1, X0, X0
@@ -10996,7 +10996,7 @@ by1sum:
 	VADDPS        Z1, Z0, Z0
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VADDPS        Y1, Y0, Y1
-	VEXTRACTF128  $0x01, Y1, X0
+	VEXTRACTF64X2 $0x01, Y1, X0
 	VADDPS        X0, X1, X0
 	VPERMILPD     $0x01, X0, X1
 	VADDPS        X1, X0, X0
@@ -11008,6 +11008,2773 @@ by1sum:
 	JMP           by1
 
 by1end:
+	VZEROUPPER
+	RET
+
+// func dotTileF32AVX512(rows int, cols int, k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, alpha float32, beta float32)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2, FMA3
+TEXT ·dotTileF32AVX512(SB), NOSPLIT, $0-80
+	MOVQ rows+0(FP), AX
+	MOVQ cols+8(FP), CX
+	CMPQ AX, $0x04
+	JNE  notrows4
+	CMPQ CX, $0x04
+	JEQ  dots4x4
+	CMPQ CX, $0x03
+	JEQ  dots4x3
+	CMPQ CX, $0x02
+	JEQ  dots4x2
+	JMP  dots4x1
+
+notrows4:
+	CMPQ AX, $0x03
+	JNE  notrows3
+	CMPQ CX, $0x04
+	JEQ  dots3x4
+	CMPQ CX, $0x03
+	JEQ  dots3x3
+	CMPQ CX, $0x02
+	JEQ  dots3x2
+	JMP  dots3x1
+
+notrows3:
+	CMPQ AX, $0x02
+	JNE  notrows2
+	CMPQ CX, $0x04
+	JEQ  dots2x4
+	CMPQ CX, $0x03
+	JEQ  dots2x3
+	CMPQ CX, $0x02
+	JEQ  dots2x2
+	JMP  dots2x1
+
+notrows2:
+	CMPQ   CX, $0x04
+	JEQ    dots1x4
+	CMPQ   CX, $0x03
+	JEQ    dots1x3
+	CMPQ   CX, $0x02
+	JEQ    dots1x2
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   b+40(FP), CX
+	MOVQ   ldb+48(FP), DX
+	SHLQ   $0x02, DX
+	MOVQ   k+16(FP), DX
+	SHRQ   $0x04, DX
+	XORQ   BX, BX
+	VXORPS Z0, Z0, Z0
+	TESTQ  DX, DX
+	JZ     dots1x1tail
+
+dots1x1loop:
+	VMOVUPS     (CX)(BX*1), Z1
+	VMOVUPS     (AX)(BX*1), Z2
+	VFMADD231PS Z2, Z1, Z0
+	ADDQ        $0x00000040, BX
+	DECQ        DX
+	JNZ         dots1x1loop
+
+dots1x1tail:
+	MOVQ        k+16(FP), DX
+	ANDQ        $0x0f, DX
+	JZ          dots1x1sum
+	MOVQ        $-1, SI
+	BZHIQ       DX, SI, SI
+	KMOVW       SI, K1
+	VMOVUPS.Z   (CX)(BX*1), K1, Z1
+	VMOVUPS.Z   (AX)(BX*1), K1, Z2
+	VFMADD231PS Z2, Z1, Z0
+
+dots1x1sum:
+	MOVQ          c+56(FP), AX
+	MOVQ          ldc+64(FP), CX
+	SHLQ          $0x02, CX
+	VMOVSS        alpha+72(FP), X1
+	VMOVSS        beta+76(FP), X2
+	MOVL          beta+76(FP), CX
+	ADDL          CX, CX
+	VEXTRACTF64X4 $0x01, Z0, Y3
+	VADDPS        Y3, Y0, Y3
+	VEXTRACTF64X2 $0x01, Y3, X0
+	VADDPS        X0, X3, X0
+	VPERMILPD     $0x01, X0, X3
+	VADDPS        X3, X0, X0
+	VMOVSHDUP     X0, X3
+	VADDPS        X3, X0, X0
+	VMULPS        X1, X0, X0
+	TESTQ         CX, CX
+	JZ            dots1x1plain0
+	VMOVSS        (AX), X1
+	VFMADD231PS   X1, X2, X0
+
+dots1x1plain0:
+	VMOVSS X0, (AX)
+	VZEROUPPER
+	RET
+
+dots1x2:
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   b+40(FP), CX
+	MOVQ   ldb+48(FP), DX
+	SHLQ   $0x02, DX
+	LEAQ   (CX)(DX*1), DX
+	MOVQ   k+16(FP), BX
+	SHRQ   $0x04, BX
+	XORQ   SI, SI
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	TESTQ  BX, BX
+	JZ     dots1x2tail
+
+dots1x2loop:
+	VMOVUPS     (CX)(SI*1), Z2
+	VMOVUPS     (DX)(SI*1), Z3
+	VMOVUPS     (AX)(SI*1), Z4
+	VFMADD231PS Z4, Z2, Z0
+	VFMADD231PS Z4, Z3, Z1
+	ADDQ        $0x00000040, SI
+	DECQ        BX
+	JNZ         dots1x2loop
+
+dots1x2tail:
+	MOVQ        k+16(FP), BX
+	ANDQ        $0x0f, BX
+	JZ          dots1x2sum
+	MOVQ        $-1, DI
+	BZHIQ       BX, DI, DI
+	KMOVW       DI, K1
+	VMOVUPS.Z   (CX)(SI*1), K1, Z2
+	VMOVUPS.Z   (DX)(SI*1), K1, Z3
+	VMOVUPS.Z   (AX)(SI*1), K1, Z4
+	VFMADD231PS Z4, Z2, Z0
+	VFMADD231PS Z4, Z3, Z1
+
+dots1x2sum:
+	MOVQ          c+56(FP), AX
+	MOVQ          ldc+64(FP), CX
+	SHLQ          $0x02, CX
+	VMOVSS        alpha+72(FP), X2
+	VMOVSS        beta+76(FP), X3
+	MOVL          beta+76(FP), CX
+	ADDL          CX, CX
+	VEXTRACTF64X4 $0x01, Z0, Y4
+	VADDPS        Y4, Y0, Y4
+	VEXTRACTF64X2 $0x01, Y4, X0
+	VADDPS        X0, X4, X4
+	VPERMILPD     $0x01, X4, X0
+	VADDPS        X0, X4, X4
+	VMOVSHDUP     X4, X0
+	VADDPS        X0, X4, X4
+	VMULPS        X2, X4, X4
+	TESTQ         CX, CX
+	JZ            dots1x2plain0
+	VMOVSS        (AX), X0
+	VFMADD231PS   X0, X3, X4
+
+dots1x2plain0:
+	VMOVSS        X4, (AX)
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPS        Y0, Y1, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X2, X1, X1
+	TESTQ         CX, CX
+	JZ            dots1x2plain1
+	VMOVSS        4(AX), X0
+	VFMADD231PS   X0, X3, X1
+
+dots1x2plain1:
+	VMOVSS X1, 4(AX)
+	VZEROUPPER
+	RET
+
+dots1x3:
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   b+40(FP), CX
+	MOVQ   ldb+48(FP), DX
+	SHLQ   $0x02, DX
+	LEAQ   (CX)(DX*1), BX
+	LEAQ   (BX)(DX*1), DX
+	MOVQ   k+16(FP), SI
+	SHRQ   $0x04, SI
+	XORQ   DI, DI
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	TESTQ  SI, SI
+	JZ     dots1x3tail
+
+dots1x3loop:
+	VMOVUPS     (CX)(DI*1), Z3
+	VMOVUPS     (BX)(DI*1), Z4
+	VMOVUPS     (DX)(DI*1), Z5
+	VMOVUPS     (AX)(DI*1), Z6
+	VFMADD231PS Z6, Z3, Z0
+	VFMADD231PS Z6, Z4, Z1
+	VFMADD231PS Z6, Z5, Z2
+	ADDQ        $0x00000040, DI
+	DECQ        SI
+	JNZ         dots1x3loop
+
+dots1x3tail:
+	MOVQ        k+16(FP), SI
+	ANDQ        $0x0f, SI
+	JZ          dots1x3sum
+	MOVQ        $-1, R8
+	BZHIQ       SI, R8, R8
+	KMOVW       R8, K1
+	VMOVUPS.Z   (CX)(DI*1), K1, Z3
+	VMOVUPS.Z   (BX)(DI*1), K1, Z4
+	VMOVUPS.Z   (DX)(DI*1), K1, Z5
+	VMOVUPS.Z   (AX)(DI*1), K1, Z6
+	VFMADD231PS Z6, Z3, Z0
+	VFMADD231PS Z6, Z4, Z1
+	VFMADD231PS Z6, Z5, Z2
+
+dots1x3sum:
+	MOVQ          c+56(FP), AX
+	MOVQ          ldc+64(FP), CX
+	SHLQ          $0x02, CX
+	VMOVSS        alpha+72(FP), X3
+	VMOVSS        beta+76(FP), X4
+	MOVL          beta+76(FP), CX
+	ADDL          CX, CX
+	VEXTRACTF64X4 $0x01, Z0, Y5
+	VADDPS        Y5, Y0, Y5
+	VEXTRACTF64X2 $0x01, Y5, X0
+	VADDPS        X0, X5, X5
+	VPERMILPD     $0x01, X5, X0
+	VADDPS        X0, X5, X5
+	VMOVSHDUP     X5, X0
+	VADDPS        X0, X5, X5
+	VMULPS        X3, X5, X5
+	TESTQ         CX, CX
+	JZ            dots1x3plain0
+	VMOVSS        (AX), X0
+	VFMADD231PS   X0, X4, X5
+
+dots1x3plain0:
+	VMOVSS        X5, (AX)
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPS        Y0, Y1, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X3, X1, X1
+	TESTQ         CX, CX
+	JZ            dots1x3plain1
+	VMOVSS        4(AX), X0
+	VFMADD231PS   X0, X4, X1
+
+dots1x3plain1:
+	VMOVSS        X1, 4(AX)
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPS        Y0, Y2, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X3, X1, X1
+	TESTQ         CX, CX
+	JZ            dots1x3plain2
+	VMOVSS        8(AX), X0
+	VFMADD231PS   X0, X4, X1
+
+dots1x3plain2:
+	VMOVSS X1, 8(AX)
+	VZEROUPPER
+	RET
+
+dots1x4:
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   b+40(FP), CX
+	MOVQ   ldb+48(FP), DX
+	SHLQ   $0x02, DX
+	LEAQ   (CX)(DX*1), BX
+	LEAQ   (BX)(DX*1), SI
+	LEAQ   (SI)(DX*1), DX
+	MOVQ   k+16(FP), DI
+	SHRQ   $0x04, DI
+	XORQ   R8, R8
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	TESTQ  DI, DI
+	JZ     dots1x4tail
+
+dots1x4loop:
+	VMOVUPS     (CX)(R8*1), Z4
+	VMOVUPS     (BX)(R8*1), Z5
+	VMOVUPS     (SI)(R8*1), Z6
+	VMOVUPS     (DX)(R8*1), Z7
+	VMOVUPS     (AX)(R8*1), Z8
+	VFMADD231PS Z8, Z4, Z0
+	VFMADD231PS Z8, Z5, Z1
+	VFMADD231PS Z8, Z6, Z2
+	VFMADD231PS Z8, Z7, Z3
+	ADDQ        $0x00000040, R8
+	DECQ        DI
+	JNZ         dots1x4loop
+
+dots1x4tail:
+	MOVQ        k+16(FP), DI
+	ANDQ        $0x0f, DI
+	JZ          dots1x4sum
+	MOVQ        $-1, R9
+	BZHIQ       DI, R9, R9
+	KMOVW       R9, K1
+	VMOVUPS.Z   (CX)(R8*1), K1, Z4
+	VMOVUPS.Z   (BX)(R8*1), K1, Z5
+	VMOVUPS.Z   (SI)(R8*1), K1, Z6
+	VMOVUPS.Z   (DX)(R8*1), K1, Z7
+	VMOVUPS.Z   (AX)(R8*1), K1, Z8
+	VFMADD231PS Z8, Z4, Z0
+	VFMADD231PS Z8, Z5, Z1
+	VFMADD231PS Z8, Z6, Z2
+	VFMADD231PS Z8, Z7, Z3
+
+dots1x4sum:
+	MOVQ          c+56(FP), AX
+	MOVQ          ldc+64(FP), CX
+	SHLQ          $0x02, CX
+	VMOVSS        alpha+72(FP), X4
+	VMOVSS        beta+76(FP), X5
+	MOVL          beta+76(FP), CX
+	ADDL          CX, CX
+	VEXTRACTF64X4 $0x01, Z0, Y6
+	VADDPS        Y6, Y0, Y6
+	VEXTRACTF64X2 $0x01, Y6, X0
+	VADDPS        X0, X6, X6
+	VPERMILPD     $0x01, X6, X0
+	VADDPS        X0, X6, X6
+	VMOVSHDUP     X6, X0
+	VADDPS        X0, X6, X6
+	VMULPS        X4, X6, X6
+	TESTQ         CX, CX
+	JZ            dots1x4plain0
+	VMOVSS        (AX), X0
+	VFMADD231PS   X0, X5, X6
+
+dots1x4plain0:
+	VMOVSS        X6, (AX)
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPS        Y0, Y1, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X4, X1, X1
+	TESTQ         CX, CX
+	JZ            dots1x4plain1
+	VMOVSS        4(AX), X0
+	VFMADD231PS   X0, X5, X1
+
+dots1x4plain1:
+	VMOVSS        X1, 4(AX)
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPS        Y0, Y2, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X4, X1, X1
+	TESTQ         CX, CX
+	JZ            dots1x4plain2
+	VMOVSS        8(AX), X0
+	VFMADD231PS   X0, X5, X1
+
+dots1x4plain2:
+	VMOVSS        X1, 8(AX)
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPS        Y0, Y3, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X4, X1, X1
+	TESTQ         CX, CX
+	JZ            dots1x4plain3
+	VMOVSS        12(AX), X0
+	VFMADD231PS   X0, X5, X1
+
+dots1x4plain3:
+	VMOVSS X1, 12(AX)
+	VZEROUPPER
+	RET
+
+dots2x1:
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x02, CX
+	LEAQ   (AX)(CX*1), CX
+	MOVQ   b+40(FP), DX
+	MOVQ   ldb+48(FP), BX
+	SHLQ   $0x02, BX
+	MOVQ   k+16(FP), BX
+	SHRQ   $0x04, BX
+	XORQ   SI, SI
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	TESTQ  BX, BX
+	JZ     dots2x1tail
+
+dots2x1loop:
+	VMOVUPS     (DX)(SI*1), Z2
+	VMOVUPS     (AX)(SI*1), Z3
+	VFMADD231PS Z3, Z2, Z0
+	VMOVUPS     (CX)(SI*1), Z3
+	VFMADD231PS Z3, Z2, Z1
+	ADDQ        $0x00000040, SI
+	DECQ        BX
+	JNZ         dots2x1loop
+
+dots2x1tail:
+	MOVQ        k+16(FP), BX
+	ANDQ        $0x0f, BX
+	JZ          dots2x1sum
+	MOVQ        $-1, DI
+	BZHIQ       BX, DI, DI
+	KMOVW       DI, K1
+	VMOVUPS.Z   (DX)(SI*1), K1, Z2
+	VMOVUPS.Z   (AX)(SI*1), K1, Z3
+	VFMADD231PS Z3, Z2, Z0
+	VMOVUPS.Z   (CX)(SI*1), K1, Z3
+	VFMADD231PS Z3, Z2, Z1
+
+dots2x1sum:
+	MOVQ          c+56(FP), AX
+	MOVQ          ldc+64(FP), CX
+	SHLQ          $0x02, CX
+	VMOVSS        alpha+72(FP), X2
+	VMOVSS        beta+76(FP), X3
+	MOVL          beta+76(FP), DX
+	ADDL          DX, DX
+	VEXTRACTF64X4 $0x01, Z0, Y4
+	VADDPS        Y4, Y0, Y4
+	VEXTRACTF64X2 $0x01, Y4, X0
+	VADDPS        X0, X4, X4
+	VPERMILPD     $0x01, X4, X0
+	VADDPS        X0, X4, X4
+	VMOVSHDUP     X4, X0
+	VADDPS        X0, X4, X4
+	VMULPS        X2, X4, X4
+	TESTQ         DX, DX
+	JZ            dots2x1plain0
+	VMOVSS        (AX), X0
+	VFMADD231PS   X0, X3, X4
+
+dots2x1plain0:
+	VMOVSS        X4, (AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPS        Y0, Y1, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X2, X1, X1
+	TESTQ         DX, DX
+	JZ            dots2x1plain1
+	VMOVSS        (AX), X0
+	VFMADD231PS   X0, X3, X1
+
+dots2x1plain1:
+	VMOVSS X1, (AX)
+	VZEROUPPER
+	RET
+
+dots2x2:
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x02, CX
+	LEAQ   (AX)(CX*1), CX
+	MOVQ   b+40(FP), DX
+	MOVQ   ldb+48(FP), BX
+	SHLQ   $0x02, BX
+	LEAQ   (DX)(BX*1), BX
+	MOVQ   k+16(FP), SI
+	SHRQ   $0x04, SI
+	XORQ   DI, DI
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	TESTQ  SI, SI
+	JZ     dots2x2tail
+
+dots2x2loop:
+	VMOVUPS     (DX)(DI*1), Z4
+	VMOVUPS     (BX)(DI*1), Z5
+	VMOVUPS     (AX)(DI*1), Z6
+	VFMADD231PS Z6, Z4, Z0
+	VFMADD231PS Z6, Z5, Z1
+	VMOVUPS     (CX)(DI*1), Z6
+	VFMADD231PS Z6, Z4, Z2
+	VFMADD231PS Z6, Z5, Z3
+	ADDQ        $0x00000040, DI
+	DECQ        SI
+	JNZ         dots2x2loop
+
+dots2x2tail:
+	MOVQ        k+16(FP), SI
+	ANDQ        $0x0f, SI
+	JZ          dots2x2sum
+	MOVQ        $-1, R8
+	BZHIQ       SI, R8, R8
+	KMOVW       R8, K1
+	VMOVUPS.Z   (DX)(DI*1), K1, Z4
+	VMOVUPS.Z   (BX)(DI*1), K1, Z5
+	VMOVUPS.Z   (AX)(DI*1), K1, Z6
+	VFMADD231PS Z6, Z4, Z0
+	VFMADD231PS Z6, Z5, Z1
+	VMOVUPS.Z   (CX)(DI*1), K1, Z6
+	VFMADD231PS Z6, Z4, Z2
+	VFMADD231PS Z6, Z5, Z3
+
+dots2x2sum:
+	MOVQ          c+56(FP), AX
+	MOVQ          ldc+64(FP), CX
+	SHLQ          $0x02, CX
+	VMOVSS        alpha+72(FP), X4
+	VMOVSS        beta+76(FP), X5
+	MOVL          beta+76(FP), DX
+	ADDL          DX, DX
+	VEXTRACTF64X4 $0x01, Z0, Y6
+	VADDPS        Y6, Y0, Y6
+	VEXTRACTF64X2 $0x01, Y6, X0
+	VADDPS        X0, X6, X6
+	VPERMILPD     $0x01, X6, X0
+	VADDPS        X0, X6, X6
+	VMOVSHDUP     X6, X0
+	VADDPS        X0, X6, X6
+	VMULPS        X4, X6, X6
+	TESTQ         DX, DX
+	JZ            dots2x2plain0
+	VMOVSS        (AX), X0
+	VFMADD231PS   X0, X5, X6
+
+dots2x2plain0:
+	VMOVSS        X6, (AX)
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPS        Y0, Y1, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X4, X1, X1
+	TESTQ         DX, DX
+	JZ            dots2x2plain1
+	VMOVSS        4(AX), X0
+	VFMADD231PS   X0, X5, X1
+
+dots2x2plain1:
+	VMOVSS        X1, 4(AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPS        Y0, Y2, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X4, X1, X1
+	TESTQ         DX, DX
+	JZ            dots2x2plain2
+	VMOVSS        (AX), X0
+	VFMADD231PS   X0, X5, X1
+
+dots2x2plain2:
+	VMOVSS        X1, (AX)
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPS        Y0, Y3, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X4, X1, X1
+	TESTQ         DX, DX
+	JZ            dots2x2plain3
+	VMOVSS        4(AX), X0
+	VFMADD231PS   X0, X5, X1
+
+dots2x2plain3:
+	VMOVSS X1, 4(AX)
+	VZEROUPPER
+	RET
+
+dots2x3:
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x02, CX
+	LEAQ   (AX)(CX*1), CX
+	MOVQ   b+40(FP), DX
+	MOVQ   ldb+48(FP), BX
+	SHLQ   $0x02, BX
+	LEAQ   (DX)(BX*1), SI
+	LEAQ   (SI)(BX*1), BX
+	MOVQ   k+16(FP), DI
+	SHRQ   $0x04, DI
+	XORQ   R8, R8
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	TESTQ  DI, DI
+	JZ     dots2x3tail
+
+dots2x3loop:
+	VMOVUPS     (DX)(R8*1), Z6
+	VMOVUPS     (SI)(R8*1), Z7
+	VMOVUPS     (BX)(R8*1), Z8
+	VMOVUPS     (AX)(R8*1), Z9
+	VFMADD231PS Z9, Z6, Z0
+	VFMADD231PS Z9, Z7, Z1
+	VFMADD231PS Z9, Z8, Z2
+	VMOVUPS     (CX)(R8*1), Z9
+	VFMADD231PS Z9, Z6, Z3
+	VFMADD231PS Z9, Z7, Z4
+	VFMADD231PS Z9, Z8, Z5
+	ADDQ        $0x00000040, R8
+	DECQ        DI
+	JNZ         dots2x3loop
+
+dots2x3tail:
+	MOVQ        k+16(FP), DI
+	ANDQ        $0x0f, DI
+	JZ          dots2x3sum
+	MOVQ        $-1, R9
+	BZHIQ       DI, R9, R9
+	KMOVW       R9, K1
+	VMOVUPS.Z   (DX)(R8*1), K1, Z6
+	VMOVUPS.Z   (SI)(R8*1), K1, Z7
+	VMOVUPS.Z   (BX)(R8*1), K1, Z8
+	VMOVUPS.Z   (AX)(R8*1), K1, Z9
+	VFMADD231PS Z9, Z6, Z0
+	VFMADD231PS Z9, Z7, Z1
+	VFMADD231PS Z9, Z8, Z2
+	VMOVUPS.Z   (CX)(R8*1), K1, Z9
+	VFMADD231PS Z9, Z6, Z3
+	VFMADD231PS Z9, Z7, Z4
+	VFMADD231PS Z9, Z8, Z5
+
+dots2x3sum:
+	MOVQ          c+56(FP), AX
+	MOVQ          ldc+64(FP), CX
+	SHLQ          $0x02, CX
+	VMOVSS        alpha+72(FP), X6
+	VMOVSS        beta+76(FP), X7
+	MOVL          beta+76(FP), DX
+	ADDL          DX, DX
+	VEXTRACTF64X4 $0x01, Z0, Y8
+	VADDPS        Y8, Y0, Y8
+	VEXTRACTF64X2 $0x01, Y8, X0
+	VADDPS        X0, X8, X8
+	VPERMILPD     $0x01, X8, X0
+	VADDPS        X0, X8, X8
+	VMOVSHDUP     X8, X0
+	VADDPS        X0, X8, X8
+	VMULPS        X6, X8, X8
+	TESTQ         DX, DX
+	JZ            dots2x3plain0
+	VMOVSS        (AX), X0
+	VFMADD231PS   X0, X7, X8
+
+dots2x3plain0:
+	VMOVSS        X8, (AX)
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPS        Y0, Y1, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X6, X1, X1
+	TESTQ         DX, DX
+	JZ            dots2x3plain1
+	VMOVSS        4(AX), X0
+	VFMADD231PS   X0, X7, X1
+
+dots2x3plain1:
+	VMOVSS        X1, 4(AX)
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPS        Y0, Y2, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X6, X1, X1
+	TESTQ         DX, DX
+	JZ            dots2x3plain2
+	VMOVSS        8(AX), X0
+	VFMADD231PS   X0, X7, X1
+
+dots2x3plain2:
+	VMOVSS        X1, 8(AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPS        Y0, Y3, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X6, X1, X1
+	TESTQ         DX, DX
+	JZ            dots2x3plain3
+	VMOVSS        (AX), X0
+	VFMADD231PS   X0, X7, X1
+
+dots2x3plain3:
+	VMOVSS        X1, (AX)
+	VEXTRACTF64X4 $0x01, Z4, Y0
+	VADDPS        Y0, Y4, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X6, X1, X1
+	TESTQ         DX, DX
+	JZ            dots2x3plain4
+	VMOVSS        4(AX), X0
+	VFMADD231PS   X0, X7, X1
+
+dots2x3plain4:
+	VMOVSS        X1, 4(AX)
+	VEXTRACTF64X4 $0x01, Z5, Y0
+	VADDPS        Y0, Y5, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X6, X1, X1
+	TESTQ         DX, DX
+	JZ            dots2x3plain5
+	VMOVSS        8(AX), X0
+	VFMADD231PS   X0, X7, X1
+
+dots2x3plain5:
+	VMOVSS X1, 8(AX)
+	VZEROUPPER
+	RET
+
+dots2x4:
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x02, CX
+	LEAQ   (AX)(CX*1), CX
+	MOVQ   b+40(FP), DX
+	MOVQ   ldb+48(FP), BX
+	SHLQ   $0x02, BX
+	LEAQ   (DX)(BX*1), SI
+	LEAQ   (SI)(BX*1), DI
+	LEAQ   (DI)(BX*1), BX
+	MOVQ   k+16(FP), R8
+	SHRQ   $0x04, R8
+	XORQ   R9, R9
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	TESTQ  R8, R8
+	JZ     dots2x4tail
+
+dots2x4loop:
+	VMOVUPS     (DX)(R9*1), Z8
+	VMOVUPS     (SI)(R9*1), Z9
+	VMOVUPS     (DI)(R9*1), Z10
+	VMOVUPS     (BX)(R9*1), Z11
+	VMOVUPS     (AX)(R9*1), Z12
+	VFMADD231PS Z12, Z8, Z0
+	VFMADD231PS Z12, Z9, Z1
+	VFMADD231PS Z12, Z10, Z2
+	VFMADD231PS Z12, Z11, Z3
+	VMOVUPS     (CX)(R9*1), Z12
+	VFMADD231PS Z12, Z8, Z4
+	VFMADD231PS Z12, Z9, Z5
+	VFMADD231PS Z12, Z10, Z6
+	VFMADD231PS Z12, Z11, Z7
+	ADDQ        $0x00000040, R9
+	DECQ        R8
+	JNZ         dots2x4loop
+
+dots2x4tail:
+	MOVQ        k+16(FP), R8
+	ANDQ        $0x0f, R8
+	JZ          dots2x4sum
+	MOVQ        $-1, R10
+	BZHIQ       R8, R10, R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (DX)(R9*1), K1, Z8
+	VMOVUPS.Z   (SI)(R9*1), K1, Z9
+	VMOVUPS.Z   (DI)(R9*1), K1, Z10
+	VMOVUPS.Z   (BX)(R9*1), K1, Z11
+	VMOVUPS.Z   (AX)(R9*1), K1, Z12
+	VFMADD231PS Z12, Z8, Z0
+	VFMADD231PS Z12, Z9, Z1
+	VFMADD231PS Z12, Z10, Z2
+	VFMADD231PS Z12, Z11, Z3
+	VMOVUPS.Z   (CX)(R9*1), K1, Z12
+	VFMADD231PS Z12, Z8, Z4
+	VFMADD231PS Z12, Z9, Z5
+	VFMADD231PS Z12, Z10, Z6
+	VFMADD231PS Z12, Z11, Z7
+
+dots2x4sum:
+	MOVQ          c+56(FP), AX
+	MOVQ          ldc+64(FP), CX
+	SHLQ          $0x02, CX
+	VMOVSS        alpha+72(FP), X8
+	VMOVSS        beta+76(FP), X9
+	MOVL          beta+76(FP), DX
+	ADDL          DX, DX
+	VEXTRACTF64X4 $0x01, Z0, Y10
+	VADDPS        Y10, Y0, Y10
+	VEXTRACTF64X2 $0x01, Y10, X0
+	VADDPS        X0, X10, X10
+	VPERMILPD     $0x01, X10, X0
+	VADDPS        X0, X10, X10
+	VMOVSHDUP     X10, X0
+	VADDPS        X0, X10, X10
+	VMULPS        X8, X10, X10
+	TESTQ         DX, DX
+	JZ            dots2x4plain0
+	VMOVSS        (AX), X0
+	VFMADD231PS   X0, X9, X10
+
+dots2x4plain0:
+	VMOVSS        X10, (AX)
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPS        Y0, Y1, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X8, X1, X1
+	TESTQ         DX, DX
+	JZ            dots2x4plain1
+	VMOVSS        4(AX), X0
+	VFMADD231PS   X0, X9, X1
+
+dots2x4plain1:
+	VMOVSS        X1, 4(AX)
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPS        Y0, Y2, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X8, X1, X1
+	TESTQ         DX, DX
+	JZ            dots2x4plain2
+	VMOVSS        8(AX), X0
+	VFMADD231PS   X0, X9, X1
+
+dots2x4plain2:
+	VMOVSS        X1, 8(AX)
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPS        Y0, Y3, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X8, X1, X1
+	TESTQ         DX, DX
+	JZ            dots2x4plain3
+	VMOVSS        12(AX), X0
+	VFMADD231PS   X0, X9, X1
+
+dots2x4plain3:
+	VMOVSS        X1, 12(AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z4, Y0
+	VADDPS        Y0, Y4, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X8, X1, X1
+	TESTQ         DX, DX
+	JZ            dots2x4plain4
+	VMOVSS        (AX), X0
+	VFMADD231PS   X0, X9, X1
+
+dots2x4plain4:
+	VMOVSS        X1, (AX)
+	VEXTRACTF64X4 $0x01, Z5, Y0
+	VADDPS        Y0, Y5, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X8, X1, X1
+	TESTQ         DX, DX
+	JZ            dots2x4plain5
+	VMOVSS        4(AX), X0
+	VFMADD231PS   X0, X9, X1
+
+dots2x4plain5:
+	VMOVSS        X1, 4(AX)
+	VEXTRACTF64X4 $0x01, Z6, Y0
+	VADDPS        Y0, Y6, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X8, X1, X1
+	TESTQ         DX, DX
+	JZ            dots2x4plain6
+	VMOVSS        8(AX), X0
+	VFMADD231PS   X0, X9, X1
+
+dots2x4plain6:
+	VMOVSS        X1, 8(AX)
+	VEXTRACTF64X4 $0x01, Z7, Y0
+	VADDPS        Y0, Y7, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X8, X1, X1
+	TESTQ         DX, DX
+	JZ            dots2x4plain7
+	VMOVSS        12(AX), X0
+	VFMADD231PS   X0, X9, X1
+
+dots2x4plain7:
+	VMOVSS X1, 12(AX)
+	VZEROUPPER
+	RET
+
+dots3x1:
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x02, CX
+	LEAQ   (AX)(CX*1), DX
+	LEAQ   (DX)(CX*1), CX
+	MOVQ   b+40(FP), BX
+	MOVQ   ldb+48(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   k+16(FP), SI
+	SHRQ   $0x04, SI
+	XORQ   DI, DI
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	TESTQ  SI, SI
+	JZ     dots3x1tail
+
+dots3x1loop:
+	VMOVUPS     (BX)(DI*1), Z3
+	VMOVUPS     (AX)(DI*1), Z4
+	VFMADD231PS Z4, Z3, Z0
+	VMOVUPS     (DX)(DI*1), Z4
+	VFMADD231PS Z4, Z3, Z1
+	VMOVUPS     (CX)(DI*1), Z4
+	VFMADD231PS Z4, Z3, Z2
+	ADDQ        $0x00000040, DI
+	DECQ        SI
+	JNZ         dots3x1loop
+
+dots3x1tail:
+	MOVQ        k+16(FP), SI
+	ANDQ        $0x0f, SI
+	JZ          dots3x1sum
+	MOVQ        $-1, R8
+	BZHIQ       SI, R8, R8
+	KMOVW       R8, K1
+	VMOVUPS.Z   (BX)(DI*1), K1, Z3
+	VMOVUPS.Z   (AX)(DI*1), K1, Z4
+	VFMADD231PS Z4, Z3, Z0
+	VMOVUPS.Z   (DX)(DI*1), K1, Z4
+	VFMADD231PS Z4, Z3, Z1
+	VMOVUPS.Z   (CX)(DI*1), K1, Z4
+	VFMADD231PS Z4, Z3, Z2
+
+dots3x1sum:
+	MOVQ          c+56(FP), AX
+	MOVQ          ldc+64(FP), CX
+	SHLQ          $0x02, CX
+	VMOVSS        alpha+72(FP), X3
+	VMOVSS        beta+76(FP), X4
+	MOVL          beta+76(FP), DX
+	ADDL          DX, DX
+	VEXTRACTF64X4 $0x01, Z0, Y5
+	VADDPS        Y5, Y0, Y5
+	VEXTRACTF64X2 $0x01, Y5, X0
+	VADDPS        X0, X5, X5
+	VPERMILPD     $0x01, X5, X0
+	VADDPS        X0, X5, X5
+	VMOVSHDUP     X5, X0
+	VADDPS        X0, X5, X5
+	VMULPS        X3, X5, X5
+	TESTQ         DX, DX
+	JZ            dots3x1plain0
+	VMOVSS        (AX), X0
+	VFMADD231PS   X0, X4, X5
+
+dots3x1plain0:
+	VMOVSS        X5, (AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPS        Y0, Y1, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X3, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x1plain1
+	VMOVSS        (AX), X0
+	VFMADD231PS   X0, X4, X1
+
+dots3x1plain1:
+	VMOVSS        X1, (AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPS        Y0, Y2, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X3, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x1plain2
+	VMOVSS        (AX), X0
+	VFMADD231PS   X0, X4, X1
+
+dots3x1plain2:
+	VMOVSS X1, (AX)
+	VZEROUPPER
+	RET
+
+dots3x2:
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x02, CX
+	LEAQ   (AX)(CX*1), DX
+	LEAQ   (DX)(CX*1), CX
+	MOVQ   b+40(FP), BX
+	MOVQ   ldb+48(FP), SI
+	SHLQ   $0x02, SI
+	LEAQ   (BX)(SI*1), SI
+	MOVQ   k+16(FP), DI
+	SHRQ   $0x04, DI
+	XORQ   R8, R8
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	TESTQ  DI, DI
+	JZ     dots3x2tail
+
+dots3x2loop:
+	VMOVUPS     (BX)(R8*1), Z6
+	VMOVUPS     (SI)(R8*1), Z7
+	VMOVUPS     (AX)(R8*1), Z8
+	VFMADD231PS Z8, Z6, Z0
+	VFMADD231PS Z8, Z7, Z1
+	VMOVUPS     (DX)(R8*1), Z8
+	VFMADD231PS Z8, Z6, Z2
+	VFMADD231PS Z8, Z7, Z3
+	VMOVUPS     (CX)(R8*1), Z8
+	VFMADD231PS Z8, Z6, Z4
+	VFMADD231PS Z8, Z7, Z5
+	ADDQ        $0x00000040, R8
+	DECQ        DI
+	JNZ         dots3x2loop
+
+dots3x2tail:
+	MOVQ        k+16(FP), DI
+	ANDQ        $0x0f, DI
+	JZ          dots3x2sum
+	MOVQ        $-1, R9
+	BZHIQ       DI, R9, R9
+	KMOVW       R9, K1
+	VMOVUPS.Z   (BX)(R8*1), K1, Z6
+	VMOVUPS.Z   (SI)(R8*1), K1, Z7
+	VMOVUPS.Z   (AX)(R8*1), K1, Z8
+	VFMADD231PS Z8, Z6, Z0
+	VFMADD231PS Z8, Z7, Z1
+	VMOVUPS.Z   (DX)(R8*1), K1, Z8
+	VFMADD231PS Z8, Z6, Z2
+	VFMADD231PS Z8, Z7, Z3
+	VMOVUPS.Z   (CX)(R8*1), K1, Z8
+	VFMADD231PS Z8, Z6, Z4
+	VFMADD231PS Z8, Z7, Z5
+
+dots3x2sum:
+	MOVQ          c+56(FP), AX
+	MOVQ          ldc+64(FP), CX
+	SHLQ          $0x02, CX
+	VMOVSS        alpha+72(FP), X6
+	VMOVSS        beta+76(FP), X7
+	MOVL          beta+76(FP), DX
+	ADDL          DX, DX
+	VEXTRACTF64X4 $0x01, Z0, Y8
+	VADDPS        Y8, Y0, Y8
+	VEXTRACTF64X2 $0x01, Y8, X0
+	VADDPS        X0, X8, X8
+	VPERMILPD     $0x01, X8, X0
+	VADDPS        X0, X8, X8
+	VMOVSHDUP     X8, X0
+	VADDPS        X0, X8, X8
+	VMULPS        X6, X8, X8
+	TESTQ         DX, DX
+	JZ            dots3x2plain0
+	VMOVSS        (AX), X0
+	VFMADD231PS   X0, X7, X8
+
+dots3x2plain0:
+	VMOVSS        X8, (AX)
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPS        Y0, Y1, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X6, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x2plain1
+	VMOVSS        4(AX), X0
+	VFMADD231PS   X0, X7, X1
+
+dots3x2plain1:
+	VMOVSS        X1, 4(AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPS        Y0, Y2, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X6, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x2plain2
+	VMOVSS        (AX), X0
+	VFMADD231PS   X0, X7, X1
+
+dots3x2plain2:
+	VMOVSS        X1, (AX)
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPS        Y0, Y3, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X6, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x2plain3
+	VMOVSS        4(AX), X0
+	VFMADD231PS   X0, X7, X1
+
+dots3x2plain3:
+	VMOVSS        X1, 4(AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z4, Y0
+	VADDPS        Y0, Y4, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X6, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x2plain4
+	VMOVSS        (AX), X0
+	VFMADD231PS   X0, X7, X1
+
+dots3x2plain4:
+	VMOVSS        X1, (AX)
+	VEXTRACTF64X4 $0x01, Z5, Y0
+	VADDPS        Y0, Y5, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X6, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x2plain5
+	VMOVSS        4(AX), X0
+	VFMADD231PS   X0, X7, X1
+
+dots3x2plain5:
+	VMOVSS X1, 4(AX)
+	VZEROUPPER
+	RET
+
+dots3x3:
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x02, CX
+	LEAQ   (AX)(CX*1), DX
+	LEAQ   (DX)(CX*1), CX
+	MOVQ   b+40(FP), BX
+	MOVQ   ldb+48(FP), SI
+	SHLQ   $0x02, SI
+	LEAQ   (BX)(SI*1), DI
+	LEAQ   (DI)(SI*1), SI
+	MOVQ   k+16(FP), R8
+	SHRQ   $0x04, R8
+	XORQ   R9, R9
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	TESTQ  R8, R8
+	JZ     dots3x3tail
+
+dots3x3loop:
+	VMOVUPS     (BX)(R9*1), Z9
+	VMOVUPS     (DI)(R9*1), Z10
+	VMOVUPS     (SI)(R9*1), Z11
+	VMOVUPS     (AX)(R9*1), Z12
+	VFMADD231PS Z12, Z9, Z0
+	VFMADD231PS Z12, Z10, Z1
+	VFMADD231PS Z12, Z11, Z2
+	VMOVUPS     (DX)(R9*1), Z12
+	VFMADD231PS Z12, Z9, Z3
+	VFMADD231PS Z12, Z10, Z4
+	VFMADD231PS Z12, Z11, Z5
+	VMOVUPS     (CX)(R9*1), Z12
+	VFMADD231PS Z12, Z9, Z6
+	VFMADD231PS Z12, Z10, Z7
+	VFMADD231PS Z12, Z11, Z8
+	ADDQ        $0x00000040, R9
+	DECQ        R8
+	JNZ         dots3x3loop
+
+dots3x3tail:
+	MOVQ        k+16(FP), R8
+	ANDQ        $0x0f, R8
+	JZ          dots3x3sum
+	MOVQ        $-1, R10
+	BZHIQ       R8, R10, R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (BX)(R9*1), K1, Z9
+	VMOVUPS.Z   (DI)(R9*1), K1, Z10
+	VMOVUPS.Z   (SI)(R9*1), K1, Z11
+	VMOVUPS.Z   (AX)(R9*1), K1, Z12
+	VFMADD231PS Z12, Z9, Z0
+	VFMADD231PS Z12, Z10, Z1
+	VFMADD231PS Z12, Z11, Z2
+	VMOVUPS.Z   (DX)(R9*1), K1, Z12
+	VFMADD231PS Z12, Z9, Z3
+	VFMADD231PS Z12, Z10, Z4
+	VFMADD231PS Z12, Z11, Z5
+	VMOVUPS.Z   (CX)(R9*1), K1, Z12
+	VFMADD231PS Z12, Z9, Z6
+	VFMADD231PS Z12, Z10, Z7
+	VFMADD231PS Z12, Z11, Z8
+
+dots3x3sum:
+	MOVQ          c+56(FP), AX
+	MOVQ          ldc+64(FP), CX
+	SHLQ          $0x02, CX
+	VMOVSS        alpha+72(FP), X9
+	VMOVSS        beta+76(FP), X10
+	MOVL          beta+76(FP), DX
+	ADDL          DX, DX
+	VEXTRACTF64X4 $0x01, Z0, Y11
+	VADDPS        Y11, Y0, Y11
+	VEXTRACTF64X2 $0x01, Y11, X0
+	VADDPS        X0, X11, X11
+	VPERMILPD     $0x01, X11, X0
+	VADDPS        X0, X11, X11
+	VMOVSHDUP     X11, X0
+	VADDPS        X0, X11, X11
+	VMULPS        X9, X11, X11
+	TESTQ         DX, DX
+	JZ            dots3x3plain0
+	VMOVSS        (AX), X0
+	VFMADD231PS   X0, X10, X11
+
+dots3x3plain0:
+	VMOVSS        X11, (AX)
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPS        Y0, Y1, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X9, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x3plain1
+	VMOVSS        4(AX), X0
+	VFMADD231PS   X0, X10, X1
+
+dots3x3plain1:
+	VMOVSS        X1, 4(AX)
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPS        Y0, Y2, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X9, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x3plain2
+	VMOVSS        8(AX), X0
+	VFMADD231PS   X0, X10, X1
+
+dots3x3plain2:
+	VMOVSS        X1, 8(AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPS        Y0, Y3, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X9, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x3plain3
+	VMOVSS        (AX), X0
+	VFMADD231PS   X0, X10, X1
+
+dots3x3plain3:
+	VMOVSS        X1, (AX)
+	VEXTRACTF64X4 $0x01, Z4, Y0
+	VADDPS        Y0, Y4, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X9, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x3plain4
+	VMOVSS        4(AX), X0
+	VFMADD231PS   X0, X10, X1
+
+dots3x3plain4:
+	VMOVSS        X1, 4(AX)
+	VEXTRACTF64X4 $0x01, Z5, Y0
+	VADDPS        Y0, Y5, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X9, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x3plain5
+	VMOVSS        8(AX), X0
+	VFMADD231PS   X0, X10, X1
+
+dots3x3plain5:
+	VMOVSS        X1, 8(AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z6, Y0
+	VADDPS        Y0, Y6, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X9, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x3plain6
+	VMOVSS        (AX), X0
+	VFMADD231PS   X0, X10, X1
+
+dots3x3plain6:
+	VMOVSS        X1, (AX)
+	VEXTRACTF64X4 $0x01, Z7, Y0
+	VADDPS        Y0, Y7, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X9, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x3plain7
+	VMOVSS        4(AX), X0
+	VFMADD231PS   X0, X10, X1
+
+dots3x3plain7:
+	VMOVSS        X1, 4(AX)
+	VEXTRACTF64X4 $0x01, Z8, Y0
+	VADDPS        Y0, Y8, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X9, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x3plain8
+	VMOVSS        8(AX), X0
+	VFMADD231PS   X0, X10, X1
+
+dots3x3plain8:
+	VMOVSS X1, 8(AX)
+	VZEROUPPER
+	RET
+
+dots3x4:
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x02, CX
+	LEAQ   (AX)(CX*1), DX
+	LEAQ   (DX)(CX*1), CX
+	MOVQ   b+40(FP), BX
+	MOVQ   ldb+48(FP), SI
+	SHLQ   $0x02, SI
+	LEAQ   (BX)(SI*1), DI
+	LEAQ   (DI)(SI*1), R8
+	LEAQ   (R8)(SI*1), SI
+	MOVQ   k+16(FP), R9
+	SHRQ   $0x04, R9
+	XORQ   R10, R10
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	VXORPS Z10, Z10, Z10
+	VXORPS Z11, Z11, Z11
+	TESTQ  R9, R9
+	JZ     dots3x4tail
+
+dots3x4loop:
+	VMOVUPS     (BX)(R10*1), Z12
+	VMOVUPS     (DI)(R10*1), Z13
+	VMOVUPS     (R8)(R10*1), Z14
+	VMOVUPS     (SI)(R10*1), Z15
+	VMOVUPS     (AX)(R10*1), Z16
+	VFMADD231PS Z16, Z12, Z0
+	VFMADD231PS Z16, Z13, Z1
+	VFMADD231PS Z16, Z14, Z2
+	VFMADD231PS Z16, Z15, Z3
+	VMOVUPS     (DX)(R10*1), Z16
+	VFMADD231PS Z16, Z12, Z4
+	VFMADD231PS Z16, Z13, Z5
+	VFMADD231PS Z16, Z14, Z6
+	VFMADD231PS Z16, Z15, Z7
+	VMOVUPS     (CX)(R10*1), Z16
+	VFMADD231PS Z16, Z12, Z8
+	VFMADD231PS Z16, Z13, Z9
+	VFMADD231PS Z16, Z14, Z10
+	VFMADD231PS Z16, Z15, Z11
+	ADDQ        $0x00000040, R10
+	DECQ        R9
+	JNZ         dots3x4loop
+
+dots3x4tail:
+	MOVQ        k+16(FP), R9
+	ANDQ        $0x0f, R9
+	JZ          dots3x4sum
+	MOVQ        $-1, R11
+	BZHIQ       R9, R11, R11
+	KMOVW       R11, K1
+	VMOVUPS.Z   (BX)(R10*1), K1, Z12
+	VMOVUPS.Z   (DI)(R10*1), K1, Z13
+	VMOVUPS.Z   (R8)(R10*1), K1, Z14
+	VMOVUPS.Z   (SI)(R10*1), K1, Z15
+	VMOVUPS.Z   (AX)(R10*1), K1, Z16
+	VFMADD231PS Z16, Z12, Z0
+	VFMADD231PS Z16, Z13, Z1
+	VFMADD231PS Z16, Z14, Z2
+	VFMADD231PS Z16, Z15, Z3
+	VMOVUPS.Z   (DX)(R10*1), K1, Z16
+	VFMADD231PS Z16, Z12, Z4
+	VFMADD231PS Z16, Z13, Z5
+	VFMADD231PS Z16, Z14, Z6
+	VFMADD231PS Z16, Z15, Z7
+	VMOVUPS.Z   (CX)(R10*1), K1, Z16
+	VFMADD231PS Z16, Z12, Z8
+	VFMADD231PS Z16, Z13, Z9
+	VFMADD231PS Z16, Z14, Z10
+	VFMADD231PS Z16, Z15, Z11
+
+dots3x4sum:
+	MOVQ          c+56(FP), AX
+	MOVQ          ldc+64(FP), CX
+	SHLQ          $0x02, CX
+	VMOVSS        alpha+72(FP), X12
+	VMOVSS        beta+76(FP), X13
+	MOVL          beta+76(FP), DX
+	ADDL          DX, DX
+	VEXTRACTF64X4 $0x01, Z0, Y14
+	VADDPS        Y14, Y0, Y14
+	VEXTRACTF64X2 $0x01, Y14, X0
+	VADDPS        X0, X14, X14
+	VPERMILPD     $0x01, X14, X0
+	VADDPS        X0, X14, X14
+	VMOVSHDUP     X14, X0
+	VADDPS        X0, X14, X14
+	VMULPS        X12, X14, X14
+	TESTQ         DX, DX
+	JZ            dots3x4plain0
+	VMOVSS        (AX), X0
+	VFMADD231PS   X0, X13, X14
+
+dots3x4plain0:
+	VMOVSS        X14, (AX)
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPS        Y0, Y1, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X12, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x4plain1
+	VMOVSS        4(AX), X0
+	VFMADD231PS   X0, X13, X1
+
+dots3x4plain1:
+	VMOVSS        X1, 4(AX)
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPS        Y0, Y2, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X12, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x4plain2
+	VMOVSS        8(AX), X0
+	VFMADD231PS   X0, X13, X1
+
+dots3x4plain2:
+	VMOVSS        X1, 8(AX)
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPS        Y0, Y3, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X12, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x4plain3
+	VMOVSS        12(AX), X0
+	VFMADD231PS   X0, X13, X1
+
+dots3x4plain3:
+	VMOVSS        X1, 12(AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z4, Y0
+	VADDPS        Y0, Y4, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X12, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x4plain4
+	VMOVSS        (AX), X0
+	VFMADD231PS   X0, X13, X1
+
+dots3x4plain4:
+	VMOVSS        X1, (AX)
+	VEXTRACTF64X4 $0x01, Z5, Y0
+	VADDPS        Y0, Y5, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X12, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x4plain5
+	VMOVSS        4(AX), X0
+	VFMADD231PS   X0, X13, X1
+
+dots3x4plain5:
+	VMOVSS        X1, 4(AX)
+	VEXTRACTF64X4 $0x01, Z6, Y0
+	VADDPS        Y0, Y6, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X12, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x4plain6
+	VMOVSS        8(AX), X0
+	VFMADD231PS   X0, X13, X1
+
+dots3x4plain6:
+	VMOVSS        X1, 8(AX)
+	VEXTRACTF64X4 $0x01, Z7, Y0
+	VADDPS        Y0, Y7, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X12, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x4plain7
+	VMOVSS        12(AX), X0
+	VFMADD231PS   X0, X13, X1
+
+dots3x4plain7:
+	VMOVSS        X1, 12(AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z8, Y0
+	VADDPS        Y0, Y8, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X12, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x4plain8
+	VMOVSS        (AX), X0
+	VFMADD231PS   X0, X13, X1
+
+dots3x4plain8:
+	VMOVSS        X1, (AX)
+	VEXTRACTF64X4 $0x01, Z9, Y0
+	VADDPS        Y0, Y9, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X12, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x4plain9
+	VMOVSS        4(AX), X0
+	VFMADD231PS   X0, X13, X1
+
+dots3x4plain9:
+	VMOVSS        X1, 4(AX)
+	VEXTRACTF64X4 $0x01, Z10, Y0
+	VADDPS        Y0, Y10, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X12, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x4plain10
+	VMOVSS        8(AX), X0
+	VFMADD231PS   X0, X13, X1
+
+dots3x4plain10:
+	VMOVSS        X1, 8(AX)
+	VEXTRACTF64X4 $0x01, Z11, Y0
+	VADDPS        Y0, Y11, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X12, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x4plain11
+	VMOVSS        12(AX), X0
+	VFMADD231PS   X0, X13, X1
+
+dots3x4plain11:
+	VMOVSS X1, 12(AX)
+	VZEROUPPER
+	RET
+
+dots4x1:
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x02, CX
+	LEAQ   (AX)(CX*1), DX
+	LEAQ   (DX)(CX*1), BX
+	LEAQ   (BX)(CX*1), CX
+	MOVQ   b+40(FP), SI
+	MOVQ   ldb+48(FP), DI
+	SHLQ   $0x02, DI
+	MOVQ   k+16(FP), DI
+	SHRQ   $0x04, DI
+	XORQ   R8, R8
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	TESTQ  DI, DI
+	JZ     dots4x1tail
+
+dots4x1loop:
+	VMOVUPS     (SI)(R8*1), Z4
+	VMOVUPS     (AX)(R8*1), Z5
+	VFMADD231PS Z5, Z4, Z0
+	VMOVUPS     (DX)(R8*1), Z5
+	VFMADD231PS Z5, Z4, Z1
+	VMOVUPS     (BX)(R8*1), Z5
+	VFMADD231PS Z5, Z4, Z2
+	VMOVUPS     (CX)(R8*1), Z5
+	VFMADD231PS Z5, Z4, Z3
+	ADDQ        $0x00000040, R8
+	DECQ        DI
+	JNZ         dots4x1loop
+
+dots4x1tail:
+	MOVQ        k+16(FP), DI
+	ANDQ        $0x0f, DI
+	JZ          dots4x1sum
+	MOVQ        $-1, R9
+	BZHIQ       DI, R9, R9
+	KMOVW       R9, K1
+	VMOVUPS.Z   (SI)(R8*1), K1, Z4
+	VMOVUPS.Z   (AX)(R8*1), K1, Z5
+	VFMADD231PS Z5, Z4, Z0
+	VMOVUPS.Z   (DX)(R8*1), K1, Z5
+	VFMADD231PS Z5, Z4, Z1
+	VMOVUPS.Z   (BX)(R8*1), K1, Z5
+	VFMADD231PS Z5, Z4, Z2
+	VMOVUPS.Z   (CX)(R8*1), K1, Z5
+	VFMADD231PS Z5, Z4, Z3
+
+dots4x1sum:
+	MOVQ          c+56(FP), AX
+	MOVQ          ldc+64(FP), CX
+	SHLQ          $0x02, CX
+	VMOVSS        alpha+72(FP), X4
+	VMOVSS        beta+76(FP), X5
+	MOVL          beta+76(FP), DX
+	ADDL          DX, DX
+	VEXTRACTF64X4 $0x01, Z0, Y6
+	VADDPS        Y6, Y0, Y6
+	VEXTRACTF64X2 $0x01, Y6, X0
+	VADDPS        X0, X6, X6
+	VPERMILPD     $0x01, X6, X0
+	VADDPS        X0, X6, X6
+	VMOVSHDUP     X6, X0
+	VADDPS        X0, X6, X6
+	VMULPS        X4, X6, X6
+	TESTQ         DX, DX
+	JZ            dots4x1plain0
+	VMOVSS        (AX), X0
+	VFMADD231PS   X0, X5, X6
+
+dots4x1plain0:
+	VMOVSS        X6, (AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPS        Y0, Y1, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X4, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x1plain1
+	VMOVSS        (AX), X0
+	VFMADD231PS   X0, X5, X1
+
+dots4x1plain1:
+	VMOVSS        X1, (AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPS        Y0, Y2, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X4, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x1plain2
+	VMOVSS        (AX), X0
+	VFMADD231PS   X0, X5, X1
+
+dots4x1plain2:
+	VMOVSS        X1, (AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPS        Y0, Y3, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X4, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x1plain3
+	VMOVSS        (AX), X0
+	VFMADD231PS   X0, X5, X1
+
+dots4x1plain3:
+	VMOVSS X1, (AX)
+	VZEROUPPER
+	RET
+
+dots4x2:
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x02, CX
+	LEAQ   (AX)(CX*1), DX
+	LEAQ   (DX)(CX*1), BX
+	LEAQ   (BX)(CX*1), CX
+	MOVQ   b+40(FP), SI
+	MOVQ   ldb+48(FP), DI
+	SHLQ   $0x02, DI
+	LEAQ   (SI)(DI*1), DI
+	MOVQ   k+16(FP), R8
+	SHRQ   $0x04, R8
+	XORQ   R9, R9
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	TESTQ  R8, R8
+	JZ     dots4x2tail
+
+dots4x2loop:
+	VMOVUPS     (SI)(R9*1), Z8
+	VMOVUPS     (DI)(R9*1), Z9
+	VMOVUPS     (AX)(R9*1), Z10
+	VFMADD231PS Z10, Z8, Z0
+	VFMADD231PS Z10, Z9, Z1
+	VMOVUPS     (DX)(R9*1), Z10
+	VFMADD231PS Z10, Z8, Z2
+	VFMADD231PS Z10, Z9, Z3
+	VMOVUPS     (BX)(R9*1), Z10
+	VFMADD231PS Z10, Z8, Z4
+	VFMADD231PS Z10, Z9, Z5
+	VMOVUPS     (CX)(R9*1), Z10
+	VFMADD231PS Z10, Z8, Z6
+	VFMADD231PS Z10, Z9, Z7
+	ADDQ        $0x00000040, R9
+	DECQ        R8
+	JNZ         dots4x2loop
+
+dots4x2tail:
+	MOVQ        k+16(FP), R8
+	ANDQ        $0x0f, R8
+	JZ          dots4x2sum
+	MOVQ        $-1, R10
+	BZHIQ       R8, R10, R10
+	KMOVW       R10, K1
+	VMOVUPS.Z   (SI)(R9*1), K1, Z8
+	VMOVUPS.Z   (DI)(R9*1), K1, Z9
+	VMOVUPS.Z   (AX)(R9*1), K1, Z10
+	VFMADD231PS Z10, Z8, Z0
+	VFMADD231PS Z10, Z9, Z1
+	VMOVUPS.Z   (DX)(R9*1), K1, Z10
+	VFMADD231PS Z10, Z8, Z2
+	VFMADD231PS Z10, Z9, Z3
+	VMOVUPS.Z   (BX)(R9*1), K1, Z10
+	VFMADD231PS Z10, Z8, Z4
+	VFMADD231PS Z10, Z9, Z5
+	VMOVUPS.Z   (CX)(R9*1), K1, Z10
+	VFMADD231PS Z10, Z8, Z6
+	VFMADD231PS Z10, Z9, Z7
+
+dots4x2sum:
+	MOVQ          c+56(FP), AX
+	MOVQ          ldc+64(FP), CX
+	SHLQ          $0x02, CX
+	VMOVSS        alpha+72(FP), X8
+	VMOVSS        beta+76(FP), X9
+	MOVL          beta+76(FP), DX
+	ADDL          DX, DX
+	VEXTRACTF64X4 $0x01, Z0, Y10
+	VADDPS        Y10, Y0, Y10
+	VEXTRACTF64X2 $0x01, Y10, X0
+	VADDPS        X0, X10, X10
+	VPERMILPD     $0x01, X10, X0
+	VADDPS        X0, X10, X10
+	VMOVSHDUP     X10, X0
+	VADDPS        X0, X10, X10
+	VMULPS        X8, X10, X10
+	TESTQ         DX, DX
+	JZ            dots4x2plain0
+	VMOVSS        (AX), X0
+	VFMADD231PS   X0, X9, X10
+
+dots4x2plain0:
+	VMOVSS        X10, (AX)
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPS        Y0, Y1, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X8, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x2plain1
+	VMOVSS        4(AX), X0
+	VFMADD231PS   X0, X9, X1
+
+dots4x2plain1:
+	VMOVSS        X1, 4(AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPS        Y0, Y2, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X8, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x2plain2
+	VMOVSS        (AX), X0
+	VFMADD231PS   X0, X9, X1
+
+dots4x2plain2:
+	VMOVSS        X1, (AX)
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPS        Y0, Y3, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X8, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x2plain3
+	VMOVSS        4(AX), X0
+	VFMADD231PS   X0, X9, X1
+
+dots4x2plain3:
+	VMOVSS        X1, 4(AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z4, Y0
+	VADDPS        Y0, Y4, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X8, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x2plain4
+	VMOVSS        (AX), X0
+	VFMADD231PS   X0, X9, X1
+
+dots4x2plain4:
+	VMOVSS        X1, (AX)
+	VEXTRACTF64X4 $0x01, Z5, Y0
+	VADDPS        Y0, Y5, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X8, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x2plain5
+	VMOVSS        4(AX), X0
+	VFMADD231PS   X0, X9, X1
+
+dots4x2plain5:
+	VMOVSS        X1, 4(AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z6, Y0
+	VADDPS        Y0, Y6, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X8, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x2plain6
+	VMOVSS        (AX), X0
+	VFMADD231PS   X0, X9, X1
+
+dots4x2plain6:
+	VMOVSS        X1, (AX)
+	VEXTRACTF64X4 $0x01, Z7, Y0
+	VADDPS        Y0, Y7, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X8, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x2plain7
+	VMOVSS        4(AX), X0
+	VFMADD231PS   X0, X9, X1
+
+dots4x2plain7:
+	VMOVSS X1, 4(AX)
+	VZEROUPPER
+	RET
+
+dots4x3:
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x02, CX
+	LEAQ   (AX)(CX*1), DX
+	LEAQ   (DX)(CX*1), BX
+	LEAQ   (BX)(CX*1), CX
+	MOVQ   b+40(FP), SI
+	MOVQ   ldb+48(FP), DI
+	SHLQ   $0x02, DI
+	LEAQ   (SI)(DI*1), R8
+	LEAQ   (R8)(DI*1), DI
+	MOVQ   k+16(FP), R9
+	SHRQ   $0x04, R9
+	XORQ   R10, R10
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	VXORPS Z10, Z10, Z10
+	VXORPS Z11, Z11, Z11
+	TESTQ  R9, R9
+	JZ     dots4x3tail
+
+dots4x3loop:
+	VMOVUPS     (SI)(R10*1), Z12
+	VMOVUPS     (R8)(R10*1), Z13
+	VMOVUPS     (DI)(R10*1), Z14
+	VMOVUPS     (AX)(R10*1), Z15
+	VFMADD231PS Z15, Z12, Z0
+	VFMADD231PS Z15, Z13, Z1
+	VFMADD231PS Z15, Z14, Z2
+	VMOVUPS     (DX)(R10*1), Z15
+	VFMADD231PS Z15, Z12, Z3
+	VFMADD231PS Z15, Z13, Z4
+	VFMADD231PS Z15, Z14, Z5
+	VMOVUPS     (BX)(R10*1), Z15
+	VFMADD231PS Z15, Z12, Z6
+	VFMADD231PS Z15, Z13, Z7
+	VFMADD231PS Z15, Z14, Z8
+	VMOVUPS     (CX)(R10*1), Z15
+	VFMADD231PS Z15, Z12, Z9
+	VFMADD231PS Z15, Z13, Z10
+	VFMADD231PS Z15, Z14, Z11
+	ADDQ        $0x00000040, R10
+	DECQ        R9
+	JNZ         dots4x3loop
+
+dots4x3tail:
+	MOVQ        k+16(FP), R9
+	ANDQ        $0x0f, R9
+	JZ          dots4x3sum
+	MOVQ        $-1, R11
+	BZHIQ       R9, R11, R11
+	KMOVW       R11, K1
+	VMOVUPS.Z   (SI)(R10*1), K1, Z12
+	VMOVUPS.Z   (R8)(R10*1), K1, Z13
+	VMOVUPS.Z   (DI)(R10*1), K1, Z14
+	VMOVUPS.Z   (AX)(R10*1), K1, Z15
+	VFMADD231PS Z15, Z12, Z0
+	VFMADD231PS Z15, Z13, Z1
+	VFMADD231PS Z15, Z14, Z2
+	VMOVUPS.Z   (DX)(R10*1), K1, Z15
+	VFMADD231PS Z15, Z12, Z3
+	VFMADD231PS Z15, Z13, Z4
+	VFMADD231PS Z15, Z14, Z5
+	VMOVUPS.Z   (BX)(R10*1), K1, Z15
+	VFMADD231PS Z15, Z12, Z6
+	VFMADD231PS Z15, Z13, Z7
+	VFMADD231PS Z15, Z14, Z8
+	VMOVUPS.Z   (CX)(R10*1), K1, Z15
+	VFMADD231PS Z15, Z12, Z9
+	VFMADD231PS Z15, Z13, Z10
+	VFMADD231PS Z15, Z14, Z11
+
+dots4x3sum:
+	MOVQ          c+56(FP), AX
+	MOVQ          ldc+64(FP), CX
+	SHLQ          $0x02, CX
+	VMOVSS        alpha+72(FP), X12
+	VMOVSS        beta+76(FP), X13
+	MOVL          beta+76(FP), DX
+	ADDL          DX, DX
+	VEXTRACTF64X4 $0x01, Z0, Y14
+	VADDPS        Y14, Y0, Y14
+	VEXTRACTF64X2 $0x01, Y14, X0
+	VADDPS        X0, X14, X14
+	VPERMILPD     $0x01, X14, X0
+	VADDPS        X0, X14, X14
+	VMOVSHDUP     X14, X0
+	VADDPS        X0, X14, X14
+	VMULPS        X12, X14, X14
+	TESTQ         DX, DX
+	JZ            dots4x3plain0
+	VMOVSS        (AX), X0
+	VFMADD231PS   X0, X13, X14
+
+dots4x3plain0:
+	VMOVSS        X14, (AX)
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPS        Y0, Y1, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X12, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x3plain1
+	VMOVSS        4(AX), X0
+	VFMADD231PS   X0, X13, X1
+
+dots4x3plain1:
+	VMOVSS        X1, 4(AX)
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPS        Y0, Y2, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X12, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x3plain2
+	VMOVSS        8(AX), X0
+	VFMADD231PS   X0, X13, X1
+
+dots4x3plain2:
+	VMOVSS        X1, 8(AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPS        Y0, Y3, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X12, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x3plain3
+	VMOVSS        (AX), X0
+	VFMADD231PS   X0, X13, X1
+
+dots4x3plain3:
+	VMOVSS        X1, (AX)
+	VEXTRACTF64X4 $0x01, Z4, Y0
+	VADDPS        Y0, Y4, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X12, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x3plain4
+	VMOVSS        4(AX), X0
+	VFMADD231PS   X0, X13, X1
+
+dots4x3plain4:
+	VMOVSS        X1, 4(AX)
+	VEXTRACTF64X4 $0x01, Z5, Y0
+	VADDPS        Y0, Y5, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X12, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x3plain5
+	VMOVSS        8(AX), X0
+	VFMADD231PS   X0, X13, X1
+
+dots4x3plain5:
+	VMOVSS        X1, 8(AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z6, Y0
+	VADDPS        Y0, Y6, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X12, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x3plain6
+	VMOVSS        (AX), X0
+	VFMADD231PS   X0, X13, X1
+
+dots4x3plain6:
+	VMOVSS        X1, (AX)
+	VEXTRACTF64X4 $0x01, Z7, Y0
+	VADDPS        Y0, Y7, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X12, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x3plain7
+	VMOVSS        4(AX), X0
+	VFMADD231PS   X0, X13, X1
+
+dots4x3plain7:
+	VMOVSS        X1, 4(AX)
+	VEXTRACTF64X4 $0x01, Z8, Y0
+	VADDPS        Y0, Y8, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X12, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x3plain8
+	VMOVSS        8(AX), X0
+	VFMADD231PS   X0, X13, X1
+
+dots4x3plain8:
+	VMOVSS        X1, 8(AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z9, Y0
+	VADDPS        Y0, Y9, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X12, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x3plain9
+	VMOVSS        (AX), X0
+	VFMADD231PS   X0, X13, X1
+
+dots4x3plain9:
+	VMOVSS        X1, (AX)
+	VEXTRACTF64X4 $0x01, Z10, Y0
+	VADDPS        Y0, Y10, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X12, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x3plain10
+	VMOVSS        4(AX), X0
+	VFMADD231PS   X0, X13, X1
+
+dots4x3plain10:
+	VMOVSS        X1, 4(AX)
+	VEXTRACTF64X4 $0x01, Z11, Y0
+	VADDPS        Y0, Y11, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X12, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x3plain11
+	VMOVSS        8(AX), X0
+	VFMADD231PS   X0, X13, X1
+
+dots4x3plain11:
+	VMOVSS X1, 8(AX)
+	VZEROUPPER
+	RET
+
+dots4x4:
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x02, CX
+	LEAQ   (AX)(CX*1), DX
+	LEAQ   (DX)(CX*1), BX
+	LEAQ   (BX)(CX*1), CX
+	MOVQ   b+40(FP), SI
+	MOVQ   ldb+48(FP), DI
+	SHLQ   $0x02, DI
+	LEAQ   (SI)(DI*1), R8
+	LEAQ   (R8)(DI*1), R9
+	LEAQ   (R9)(DI*1), DI
+	MOVQ   k+16(FP), R10
+	SHRQ   $0x04, R10
+	XORQ   R11, R11
+	VXORPS Z0, Z0, Z0
+	VXORPS Z1, Z1, Z1
+	VXORPS Z2, Z2, Z2
+	VXORPS Z3, Z3, Z3
+	VXORPS Z4, Z4, Z4
+	VXORPS Z5, Z5, Z5
+	VXORPS Z6, Z6, Z6
+	VXORPS Z7, Z7, Z7
+	VXORPS Z8, Z8, Z8
+	VXORPS Z9, Z9, Z9
+	VXORPS Z10, Z10, Z10
+	VXORPS Z11, Z11, Z11
+	VXORPS Z12, Z12, Z12
+	VXORPS Z13, Z13, Z13
+	VXORPS Z14, Z14, Z14
+	VXORPS Z15, Z15, Z15
+	TESTQ  R10, R10
+	JZ     dots4x4tail
+
+dots4x4loop:
+	VMOVUPS     (SI)(R11*1), Z16
+	VMOVUPS     (R8)(R11*1), Z17
+	VMOVUPS     (R9)(R11*1), Z18
+	VMOVUPS     (DI)(R11*1), Z19
+	VMOVUPS     (AX)(R11*1), Z20
+	VFMADD231PS Z20, Z16, Z0
+	VFMADD231PS Z20, Z17, Z1
+	VFMADD231PS Z20, Z18, Z2
+	VFMADD231PS Z20, Z19, Z3
+	VMOVUPS     (DX)(R11*1), Z20
+	VFMADD231PS Z20, Z16, Z4
+	VFMADD231PS Z20, Z17, Z5
+	VFMADD231PS Z20, Z18, Z6
+	VFMADD231PS Z20, Z19, Z7
+	VMOVUPS     (BX)(R11*1), Z20
+	VFMADD231PS Z20, Z16, Z8
+	VFMADD231PS Z20, Z17, Z9
+	VFMADD231PS Z20, Z18, Z10
+	VFMADD231PS Z20, Z19, Z11
+	VMOVUPS     (CX)(R11*1), Z20
+	VFMADD231PS Z20, Z16, Z12
+	VFMADD231PS Z20, Z17, Z13
+	VFMADD231PS Z20, Z18, Z14
+	VFMADD231PS Z20, Z19, Z15
+	ADDQ        $0x00000040, R11
+	DECQ        R10
+	JNZ         dots4x4loop
+
+dots4x4tail:
+	MOVQ        k+16(FP), R10
+	ANDQ        $0x0f, R10
+	JZ          dots4x4sum
+	MOVQ        $-1, R12
+	BZHIQ       R10, R12, R12
+	KMOVW       R12, K1
+	VMOVUPS.Z   (SI)(R11*1), K1, Z16
+	VMOVUPS.Z   (R8)(R11*1), K1, Z17
+	VMOVUPS.Z   (R9)(R11*1), K1, Z18
+	VMOVUPS.Z   (DI)(R11*1), K1, Z19
+	VMOVUPS.Z   (AX)(R11*1), K1, Z20
+	VFMADD231PS Z20, Z16, Z0
+	VFMADD231PS Z20, Z17, Z1
+	VFMADD231PS Z20, Z18, Z2
+	VFMADD231PS Z20, Z19, Z3
+	VMOVUPS.Z   (DX)(R11*1), K1, Z20
+	VFMADD231PS Z20, Z16, Z4
+	VFMADD231PS Z20, Z17, Z5
+	VFMADD231PS Z20, Z18, Z6
+	VFMADD231PS Z20, Z19, Z7
+	VMOVUPS.Z   (BX)(R11*1), K1, Z20
+	VFMADD231PS Z20, Z16, Z8
+	VFMADD231PS Z20, Z17, Z9
+	VFMADD231PS Z20, Z18, Z10
+	VFMADD231PS Z20, Z19, Z11
+	VMOVUPS.Z   (CX)(R11*1), K1, Z20
+	VFMADD231PS Z20, Z16, Z12
+	VFMADD231PS Z20, Z17, Z13
+	VFMADD231PS Z20, Z18, Z14
+	VFMADD231PS Z20, Z19, Z15
+
+dots4x4sum:
+	MOVQ          c+56(FP), AX
+	MOVQ          ldc+64(FP), CX
+	SHLQ          $0x02, CX
+	VMOVSS        alpha+72(FP), X16
+	VMOVSS        beta+76(FP), X17
+	MOVL          beta+76(FP), DX
+	ADDL          DX, DX
+	VEXTRACTF64X4 $0x01, Z0, Y18
+	VADDPS        Y18, Y0, Y18
+	VEXTRACTF64X2 $0x01, Y18, X0
+	VADDPS        X0, X18, X18
+	VPERMILPD     $0x01, X18, X0
+	VADDPS        X0, X18, X18
+	VMOVSHDUP     X18, X0
+	VADDPS        X0, X18, X18
+	VMULPS        X16, X18, X18
+	TESTQ         DX, DX
+	JZ            dots4x4plain0
+	VMOVSS        (AX), X0
+	VFMADD231PS   X0, X17, X18
+
+dots4x4plain0:
+	VMOVSS        X18, (AX)
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPS        Y0, Y1, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X16, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x4plain1
+	VMOVSS        4(AX), X0
+	VFMADD231PS   X0, X17, X1
+
+dots4x4plain1:
+	VMOVSS        X1, 4(AX)
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPS        Y0, Y2, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X16, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x4plain2
+	VMOVSS        8(AX), X0
+	VFMADD231PS   X0, X17, X1
+
+dots4x4plain2:
+	VMOVSS        X1, 8(AX)
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPS        Y0, Y3, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X16, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x4plain3
+	VMOVSS        12(AX), X0
+	VFMADD231PS   X0, X17, X1
+
+dots4x4plain3:
+	VMOVSS        X1, 12(AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z4, Y0
+	VADDPS        Y0, Y4, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X16, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x4plain4
+	VMOVSS        (AX), X0
+	VFMADD231PS   X0, X17, X1
+
+dots4x4plain4:
+	VMOVSS        X1, (AX)
+	VEXTRACTF64X4 $0x01, Z5, Y0
+	VADDPS        Y0, Y5, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X16, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x4plain5
+	VMOVSS        4(AX), X0
+	VFMADD231PS   X0, X17, X1
+
+dots4x4plain5:
+	VMOVSS        X1, 4(AX)
+	VEXTRACTF64X4 $0x01, Z6, Y0
+	VADDPS        Y0, Y6, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X16, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x4plain6
+	VMOVSS        8(AX), X0
+	VFMADD231PS   X0, X17, X1
+
+dots4x4plain6:
+	VMOVSS        X1, 8(AX)
+	VEXTRACTF64X4 $0x01, Z7, Y0
+	VADDPS        Y0, Y7, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X16, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x4plain7
+	VMOVSS        12(AX), X0
+	VFMADD231PS   X0, X17, X1
+
+dots4x4plain7:
+	VMOVSS        X1, 12(AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z8, Y0
+	VADDPS        Y0, Y8, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X16, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x4plain8
+	VMOVSS        (AX), X0
+	VFMADD231PS   X0, X17, X1
+
+dots4x4plain8:
+	VMOVSS        X1, (AX)
+	VEXTRACTF64X4 $0x01, Z9, Y0
+	VADDPS        Y0, Y9, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X16, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x4plain9
+	VMOVSS        4(AX), X0
+	VFMADD231PS   X0, X17, X1
+
+dots4x4plain9:
+	VMOVSS        X1, 4(AX)
+	VEXTRACTF64X4 $0x01, Z10, Y0
+	VADDPS        Y0, Y10, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X16, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x4plain10
+	VMOVSS        8(AX), X0
+	VFMADD231PS   X0, X17, X1
+
+dots4x4plain10:
+	VMOVSS        X1, 8(AX)
+	VEXTRACTF64X4 $0x01, Z11, Y0
+	VADDPS        Y0, Y11, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X16, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x4plain11
+	VMOVSS        12(AX), X0
+	VFMADD231PS   X0, X17, X1
+
+dots4x4plain11:
+	VMOVSS        X1, 12(AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z12, Y0
+	VADDPS        Y0, Y12, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X16, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x4plain12
+	VMOVSS        (AX), X0
+	VFMADD231PS   X0, X17, X1
+
+dots4x4plain12:
+	VMOVSS        X1, (AX)
+	VEXTRACTF64X4 $0x01, Z13, Y0
+	VADDPS        Y0, Y13, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X16, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x4plain13
+	VMOVSS        4(AX), X0
+	VFMADD231PS   X0, X17, X1
+
+dots4x4plain13:
+	VMOVSS        X1, 4(AX)
+	VEXTRACTF64X4 $0x01, Z14, Y0
+	VADDPS        Y0, Y14, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X16, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x4plain14
+	VMOVSS        8(AX), X0
+	VFMADD231PS   X0, X17, X1
+
+dots4x4plain14:
+	VMOVSS        X1, 8(AX)
+	VEXTRACTF64X4 $0x01, Z15, Y0
+	VADDPS        Y0, Y15, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPS        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPS        X0, X1, X1
+	VMOVSHDUP     X1, X0
+	VADDPS        X0, X1, X1
+	VMULPS        X16, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x4plain15
+	VMOVSS        12(AX), X0
+	VFMADD231PS   X0, X17, X1
+
+dots4x4plain15:
+	VMOVSS X1, 12(AX)
 	VZEROUPPER
 	RET
 
@@ -21833,7 +24600,7 @@ mask6x4store:
 	RET
 
 // func dotRowsF64AVX512(rows int, k int, a *float64, lda int, x *float64, y *float64)
-// Requires: AVX, AVX512DQ, AVX512F, BMI2
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
 TEXT ·dotRowsF64AVX512(SB), NOSPLIT, $0-48
 	MOVQ  a+16(FP), AX
 	MOVQ  x+32(FP), CX
@@ -21920,7 +24687,7 @@ by4sum:
 	VADDPD        Z1, Z0, Z0
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VADDPD        Y1, Y0, Y1
-	VEXTRACTF128  $0x01, Y1, X0
+	VEXTRACTF64X2 $0x01, Y1, X0
 	VADDPD        X0, X1, X0
 	VPERMILPD     $0x01, X0, X1
 	VADDPD        X1, X0, X0
@@ -21928,7 +24695,7 @@ by4sum:
 	VADDPD        Z3, Z2, Z2
 	VEXTRACTF64X4 $0x01, Z2, Y0
 	VADDPD        Y0, Y2, Y0
-	VEXTRACTF128  $0x01, Y0, X1
+	VEXTRACTF64X2 $0x01, Y0, X1
 	VADDPD        X1, X0, X0
 	VPERMILPD     $0x01, X0, X1
 	VADDPD        X1, X0, X0
@@ -21936,7 +24703,7 @@ by4sum:
 	VADDPD        Z5, Z4, Z4
 	VEXTRACTF64X4 $0x01, Z4, Y0
 	VADDPD        Y0, Y4, Y0
-	VEXTRACTF128  $0x01, Y0, X1
+	VEXTRACTF64X2 $0x01, Y0, X1
 	VADDPD        X1, X0, X0
 	VPERMILPD     $0x01, X0, X1
 	VADDPD        X1, X0, X0
@@ -21944,7 +24711,7 @@ by4sum:
 	VADDPD        Z7, Z6, Z6
 	VEXTRACTF64X4 $0x01, Z6, Y0
 	VADDPD        Y0, Y6, Y0
-	VEXTRACTF128  $0x01, Y0, X1
+	VEXTRACTF64X2 $0x01, Y0, X1
 	VADDPD        X1, X0, X0
 	VPERMILPD     $0x01, X0, X1
 	VADDPD        X1, X0, X0
@@ -21995,7 +24762,7 @@ by1sum:
 	VADDPD        Z1, Z0, Z0
 	VEXTRACTF64X4 $0x01, Z0, Y1
 	VADDPD        Y1, Y0, Y1
-	VEXTRACTF128  $0x01, Y1, X0
+	VEXTRACTF64X2 $0x01, Y1, X0
 	VADDPD        X0, X1, X0
 	VPERMILPD     $0x01, X0, X1
 	VADDPD        X1, X0, X0
@@ -22005,6 +24772,2573 @@ by1sum:
 	JMP           by1
 
 by1end:
+	VZEROUPPER
+	RET
+
+// func dotTileF64AVX512(rows int, cols int, k int, a *float64, lda int, b *float64, ldb int, c *float64, ldc int, alpha float64, beta float64)
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2, FMA3
+TEXT ·dotTileF64AVX512(SB), NOSPLIT, $0-88
+	MOVQ rows+0(FP), AX
+	MOVQ cols+8(FP), CX
+	CMPQ AX, $0x04
+	JNE  notrows4
+	CMPQ CX, $0x04
+	JEQ  dots4x4
+	CMPQ CX, $0x03
+	JEQ  dots4x3
+	CMPQ CX, $0x02
+	JEQ  dots4x2
+	JMP  dots4x1
+
+notrows4:
+	CMPQ AX, $0x03
+	JNE  notrows3
+	CMPQ CX, $0x04
+	JEQ  dots3x4
+	CMPQ CX, $0x03
+	JEQ  dots3x3
+	CMPQ CX, $0x02
+	JEQ  dots3x2
+	JMP  dots3x1
+
+notrows3:
+	CMPQ AX, $0x02
+	JNE  notrows2
+	CMPQ CX, $0x04
+	JEQ  dots2x4
+	CMPQ CX, $0x03
+	JEQ  dots2x3
+	CMPQ CX, $0x02
+	JEQ  dots2x2
+	JMP  dots2x1
+
+notrows2:
+	CMPQ   CX, $0x04
+	JEQ    dots1x4
+	CMPQ   CX, $0x03
+	JEQ    dots1x3
+	CMPQ   CX, $0x02
+	JEQ    dots1x2
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x03, CX
+	MOVQ   b+40(FP), CX
+	MOVQ   ldb+48(FP), DX
+	SHLQ   $0x03, DX
+	MOVQ   k+16(FP), DX
+	SHRQ   $0x03, DX
+	XORQ   BX, BX
+	VXORPD Z0, Z0, Z0
+	TESTQ  DX, DX
+	JZ     dots1x1tail
+
+dots1x1loop:
+	VMOVUPD     (CX)(BX*1), Z1
+	VMOVUPD     (AX)(BX*1), Z2
+	VFMADD231PD Z2, Z1, Z0
+	ADDQ        $0x00000040, BX
+	DECQ        DX
+	JNZ         dots1x1loop
+
+dots1x1tail:
+	MOVQ        k+16(FP), DX
+	ANDQ        $0x07, DX
+	JZ          dots1x1sum
+	MOVQ        $-1, SI
+	BZHIQ       DX, SI, SI
+	KMOVW       SI, K1
+	VMOVUPD.Z   (CX)(BX*1), K1, Z1
+	VMOVUPD.Z   (AX)(BX*1), K1, Z2
+	VFMADD231PD Z2, Z1, Z0
+
+dots1x1sum:
+	MOVQ          c+56(FP), AX
+	MOVQ          ldc+64(FP), CX
+	SHLQ          $0x03, CX
+	VMOVSD        alpha+72(FP), X1
+	VMOVSD        beta+80(FP), X2
+	MOVQ          beta+80(FP), CX
+	ADDQ          CX, CX
+	VEXTRACTF64X4 $0x01, Z0, Y3
+	VADDPD        Y3, Y0, Y3
+	VEXTRACTF64X2 $0x01, Y3, X0
+	VADDPD        X0, X3, X0
+	VPERMILPD     $0x01, X0, X3
+	VADDPD        X3, X0, X0
+	VMULPD        X1, X0, X0
+	TESTQ         CX, CX
+	JZ            dots1x1plain0
+	VMOVSD        (AX), X1
+	VFMADD231PD   X1, X2, X0
+
+dots1x1plain0:
+	VMOVSD X0, (AX)
+	VZEROUPPER
+	RET
+
+dots1x2:
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x03, CX
+	MOVQ   b+40(FP), CX
+	MOVQ   ldb+48(FP), DX
+	SHLQ   $0x03, DX
+	LEAQ   (CX)(DX*1), DX
+	MOVQ   k+16(FP), BX
+	SHRQ   $0x03, BX
+	XORQ   SI, SI
+	VXORPD Z0, Z0, Z0
+	VXORPD Z1, Z1, Z1
+	TESTQ  BX, BX
+	JZ     dots1x2tail
+
+dots1x2loop:
+	VMOVUPD     (CX)(SI*1), Z2
+	VMOVUPD     (DX)(SI*1), Z3
+	VMOVUPD     (AX)(SI*1), Z4
+	VFMADD231PD Z4, Z2, Z0
+	VFMADD231PD Z4, Z3, Z1
+	ADDQ        $0x00000040, SI
+	DECQ        BX
+	JNZ         dots1x2loop
+
+dots1x2tail:
+	MOVQ        k+16(FP), BX
+	ANDQ        $0x07, BX
+	JZ          dots1x2sum
+	MOVQ        $-1, DI
+	BZHIQ       BX, DI, DI
+	KMOVW       DI, K1
+	VMOVUPD.Z   (CX)(SI*1), K1, Z2
+	VMOVUPD.Z   (DX)(SI*1), K1, Z3
+	VMOVUPD.Z   (AX)(SI*1), K1, Z4
+	VFMADD231PD Z4, Z2, Z0
+	VFMADD231PD Z4, Z3, Z1
+
+dots1x2sum:
+	MOVQ          c+56(FP), AX
+	MOVQ          ldc+64(FP), CX
+	SHLQ          $0x03, CX
+	VMOVSD        alpha+72(FP), X2
+	VMOVSD        beta+80(FP), X3
+	MOVQ          beta+80(FP), CX
+	ADDQ          CX, CX
+	VEXTRACTF64X4 $0x01, Z0, Y4
+	VADDPD        Y4, Y0, Y4
+	VEXTRACTF64X2 $0x01, Y4, X0
+	VADDPD        X0, X4, X4
+	VPERMILPD     $0x01, X4, X0
+	VADDPD        X0, X4, X4
+	VMULPD        X2, X4, X4
+	TESTQ         CX, CX
+	JZ            dots1x2plain0
+	VMOVSD        (AX), X0
+	VFMADD231PD   X0, X3, X4
+
+dots1x2plain0:
+	VMOVSD        X4, (AX)
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPD        Y0, Y1, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X2, X1, X1
+	TESTQ         CX, CX
+	JZ            dots1x2plain1
+	VMOVSD        8(AX), X0
+	VFMADD231PD   X0, X3, X1
+
+dots1x2plain1:
+	VMOVSD X1, 8(AX)
+	VZEROUPPER
+	RET
+
+dots1x3:
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x03, CX
+	MOVQ   b+40(FP), CX
+	MOVQ   ldb+48(FP), DX
+	SHLQ   $0x03, DX
+	LEAQ   (CX)(DX*1), BX
+	LEAQ   (BX)(DX*1), DX
+	MOVQ   k+16(FP), SI
+	SHRQ   $0x03, SI
+	XORQ   DI, DI
+	VXORPD Z0, Z0, Z0
+	VXORPD Z1, Z1, Z1
+	VXORPD Z2, Z2, Z2
+	TESTQ  SI, SI
+	JZ     dots1x3tail
+
+dots1x3loop:
+	VMOVUPD     (CX)(DI*1), Z3
+	VMOVUPD     (BX)(DI*1), Z4
+	VMOVUPD     (DX)(DI*1), Z5
+	VMOVUPD     (AX)(DI*1), Z6
+	VFMADD231PD Z6, Z3, Z0
+	VFMADD231PD Z6, Z4, Z1
+	VFMADD231PD Z6, Z5, Z2
+	ADDQ        $0x00000040, DI
+	DECQ        SI
+	JNZ         dots1x3loop
+
+dots1x3tail:
+	MOVQ        k+16(FP), SI
+	ANDQ        $0x07, SI
+	JZ          dots1x3sum
+	MOVQ        $-1, R8
+	BZHIQ       SI, R8, R8
+	KMOVW       R8, K1
+	VMOVUPD.Z   (CX)(DI*1), K1, Z3
+	VMOVUPD.Z   (BX)(DI*1), K1, Z4
+	VMOVUPD.Z   (DX)(DI*1), K1, Z5
+	VMOVUPD.Z   (AX)(DI*1), K1, Z6
+	VFMADD231PD Z6, Z3, Z0
+	VFMADD231PD Z6, Z4, Z1
+	VFMADD231PD Z6, Z5, Z2
+
+dots1x3sum:
+	MOVQ          c+56(FP), AX
+	MOVQ          ldc+64(FP), CX
+	SHLQ          $0x03, CX
+	VMOVSD        alpha+72(FP), X3
+	VMOVSD        beta+80(FP), X4
+	MOVQ          beta+80(FP), CX
+	ADDQ          CX, CX
+	VEXTRACTF64X4 $0x01, Z0, Y5
+	VADDPD        Y5, Y0, Y5
+	VEXTRACTF64X2 $0x01, Y5, X0
+	VADDPD        X0, X5, X5
+	VPERMILPD     $0x01, X5, X0
+	VADDPD        X0, X5, X5
+	VMULPD        X3, X5, X5
+	TESTQ         CX, CX
+	JZ            dots1x3plain0
+	VMOVSD        (AX), X0
+	VFMADD231PD   X0, X4, X5
+
+dots1x3plain0:
+	VMOVSD        X5, (AX)
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPD        Y0, Y1, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X3, X1, X1
+	TESTQ         CX, CX
+	JZ            dots1x3plain1
+	VMOVSD        8(AX), X0
+	VFMADD231PD   X0, X4, X1
+
+dots1x3plain1:
+	VMOVSD        X1, 8(AX)
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPD        Y0, Y2, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X3, X1, X1
+	TESTQ         CX, CX
+	JZ            dots1x3plain2
+	VMOVSD        16(AX), X0
+	VFMADD231PD   X0, X4, X1
+
+dots1x3plain2:
+	VMOVSD X1, 16(AX)
+	VZEROUPPER
+	RET
+
+dots1x4:
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x03, CX
+	MOVQ   b+40(FP), CX
+	MOVQ   ldb+48(FP), DX
+	SHLQ   $0x03, DX
+	LEAQ   (CX)(DX*1), BX
+	LEAQ   (BX)(DX*1), SI
+	LEAQ   (SI)(DX*1), DX
+	MOVQ   k+16(FP), DI
+	SHRQ   $0x03, DI
+	XORQ   R8, R8
+	VXORPD Z0, Z0, Z0
+	VXORPD Z1, Z1, Z1
+	VXORPD Z2, Z2, Z2
+	VXORPD Z3, Z3, Z3
+	TESTQ  DI, DI
+	JZ     dots1x4tail
+
+dots1x4loop:
+	VMOVUPD     (CX)(R8*1), Z4
+	VMOVUPD     (BX)(R8*1), Z5
+	VMOVUPD     (SI)(R8*1), Z6
+	VMOVUPD     (DX)(R8*1), Z7
+	VMOVUPD     (AX)(R8*1), Z8
+	VFMADD231PD Z8, Z4, Z0
+	VFMADD231PD Z8, Z5, Z1
+	VFMADD231PD Z8, Z6, Z2
+	VFMADD231PD Z8, Z7, Z3
+	ADDQ        $0x00000040, R8
+	DECQ        DI
+	JNZ         dots1x4loop
+
+dots1x4tail:
+	MOVQ        k+16(FP), DI
+	ANDQ        $0x07, DI
+	JZ          dots1x4sum
+	MOVQ        $-1, R9
+	BZHIQ       DI, R9, R9
+	KMOVW       R9, K1
+	VMOVUPD.Z   (CX)(R8*1), K1, Z4
+	VMOVUPD.Z   (BX)(R8*1), K1, Z5
+	VMOVUPD.Z   (SI)(R8*1), K1, Z6
+	VMOVUPD.Z   (DX)(R8*1), K1, Z7
+	VMOVUPD.Z   (AX)(R8*1), K1, Z8
+	VFMADD231PD Z8, Z4, Z0
+	VFMADD231PD Z8, Z5, Z1
+	VFMADD231PD Z8, Z6, Z2
+	VFMADD231PD Z8, Z7, Z3
+
+dots1x4sum:
+	MOVQ          c+56(FP), AX
+	MOVQ          ldc+64(FP), CX
+	SHLQ          $0x03, CX
+	VMOVSD        alpha+72(FP), X4
+	VMOVSD        beta+80(FP), X5
+	MOVQ          beta+80(FP), CX
+	ADDQ          CX, CX
+	VEXTRACTF64X4 $0x01, Z0, Y6
+	VADDPD        Y6, Y0, Y6
+	VEXTRACTF64X2 $0x01, Y6, X0
+	VADDPD        X0, X6, X6
+	VPERMILPD     $0x01, X6, X0
+	VADDPD        X0, X6, X6
+	VMULPD        X4, X6, X6
+	TESTQ         CX, CX
+	JZ            dots1x4plain0
+	VMOVSD        (AX), X0
+	VFMADD231PD   X0, X5, X6
+
+dots1x4plain0:
+	VMOVSD        X6, (AX)
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPD        Y0, Y1, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X4, X1, X1
+	TESTQ         CX, CX
+	JZ            dots1x4plain1
+	VMOVSD        8(AX), X0
+	VFMADD231PD   X0, X5, X1
+
+dots1x4plain1:
+	VMOVSD        X1, 8(AX)
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPD        Y0, Y2, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X4, X1, X1
+	TESTQ         CX, CX
+	JZ            dots1x4plain2
+	VMOVSD        16(AX), X0
+	VFMADD231PD   X0, X5, X1
+
+dots1x4plain2:
+	VMOVSD        X1, 16(AX)
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPD        Y0, Y3, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X4, X1, X1
+	TESTQ         CX, CX
+	JZ            dots1x4plain3
+	VMOVSD        24(AX), X0
+	VFMADD231PD   X0, X5, X1
+
+dots1x4plain3:
+	VMOVSD X1, 24(AX)
+	VZEROUPPER
+	RET
+
+dots2x1:
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x03, CX
+	LEAQ   (AX)(CX*1), CX
+	MOVQ   b+40(FP), DX
+	MOVQ   ldb+48(FP), BX
+	SHLQ   $0x03, BX
+	MOVQ   k+16(FP), BX
+	SHRQ   $0x03, BX
+	XORQ   SI, SI
+	VXORPD Z0, Z0, Z0
+	VXORPD Z1, Z1, Z1
+	TESTQ  BX, BX
+	JZ     dots2x1tail
+
+dots2x1loop:
+	VMOVUPD     (DX)(SI*1), Z2
+	VMOVUPD     (AX)(SI*1), Z3
+	VFMADD231PD Z3, Z2, Z0
+	VMOVUPD     (CX)(SI*1), Z3
+	VFMADD231PD Z3, Z2, Z1
+	ADDQ        $0x00000040, SI
+	DECQ        BX
+	JNZ         dots2x1loop
+
+dots2x1tail:
+	MOVQ        k+16(FP), BX
+	ANDQ        $0x07, BX
+	JZ          dots2x1sum
+	MOVQ        $-1, DI
+	BZHIQ       BX, DI, DI
+	KMOVW       DI, K1
+	VMOVUPD.Z   (DX)(SI*1), K1, Z2
+	VMOVUPD.Z   (AX)(SI*1), K1, Z3
+	VFMADD231PD Z3, Z2, Z0
+	VMOVUPD.Z   (CX)(SI*1), K1, Z3
+	VFMADD231PD Z3, Z2, Z1
+
+dots2x1sum:
+	MOVQ          c+56(FP), AX
+	MOVQ          ldc+64(FP), CX
+	SHLQ          $0x03, CX
+	VMOVSD        alpha+72(FP), X2
+	VMOVSD        beta+80(FP), X3
+	MOVQ          beta+80(FP), DX
+	ADDQ          DX, DX
+	VEXTRACTF64X4 $0x01, Z0, Y4
+	VADDPD        Y4, Y0, Y4
+	VEXTRACTF64X2 $0x01, Y4, X0
+	VADDPD        X0, X4, X4
+	VPERMILPD     $0x01, X4, X0
+	VADDPD        X0, X4, X4
+	VMULPD        X2, X4, X4
+	TESTQ         DX, DX
+	JZ            dots2x1plain0
+	VMOVSD        (AX), X0
+	VFMADD231PD   X0, X3, X4
+
+dots2x1plain0:
+	VMOVSD        X4, (AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPD        Y0, Y1, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X2, X1, X1
+	TESTQ         DX, DX
+	JZ            dots2x1plain1
+	VMOVSD        (AX), X0
+	VFMADD231PD   X0, X3, X1
+
+dots2x1plain1:
+	VMOVSD X1, (AX)
+	VZEROUPPER
+	RET
+
+dots2x2:
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x03, CX
+	LEAQ   (AX)(CX*1), CX
+	MOVQ   b+40(FP), DX
+	MOVQ   ldb+48(FP), BX
+	SHLQ   $0x03, BX
+	LEAQ   (DX)(BX*1), BX
+	MOVQ   k+16(FP), SI
+	SHRQ   $0x03, SI
+	XORQ   DI, DI
+	VXORPD Z0, Z0, Z0
+	VXORPD Z1, Z1, Z1
+	VXORPD Z2, Z2, Z2
+	VXORPD Z3, Z3, Z3
+	TESTQ  SI, SI
+	JZ     dots2x2tail
+
+dots2x2loop:
+	VMOVUPD     (DX)(DI*1), Z4
+	VMOVUPD     (BX)(DI*1), Z5
+	VMOVUPD     (AX)(DI*1), Z6
+	VFMADD231PD Z6, Z4, Z0
+	VFMADD231PD Z6, Z5, Z1
+	VMOVUPD     (CX)(DI*1), Z6
+	VFMADD231PD Z6, Z4, Z2
+	VFMADD231PD Z6, Z5, Z3
+	ADDQ        $0x00000040, DI
+	DECQ        SI
+	JNZ         dots2x2loop
+
+dots2x2tail:
+	MOVQ        k+16(FP), SI
+	ANDQ        $0x07, SI
+	JZ          dots2x2sum
+	MOVQ        $-1, R8
+	BZHIQ       SI, R8, R8
+	KMOVW       R8, K1
+	VMOVUPD.Z   (DX)(DI*1), K1, Z4
+	VMOVUPD.Z   (BX)(DI*1), K1, Z5
+	VMOVUPD.Z   (AX)(DI*1), K1, Z6
+	VFMADD231PD Z6, Z4, Z0
+	VFMADD231PD Z6, Z5, Z1
+	VMOVUPD.Z   (CX)(DI*1), K1, Z6
+	VFMADD231PD Z6, Z4, Z2
+	VFMADD231PD Z6, Z5, Z3
+
+dots2x2sum:
+	MOVQ          c+56(FP), AX
+	MOVQ          ldc+64(FP), CX
+	SHLQ          $0x03, CX
+	VMOVSD        alpha+72(FP), X4
+	VMOVSD        beta+80(FP), X5
+	MOVQ          beta+80(FP), DX
+	ADDQ          DX, DX
+	VEXTRACTF64X4 $0x01, Z0, Y6
+	VADDPD        Y6, Y0, Y6
+	VEXTRACTF64X2 $0x01, Y6, X0
+	VADDPD        X0, X6, X6
+	VPERMILPD     $0x01, X6, X0
+	VADDPD        X0, X6, X6
+	VMULPD        X4, X6, X6
+	TESTQ         DX, DX
+	JZ            dots2x2plain0
+	VMOVSD        (AX), X0
+	VFMADD231PD   X0, X5, X6
+
+dots2x2plain0:
+	VMOVSD        X6, (AX)
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPD        Y0, Y1, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X4, X1, X1
+	TESTQ         DX, DX
+	JZ            dots2x2plain1
+	VMOVSD        8(AX), X0
+	VFMADD231PD   X0, X5, X1
+
+dots2x2plain1:
+	VMOVSD        X1, 8(AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPD        Y0, Y2, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X4, X1, X1
+	TESTQ         DX, DX
+	JZ            dots2x2plain2
+	VMOVSD        (AX), X0
+	VFMADD231PD   X0, X5, X1
+
+dots2x2plain2:
+	VMOVSD        X1, (AX)
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPD        Y0, Y3, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X4, X1, X1
+	TESTQ         DX, DX
+	JZ            dots2x2plain3
+	VMOVSD        8(AX), X0
+	VFMADD231PD   X0, X5, X1
+
+dots2x2plain3:
+	VMOVSD X1, 8(AX)
+	VZEROUPPER
+	RET
+
+dots2x3:
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x03, CX
+	LEAQ   (AX)(CX*1), CX
+	MOVQ   b+40(FP), DX
+	MOVQ   ldb+48(FP), BX
+	SHLQ   $0x03, BX
+	LEAQ   (DX)(BX*1), SI
+	LEAQ   (SI)(BX*1), BX
+	MOVQ   k+16(FP), DI
+	SHRQ   $0x03, DI
+	XORQ   R8, R8
+	VXORPD Z0, Z0, Z0
+	VXORPD Z1, Z1, Z1
+	VXORPD Z2, Z2, Z2
+	VXORPD Z3, Z3, Z3
+	VXORPD Z4, Z4, Z4
+	VXORPD Z5, Z5, Z5
+	TESTQ  DI, DI
+	JZ     dots2x3tail
+
+dots2x3loop:
+	VMOVUPD     (DX)(R8*1), Z6
+	VMOVUPD     (SI)(R8*1), Z7
+	VMOVUPD     (BX)(R8*1), Z8
+	VMOVUPD     (AX)(R8*1), Z9
+	VFMADD231PD Z9, Z6, Z0
+	VFMADD231PD Z9, Z7, Z1
+	VFMADD231PD Z9, Z8, Z2
+	VMOVUPD     (CX)(R8*1), Z9
+	VFMADD231PD Z9, Z6, Z3
+	VFMADD231PD Z9, Z7, Z4
+	VFMADD231PD Z9, Z8, Z5
+	ADDQ        $0x00000040, R8
+	DECQ        DI
+	JNZ         dots2x3loop
+
+dots2x3tail:
+	MOVQ        k+16(FP), DI
+	ANDQ        $0x07, DI
+	JZ          dots2x3sum
+	MOVQ        $-1, R9
+	BZHIQ       DI, R9, R9
+	KMOVW       R9, K1
+	VMOVUPD.Z   (DX)(R8*1), K1, Z6
+	VMOVUPD.Z   (SI)(R8*1), K1, Z7
+	VMOVUPD.Z   (BX)(R8*1), K1, Z8
+	VMOVUPD.Z   (AX)(R8*1), K1, Z9
+	VFMADD231PD Z9, Z6, Z0
+	VFMADD231PD Z9, Z7, Z1
+	VFMADD231PD Z9, Z8, Z2
+	VMOVUPD.Z   (CX)(R8*1), K1, Z9
+	VFMADD231PD Z9, Z6, Z3
+	VFMADD231PD Z9, Z7, Z4
+	VFMADD231PD Z9, Z8, Z5
+
+dots2x3sum:
+	MOVQ          c+56(FP), AX
+	MOVQ          ldc+64(FP), CX
+	SHLQ          $0x03, CX
+	VMOVSD        alpha+72(FP), X6
+	VMOVSD        beta+80(FP), X7
+	MOVQ          beta+80(FP), DX
+	ADDQ          DX, DX
+	VEXTRACTF64X4 $0x01, Z0, Y8
+	VADDPD        Y8, Y0, Y8
+	VEXTRACTF64X2 $0x01, Y8, X0
+	VADDPD        X0, X8, X8
+	VPERMILPD     $0x01, X8, X0
+	VADDPD        X0, X8, X8
+	VMULPD        X6, X8, X8
+	TESTQ         DX, DX
+	JZ            dots2x3plain0
+	VMOVSD        (AX), X0
+	VFMADD231PD   X0, X7, X8
+
+dots2x3plain0:
+	VMOVSD        X8, (AX)
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPD        Y0, Y1, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X6, X1, X1
+	TESTQ         DX, DX
+	JZ            dots2x3plain1
+	VMOVSD        8(AX), X0
+	VFMADD231PD   X0, X7, X1
+
+dots2x3plain1:
+	VMOVSD        X1, 8(AX)
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPD        Y0, Y2, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X6, X1, X1
+	TESTQ         DX, DX
+	JZ            dots2x3plain2
+	VMOVSD        16(AX), X0
+	VFMADD231PD   X0, X7, X1
+
+dots2x3plain2:
+	VMOVSD        X1, 16(AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPD        Y0, Y3, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X6, X1, X1
+	TESTQ         DX, DX
+	JZ            dots2x3plain3
+	VMOVSD        (AX), X0
+	VFMADD231PD   X0, X7, X1
+
+dots2x3plain3:
+	VMOVSD        X1, (AX)
+	VEXTRACTF64X4 $0x01, Z4, Y0
+	VADDPD        Y0, Y4, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X6, X1, X1
+	TESTQ         DX, DX
+	JZ            dots2x3plain4
+	VMOVSD        8(AX), X0
+	VFMADD231PD   X0, X7, X1
+
+dots2x3plain4:
+	VMOVSD        X1, 8(AX)
+	VEXTRACTF64X4 $0x01, Z5, Y0
+	VADDPD        Y0, Y5, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X6, X1, X1
+	TESTQ         DX, DX
+	JZ            dots2x3plain5
+	VMOVSD        16(AX), X0
+	VFMADD231PD   X0, X7, X1
+
+dots2x3plain5:
+	VMOVSD X1, 16(AX)
+	VZEROUPPER
+	RET
+
+dots2x4:
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x03, CX
+	LEAQ   (AX)(CX*1), CX
+	MOVQ   b+40(FP), DX
+	MOVQ   ldb+48(FP), BX
+	SHLQ   $0x03, BX
+	LEAQ   (DX)(BX*1), SI
+	LEAQ   (SI)(BX*1), DI
+	LEAQ   (DI)(BX*1), BX
+	MOVQ   k+16(FP), R8
+	SHRQ   $0x03, R8
+	XORQ   R9, R9
+	VXORPD Z0, Z0, Z0
+	VXORPD Z1, Z1, Z1
+	VXORPD Z2, Z2, Z2
+	VXORPD Z3, Z3, Z3
+	VXORPD Z4, Z4, Z4
+	VXORPD Z5, Z5, Z5
+	VXORPD Z6, Z6, Z6
+	VXORPD Z7, Z7, Z7
+	TESTQ  R8, R8
+	JZ     dots2x4tail
+
+dots2x4loop:
+	VMOVUPD     (DX)(R9*1), Z8
+	VMOVUPD     (SI)(R9*1), Z9
+	VMOVUPD     (DI)(R9*1), Z10
+	VMOVUPD     (BX)(R9*1), Z11
+	VMOVUPD     (AX)(R9*1), Z12
+	VFMADD231PD Z12, Z8, Z0
+	VFMADD231PD Z12, Z9, Z1
+	VFMADD231PD Z12, Z10, Z2
+	VFMADD231PD Z12, Z11, Z3
+	VMOVUPD     (CX)(R9*1), Z12
+	VFMADD231PD Z12, Z8, Z4
+	VFMADD231PD Z12, Z9, Z5
+	VFMADD231PD Z12, Z10, Z6
+	VFMADD231PD Z12, Z11, Z7
+	ADDQ        $0x00000040, R9
+	DECQ        R8
+	JNZ         dots2x4loop
+
+dots2x4tail:
+	MOVQ        k+16(FP), R8
+	ANDQ        $0x07, R8
+	JZ          dots2x4sum
+	MOVQ        $-1, R10
+	BZHIQ       R8, R10, R10
+	KMOVW       R10, K1
+	VMOVUPD.Z   (DX)(R9*1), K1, Z8
+	VMOVUPD.Z   (SI)(R9*1), K1, Z9
+	VMOVUPD.Z   (DI)(R9*1), K1, Z10
+	VMOVUPD.Z   (BX)(R9*1), K1, Z11
+	VMOVUPD.Z   (AX)(R9*1), K1, Z12
+	VFMADD231PD Z12, Z8, Z0
+	VFMADD231PD Z12, Z9, Z1
+	VFMADD231PD Z12, Z10, Z2
+	VFMADD231PD Z12, Z11, Z3
+	VMOVUPD.Z   (CX)(R9*1), K1, Z12
+	VFMADD231PD Z12, Z8, Z4
+	VFMADD231PD Z12, Z9, Z5
+	VFMADD231PD Z12, Z10, Z6
+	VFMADD231PD Z12, Z11, Z7
+
+dots2x4sum:
+	MOVQ          c+56(FP), AX
+	MOVQ          ldc+64(FP), CX
+	SHLQ          $0x03, CX
+	VMOVSD        alpha+72(FP), X8
+	VMOVSD        beta+80(FP), X9
+	MOVQ          beta+80(FP), DX
+	ADDQ          DX, DX
+	VEXTRACTF64X4 $0x01, Z0, Y10
+	VADDPD        Y10, Y0, Y10
+	VEXTRACTF64X2 $0x01, Y10, X0
+	VADDPD        X0, X10, X10
+	VPERMILPD     $0x01, X10, X0
+	VADDPD        X0, X10, X10
+	VMULPD        X8, X10, X10
+	TESTQ         DX, DX
+	JZ            dots2x4plain0
+	VMOVSD        (AX), X0
+	VFMADD231PD   X0, X9, X10
+
+dots2x4plain0:
+	VMOVSD        X10, (AX)
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPD        Y0, Y1, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X8, X1, X1
+	TESTQ         DX, DX
+	JZ            dots2x4plain1
+	VMOVSD        8(AX), X0
+	VFMADD231PD   X0, X9, X1
+
+dots2x4plain1:
+	VMOVSD        X1, 8(AX)
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPD        Y0, Y2, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X8, X1, X1
+	TESTQ         DX, DX
+	JZ            dots2x4plain2
+	VMOVSD        16(AX), X0
+	VFMADD231PD   X0, X9, X1
+
+dots2x4plain2:
+	VMOVSD        X1, 16(AX)
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPD        Y0, Y3, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X8, X1, X1
+	TESTQ         DX, DX
+	JZ            dots2x4plain3
+	VMOVSD        24(AX), X0
+	VFMADD231PD   X0, X9, X1
+
+dots2x4plain3:
+	VMOVSD        X1, 24(AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z4, Y0
+	VADDPD        Y0, Y4, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X8, X1, X1
+	TESTQ         DX, DX
+	JZ            dots2x4plain4
+	VMOVSD        (AX), X0
+	VFMADD231PD   X0, X9, X1
+
+dots2x4plain4:
+	VMOVSD        X1, (AX)
+	VEXTRACTF64X4 $0x01, Z5, Y0
+	VADDPD        Y0, Y5, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X8, X1, X1
+	TESTQ         DX, DX
+	JZ            dots2x4plain5
+	VMOVSD        8(AX), X0
+	VFMADD231PD   X0, X9, X1
+
+dots2x4plain5:
+	VMOVSD        X1, 8(AX)
+	VEXTRACTF64X4 $0x01, Z6, Y0
+	VADDPD        Y0, Y6, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X8, X1, X1
+	TESTQ         DX, DX
+	JZ            dots2x4plain6
+	VMOVSD        16(AX), X0
+	VFMADD231PD   X0, X9, X1
+
+dots2x4plain6:
+	VMOVSD        X1, 16(AX)
+	VEXTRACTF64X4 $0x01, Z7, Y0
+	VADDPD        Y0, Y7, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X8, X1, X1
+	TESTQ         DX, DX
+	JZ            dots2x4plain7
+	VMOVSD        24(AX), X0
+	VFMADD231PD   X0, X9, X1
+
+dots2x4plain7:
+	VMOVSD X1, 24(AX)
+	VZEROUPPER
+	RET
+
+dots3x1:
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x03, CX
+	LEAQ   (AX)(CX*1), DX
+	LEAQ   (DX)(CX*1), CX
+	MOVQ   b+40(FP), BX
+	MOVQ   ldb+48(FP), SI
+	SHLQ   $0x03, SI
+	MOVQ   k+16(FP), SI
+	SHRQ   $0x03, SI
+	XORQ   DI, DI
+	VXORPD Z0, Z0, Z0
+	VXORPD Z1, Z1, Z1
+	VXORPD Z2, Z2, Z2
+	TESTQ  SI, SI
+	JZ     dots3x1tail
+
+dots3x1loop:
+	VMOVUPD     (BX)(DI*1), Z3
+	VMOVUPD     (AX)(DI*1), Z4
+	VFMADD231PD Z4, Z3, Z0
+	VMOVUPD     (DX)(DI*1), Z4
+	VFMADD231PD Z4, Z3, Z1
+	VMOVUPD     (CX)(DI*1), Z4
+	VFMADD231PD Z4, Z3, Z2
+	ADDQ        $0x00000040, DI
+	DECQ        SI
+	JNZ         dots3x1loop
+
+dots3x1tail:
+	MOVQ        k+16(FP), SI
+	ANDQ        $0x07, SI
+	JZ          dots3x1sum
+	MOVQ        $-1, R8
+	BZHIQ       SI, R8, R8
+	KMOVW       R8, K1
+	VMOVUPD.Z   (BX)(DI*1), K1, Z3
+	VMOVUPD.Z   (AX)(DI*1), K1, Z4
+	VFMADD231PD Z4, Z3, Z0
+	VMOVUPD.Z   (DX)(DI*1), K1, Z4
+	VFMADD231PD Z4, Z3, Z1
+	VMOVUPD.Z   (CX)(DI*1), K1, Z4
+	VFMADD231PD Z4, Z3, Z2
+
+dots3x1sum:
+	MOVQ          c+56(FP), AX
+	MOVQ          ldc+64(FP), CX
+	SHLQ          $0x03, CX
+	VMOVSD        alpha+72(FP), X3
+	VMOVSD        beta+80(FP), X4
+	MOVQ          beta+80(FP), DX
+	ADDQ          DX, DX
+	VEXTRACTF64X4 $0x01, Z0, Y5
+	VADDPD        Y5, Y0, Y5
+	VEXTRACTF64X2 $0x01, Y5, X0
+	VADDPD        X0, X5, X5
+	VPERMILPD     $0x01, X5, X0
+	VADDPD        X0, X5, X5
+	VMULPD        X3, X5, X5
+	TESTQ         DX, DX
+	JZ            dots3x1plain0
+	VMOVSD        (AX), X0
+	VFMADD231PD   X0, X4, X5
+
+dots3x1plain0:
+	VMOVSD        X5, (AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPD        Y0, Y1, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X3, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x1plain1
+	VMOVSD        (AX), X0
+	VFMADD231PD   X0, X4, X1
+
+dots3x1plain1:
+	VMOVSD        X1, (AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPD        Y0, Y2, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X3, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x1plain2
+	VMOVSD        (AX), X0
+	VFMADD231PD   X0, X4, X1
+
+dots3x1plain2:
+	VMOVSD X1, (AX)
+	VZEROUPPER
+	RET
+
+dots3x2:
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x03, CX
+	LEAQ   (AX)(CX*1), DX
+	LEAQ   (DX)(CX*1), CX
+	MOVQ   b+40(FP), BX
+	MOVQ   ldb+48(FP), SI
+	SHLQ   $0x03, SI
+	LEAQ   (BX)(SI*1), SI
+	MOVQ   k+16(FP), DI
+	SHRQ   $0x03, DI
+	XORQ   R8, R8
+	VXORPD Z0, Z0, Z0
+	VXORPD Z1, Z1, Z1
+	VXORPD Z2, Z2, Z2
+	VXORPD Z3, Z3, Z3
+	VXORPD Z4, Z4, Z4
+	VXORPD Z5, Z5, Z5
+	TESTQ  DI, DI
+	JZ     dots3x2tail
+
+dots3x2loop:
+	VMOVUPD     (BX)(R8*1), Z6
+	VMOVUPD     (SI)(R8*1), Z7
+	VMOVUPD     (AX)(R8*1), Z8
+	VFMADD231PD Z8, Z6, Z0
+	VFMADD231PD Z8, Z7, Z1
+	VMOVUPD     (DX)(R8*1), Z8
+	VFMADD231PD Z8, Z6, Z2
+	VFMADD231PD Z8, Z7, Z3
+	VMOVUPD     (CX)(R8*1), Z8
+	VFMADD231PD Z8, Z6, Z4
+	VFMADD231PD Z8, Z7, Z5
+	ADDQ        $0x00000040, R8
+	DECQ        DI
+	JNZ         dots3x2loop
+
+dots3x2tail:
+	MOVQ        k+16(FP), DI
+	ANDQ        $0x07, DI
+	JZ          dots3x2sum
+	MOVQ        $-1, R9
+	BZHIQ       DI, R9, R9
+	KMOVW       R9, K1
+	VMOVUPD.Z   (BX)(R8*1), K1, Z6
+	VMOVUPD.Z   (SI)(R8*1), K1, Z7
+	VMOVUPD.Z   (AX)(R8*1), K1, Z8
+	VFMADD231PD Z8, Z6, Z0
+	VFMADD231PD Z8, Z7, Z1
+	VMOVUPD.Z   (DX)(R8*1), K1, Z8
+	VFMADD231PD Z8, Z6, Z2
+	VFMADD231PD Z8, Z7, Z3
+	VMOVUPD.Z   (CX)(R8*1), K1, Z8
+	VFMADD231PD Z8, Z6, Z4
+	VFMADD231PD Z8, Z7, Z5
+
+dots3x2sum:
+	MOVQ          c+56(FP), AX
+	MOVQ          ldc+64(FP), CX
+	SHLQ          $0x03, CX
+	VMOVSD        alpha+72(FP), X6
+	VMOVSD        beta+80(FP), X7
+	MOVQ          beta+80(FP), DX
+	ADDQ          DX, DX
+	VEXTRACTF64X4 $0x01, Z0, Y8
+	VADDPD        Y8, Y0, Y8
+	VEXTRACTF64X2 $0x01, Y8, X0
+	VADDPD        X0, X8, X8
+	VPERMILPD     $0x01, X8, X0
+	VADDPD        X0, X8, X8
+	VMULPD        X6, X8, X8
+	TESTQ         DX, DX
+	JZ            dots3x2plain0
+	VMOVSD        (AX), X0
+	VFMADD231PD   X0, X7, X8
+
+dots3x2plain0:
+	VMOVSD        X8, (AX)
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPD        Y0, Y1, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X6, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x2plain1
+	VMOVSD        8(AX), X0
+	VFMADD231PD   X0, X7, X1
+
+dots3x2plain1:
+	VMOVSD        X1, 8(AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPD        Y0, Y2, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X6, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x2plain2
+	VMOVSD        (AX), X0
+	VFMADD231PD   X0, X7, X1
+
+dots3x2plain2:
+	VMOVSD        X1, (AX)
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPD        Y0, Y3, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X6, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x2plain3
+	VMOVSD        8(AX), X0
+	VFMADD231PD   X0, X7, X1
+
+dots3x2plain3:
+	VMOVSD        X1, 8(AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z4, Y0
+	VADDPD        Y0, Y4, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X6, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x2plain4
+	VMOVSD        (AX), X0
+	VFMADD231PD   X0, X7, X1
+
+dots3x2plain4:
+	VMOVSD        X1, (AX)
+	VEXTRACTF64X4 $0x01, Z5, Y0
+	VADDPD        Y0, Y5, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X6, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x2plain5
+	VMOVSD        8(AX), X0
+	VFMADD231PD   X0, X7, X1
+
+dots3x2plain5:
+	VMOVSD X1, 8(AX)
+	VZEROUPPER
+	RET
+
+dots3x3:
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x03, CX
+	LEAQ   (AX)(CX*1), DX
+	LEAQ   (DX)(CX*1), CX
+	MOVQ   b+40(FP), BX
+	MOVQ   ldb+48(FP), SI
+	SHLQ   $0x03, SI
+	LEAQ   (BX)(SI*1), DI
+	LEAQ   (DI)(SI*1), SI
+	MOVQ   k+16(FP), R8
+	SHRQ   $0x03, R8
+	XORQ   R9, R9
+	VXORPD Z0, Z0, Z0
+	VXORPD Z1, Z1, Z1
+	VXORPD Z2, Z2, Z2
+	VXORPD Z3, Z3, Z3
+	VXORPD Z4, Z4, Z4
+	VXORPD Z5, Z5, Z5
+	VXORPD Z6, Z6, Z6
+	VXORPD Z7, Z7, Z7
+	VXORPD Z8, Z8, Z8
+	TESTQ  R8, R8
+	JZ     dots3x3tail
+
+dots3x3loop:
+	VMOVUPD     (BX)(R9*1), Z9
+	VMOVUPD     (DI)(R9*1), Z10
+	VMOVUPD     (SI)(R9*1), Z11
+	VMOVUPD     (AX)(R9*1), Z12
+	VFMADD231PD Z12, Z9, Z0
+	VFMADD231PD Z12, Z10, Z1
+	VFMADD231PD Z12, Z11, Z2
+	VMOVUPD     (DX)(R9*1), Z12
+	VFMADD231PD Z12, Z9, Z3
+	VFMADD231PD Z12, Z10, Z4
+	VFMADD231PD Z12, Z11, Z5
+	VMOVUPD     (CX)(R9*1), Z12
+	VFMADD231PD Z12, Z9, Z6
+	VFMADD231PD Z12, Z10, Z7
+	VFMADD231PD Z12, Z11, Z8
+	ADDQ        $0x00000040, R9
+	DECQ        R8
+	JNZ         dots3x3loop
+
+dots3x3tail:
+	MOVQ        k+16(FP), R8
+	ANDQ        $0x07, R8
+	JZ          dots3x3sum
+	MOVQ        $-1, R10
+	BZHIQ       R8, R10, R10
+	KMOVW       R10, K1
+	VMOVUPD.Z   (BX)(R9*1), K1, Z9
+	VMOVUPD.Z   (DI)(R9*1), K1, Z10
+	VMOVUPD.Z   (SI)(R9*1), K1, Z11
+	VMOVUPD.Z   (AX)(R9*1), K1, Z12
+	VFMADD231PD Z12, Z9, Z0
+	VFMADD231PD Z12, Z10, Z1
+	VFMADD231PD Z12, Z11, Z2
+	VMOVUPD.Z   (DX)(R9*1), K1, Z12
+	VFMADD231PD Z12, Z9, Z3
+	VFMADD231PD Z12, Z10, Z4
+	VFMADD231PD Z12, Z11, Z5
+	VMOVUPD.Z   (CX)(R9*1), K1, Z12
+	VFMADD231PD Z12, Z9, Z6
+	VFMADD231PD Z12, Z10, Z7
+	VFMADD231PD Z12, Z11, Z8
+
+dots3x3sum:
+	MOVQ          c+56(FP), AX
+	MOVQ          ldc+64(FP), CX
+	SHLQ          $0x03, CX
+	VMOVSD        alpha+72(FP), X9
+	VMOVSD        beta+80(FP), X10
+	MOVQ          beta+80(FP), DX
+	ADDQ          DX, DX
+	VEXTRACTF64X4 $0x01, Z0, Y11
+	VADDPD        Y11, Y0, Y11
+	VEXTRACTF64X2 $0x01, Y11, X0
+	VADDPD        X0, X11, X11
+	VPERMILPD     $0x01, X11, X0
+	VADDPD        X0, X11, X11
+	VMULPD        X9, X11, X11
+	TESTQ         DX, DX
+	JZ            dots3x3plain0
+	VMOVSD        (AX), X0
+	VFMADD231PD   X0, X10, X11
+
+dots3x3plain0:
+	VMOVSD        X11, (AX)
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPD        Y0, Y1, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X9, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x3plain1
+	VMOVSD        8(AX), X0
+	VFMADD231PD   X0, X10, X1
+
+dots3x3plain1:
+	VMOVSD        X1, 8(AX)
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPD        Y0, Y2, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X9, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x3plain2
+	VMOVSD        16(AX), X0
+	VFMADD231PD   X0, X10, X1
+
+dots3x3plain2:
+	VMOVSD        X1, 16(AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPD        Y0, Y3, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X9, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x3plain3
+	VMOVSD        (AX), X0
+	VFMADD231PD   X0, X10, X1
+
+dots3x3plain3:
+	VMOVSD        X1, (AX)
+	VEXTRACTF64X4 $0x01, Z4, Y0
+	VADDPD        Y0, Y4, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X9, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x3plain4
+	VMOVSD        8(AX), X0
+	VFMADD231PD   X0, X10, X1
+
+dots3x3plain4:
+	VMOVSD        X1, 8(AX)
+	VEXTRACTF64X4 $0x01, Z5, Y0
+	VADDPD        Y0, Y5, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X9, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x3plain5
+	VMOVSD        16(AX), X0
+	VFMADD231PD   X0, X10, X1
+
+dots3x3plain5:
+	VMOVSD        X1, 16(AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z6, Y0
+	VADDPD        Y0, Y6, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X9, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x3plain6
+	VMOVSD        (AX), X0
+	VFMADD231PD   X0, X10, X1
+
+dots3x3plain6:
+	VMOVSD        X1, (AX)
+	VEXTRACTF64X4 $0x01, Z7, Y0
+	VADDPD        Y0, Y7, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X9, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x3plain7
+	VMOVSD        8(AX), X0
+	VFMADD231PD   X0, X10, X1
+
+dots3x3plain7:
+	VMOVSD        X1, 8(AX)
+	VEXTRACTF64X4 $0x01, Z8, Y0
+	VADDPD        Y0, Y8, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X9, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x3plain8
+	VMOVSD        16(AX), X0
+	VFMADD231PD   X0, X10, X1
+
+dots3x3plain8:
+	VMOVSD X1, 16(AX)
+	VZEROUPPER
+	RET
+
+dots3x4:
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x03, CX
+	LEAQ   (AX)(CX*1), DX
+	LEAQ   (DX)(CX*1), CX
+	MOVQ   b+40(FP), BX
+	MOVQ   ldb+48(FP), SI
+	SHLQ   $0x03, SI
+	LEAQ   (BX)(SI*1), DI
+	LEAQ   (DI)(SI*1), R8
+	LEAQ   (R8)(SI*1), SI
+	MOVQ   k+16(FP), R9
+	SHRQ   $0x03, R9
+	XORQ   R10, R10
+	VXORPD Z0, Z0, Z0
+	VXORPD Z1, Z1, Z1
+	VXORPD Z2, Z2, Z2
+	VXORPD Z3, Z3, Z3
+	VXORPD Z4, Z4, Z4
+	VXORPD Z5, Z5, Z5
+	VXORPD Z6, Z6, Z6
+	VXORPD Z7, Z7, Z7
+	VXORPD Z8, Z8, Z8
+	VXORPD Z9, Z9, Z9
+	VXORPD Z10, Z10, Z10
+	VXORPD Z11, Z11, Z11
+	TESTQ  R9, R9
+	JZ     dots3x4tail
+
+dots3x4loop:
+	VMOVUPD     (BX)(R10*1), Z12
+	VMOVUPD     (DI)(R10*1), Z13
+	VMOVUPD     (R8)(R10*1), Z14
+	VMOVUPD     (SI)(R10*1), Z15
+	VMOVUPD     (AX)(R10*1), Z16
+	VFMADD231PD Z16, Z12, Z0
+	VFMADD231PD Z16, Z13, Z1
+	VFMADD231PD Z16, Z14, Z2
+	VFMADD231PD Z16, Z15, Z3
+	VMOVUPD     (DX)(R10*1), Z16
+	VFMADD231PD Z16, Z12, Z4
+	VFMADD231PD Z16, Z13, Z5
+	VFMADD231PD Z16, Z14, Z6
+	VFMADD231PD Z16, Z15, Z7
+	VMOVUPD     (CX)(R10*1), Z16
+	VFMADD231PD Z16, Z12, Z8
+	VFMADD231PD Z16, Z13, Z9
+	VFMADD231PD Z16, Z14, Z10
+	VFMADD231PD Z16, Z15, Z11
+	ADDQ        $0x00000040, R10
+	DECQ        R9
+	JNZ         dots3x4loop
+
+dots3x4tail:
+	MOVQ        k+16(FP), R9
+	ANDQ        $0x07, R9
+	JZ          dots3x4sum
+	MOVQ        $-1, R11
+	BZHIQ       R9, R11, R11
+	KMOVW       R11, K1
+	VMOVUPD.Z   (BX)(R10*1), K1, Z12
+	VMOVUPD.Z   (DI)(R10*1), K1, Z13
+	VMOVUPD.Z   (R8)(R10*1), K1, Z14
+	VMOVUPD.Z   (SI)(R10*1), K1, Z15
+	VMOVUPD.Z   (AX)(R10*1), K1, Z16
+	VFMADD231PD Z16, Z12, Z0
+	VFMADD231PD Z16, Z13, Z1
+	VFMADD231PD Z16, Z14, Z2
+	VFMADD231PD Z16, Z15, Z3
+	VMOVUPD.Z   (DX)(R10*1), K1, Z16
+	VFMADD231PD Z16, Z12, Z4
+	VFMADD231PD Z16, Z13, Z5
+	VFMADD231PD Z16, Z14, Z6
+	VFMADD231PD Z16, Z15, Z7
+	VMOVUPD.Z   (CX)(R10*1), K1, Z16
+	VFMADD231PD Z16, Z12, Z8
+	VFMADD231PD Z16, Z13, Z9
+	VFMADD231PD Z16, Z14, Z10
+	VFMADD231PD Z16, Z15, Z11
+
+dots3x4sum:
+	MOVQ          c+56(FP), AX
+	MOVQ          ldc+64(FP), CX
+	SHLQ          $0x03, CX
+	VMOVSD        alpha+72(FP), X12
+	VMOVSD        beta+80(FP), X13
+	MOVQ          beta+80(FP), DX
+	ADDQ          DX, DX
+	VEXTRACTF64X4 $0x01, Z0, Y14
+	VADDPD        Y14, Y0, Y14
+	VEXTRACTF64X2 $0x01, Y14, X0
+	VADDPD        X0, X14, X14
+	VPERMILPD     $0x01, X14, X0
+	VADDPD        X0, X14, X14
+	VMULPD        X12, X14, X14
+	TESTQ         DX, DX
+	JZ            dots3x4plain0
+	VMOVSD        (AX), X0
+	VFMADD231PD   X0, X13, X14
+
+dots3x4plain0:
+	VMOVSD        X14, (AX)
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPD        Y0, Y1, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X12, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x4plain1
+	VMOVSD        8(AX), X0
+	VFMADD231PD   X0, X13, X1
+
+dots3x4plain1:
+	VMOVSD        X1, 8(AX)
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPD        Y0, Y2, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X12, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x4plain2
+	VMOVSD        16(AX), X0
+	VFMADD231PD   X0, X13, X1
+
+dots3x4plain2:
+	VMOVSD        X1, 16(AX)
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPD        Y0, Y3, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X12, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x4plain3
+	VMOVSD        24(AX), X0
+	VFMADD231PD   X0, X13, X1
+
+dots3x4plain3:
+	VMOVSD        X1, 24(AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z4, Y0
+	VADDPD        Y0, Y4, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X12, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x4plain4
+	VMOVSD        (AX), X0
+	VFMADD231PD   X0, X13, X1
+
+dots3x4plain4:
+	VMOVSD        X1, (AX)
+	VEXTRACTF64X4 $0x01, Z5, Y0
+	VADDPD        Y0, Y5, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X12, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x4plain5
+	VMOVSD        8(AX), X0
+	VFMADD231PD   X0, X13, X1
+
+dots3x4plain5:
+	VMOVSD        X1, 8(AX)
+	VEXTRACTF64X4 $0x01, Z6, Y0
+	VADDPD        Y0, Y6, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X12, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x4plain6
+	VMOVSD        16(AX), X0
+	VFMADD231PD   X0, X13, X1
+
+dots3x4plain6:
+	VMOVSD        X1, 16(AX)
+	VEXTRACTF64X4 $0x01, Z7, Y0
+	VADDPD        Y0, Y7, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X12, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x4plain7
+	VMOVSD        24(AX), X0
+	VFMADD231PD   X0, X13, X1
+
+dots3x4plain7:
+	VMOVSD        X1, 24(AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z8, Y0
+	VADDPD        Y0, Y8, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X12, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x4plain8
+	VMOVSD        (AX), X0
+	VFMADD231PD   X0, X13, X1
+
+dots3x4plain8:
+	VMOVSD        X1, (AX)
+	VEXTRACTF64X4 $0x01, Z9, Y0
+	VADDPD        Y0, Y9, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X12, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x4plain9
+	VMOVSD        8(AX), X0
+	VFMADD231PD   X0, X13, X1
+
+dots3x4plain9:
+	VMOVSD        X1, 8(AX)
+	VEXTRACTF64X4 $0x01, Z10, Y0
+	VADDPD        Y0, Y10, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X12, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x4plain10
+	VMOVSD        16(AX), X0
+	VFMADD231PD   X0, X13, X1
+
+dots3x4plain10:
+	VMOVSD        X1, 16(AX)
+	VEXTRACTF64X4 $0x01, Z11, Y0
+	VADDPD        Y0, Y11, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X12, X1, X1
+	TESTQ         DX, DX
+	JZ            dots3x4plain11
+	VMOVSD        24(AX), X0
+	VFMADD231PD   X0, X13, X1
+
+dots3x4plain11:
+	VMOVSD X1, 24(AX)
+	VZEROUPPER
+	RET
+
+dots4x1:
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x03, CX
+	LEAQ   (AX)(CX*1), DX
+	LEAQ   (DX)(CX*1), BX
+	LEAQ   (BX)(CX*1), CX
+	MOVQ   b+40(FP), SI
+	MOVQ   ldb+48(FP), DI
+	SHLQ   $0x03, DI
+	MOVQ   k+16(FP), DI
+	SHRQ   $0x03, DI
+	XORQ   R8, R8
+	VXORPD Z0, Z0, Z0
+	VXORPD Z1, Z1, Z1
+	VXORPD Z2, Z2, Z2
+	VXORPD Z3, Z3, Z3
+	TESTQ  DI, DI
+	JZ     dots4x1tail
+
+dots4x1loop:
+	VMOVUPD     (SI)(R8*1), Z4
+	VMOVUPD     (AX)(R8*1), Z5
+	VFMADD231PD Z5, Z4, Z0
+	VMOVUPD     (DX)(R8*1), Z5
+	VFMADD231PD Z5, Z4, Z1
+	VMOVUPD     (BX)(R8*1), Z5
+	VFMADD231PD Z5, Z4, Z2
+	VMOVUPD     (CX)(R8*1), Z5
+	VFMADD231PD Z5, Z4, Z3
+	ADDQ        $0x00000040, R8
+	DECQ        DI
+	JNZ         dots4x1loop
+
+dots4x1tail:
+	MOVQ        k+16(FP), DI
+	ANDQ        $0x07, DI
+	JZ          dots4x1sum
+	MOVQ        $-1, R9
+	BZHIQ       DI, R9, R9
+	KMOVW       R9, K1
+	VMOVUPD.Z   (SI)(R8*1), K1, Z4
+	VMOVUPD.Z   (AX)(R8*1), K1, Z5
+	VFMADD231PD Z5, Z4, Z0
+	VMOVUPD.Z   (DX)(R8*1), K1, Z5
+	VFMADD231PD Z5, Z4, Z1
+	VMOVUPD.Z   (BX)(R8*1), K1, Z5
+	VFMADD231PD Z5, Z4, Z2
+	VMOVUPD.Z   (CX)(R8*1), K1, Z5
+	VFMADD231PD Z5, Z4, Z3
+
+dots4x1sum:
+	MOVQ          c+56(FP), AX
+	MOVQ          ldc+64(FP), CX
+	SHLQ          $0x03, CX
+	VMOVSD        alpha+72(FP), X4
+	VMOVSD        beta+80(FP), X5
+	MOVQ          beta+80(FP), DX
+	ADDQ          DX, DX
+	VEXTRACTF64X4 $0x01, Z0, Y6
+	VADDPD        Y6, Y0, Y6
+	VEXTRACTF64X2 $0x01, Y6, X0
+	VADDPD        X0, X6, X6
+	VPERMILPD     $0x01, X6, X0
+	VADDPD        X0, X6, X6
+	VMULPD        X4, X6, X6
+	TESTQ         DX, DX
+	JZ            dots4x1plain0
+	VMOVSD        (AX), X0
+	VFMADD231PD   X0, X5, X6
+
+dots4x1plain0:
+	VMOVSD        X6, (AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPD        Y0, Y1, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X4, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x1plain1
+	VMOVSD        (AX), X0
+	VFMADD231PD   X0, X5, X1
+
+dots4x1plain1:
+	VMOVSD        X1, (AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPD        Y0, Y2, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X4, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x1plain2
+	VMOVSD        (AX), X0
+	VFMADD231PD   X0, X5, X1
+
+dots4x1plain2:
+	VMOVSD        X1, (AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPD        Y0, Y3, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X4, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x1plain3
+	VMOVSD        (AX), X0
+	VFMADD231PD   X0, X5, X1
+
+dots4x1plain3:
+	VMOVSD X1, (AX)
+	VZEROUPPER
+	RET
+
+dots4x2:
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x03, CX
+	LEAQ   (AX)(CX*1), DX
+	LEAQ   (DX)(CX*1), BX
+	LEAQ   (BX)(CX*1), CX
+	MOVQ   b+40(FP), SI
+	MOVQ   ldb+48(FP), DI
+	SHLQ   $0x03, DI
+	LEAQ   (SI)(DI*1), DI
+	MOVQ   k+16(FP), R8
+	SHRQ   $0x03, R8
+	XORQ   R9, R9
+	VXORPD Z0, Z0, Z0
+	VXORPD Z1, Z1, Z1
+	VXORPD Z2, Z2, Z2
+	VXORPD Z3, Z3, Z3
+	VXORPD Z4, Z4, Z4
+	VXORPD Z5, Z5, Z5
+	VXORPD Z6, Z6, Z6
+	VXORPD Z7, Z7, Z7
+	TESTQ  R8, R8
+	JZ     dots4x2tail
+
+dots4x2loop:
+	VMOVUPD     (SI)(R9*1), Z8
+	VMOVUPD     (DI)(R9*1), Z9
+	VMOVUPD     (AX)(R9*1), Z10
+	VFMADD231PD Z10, Z8, Z0
+	VFMADD231PD Z10, Z9, Z1
+	VMOVUPD     (DX)(R9*1), Z10
+	VFMADD231PD Z10, Z8, Z2
+	VFMADD231PD Z10, Z9, Z3
+	VMOVUPD     (BX)(R9*1), Z10
+	VFMADD231PD Z10, Z8, Z4
+	VFMADD231PD Z10, Z9, Z5
+	VMOVUPD     (CX)(R9*1), Z10
+	VFMADD231PD Z10, Z8, Z6
+	VFMADD231PD Z10, Z9, Z7
+	ADDQ        $0x00000040, R9
+	DECQ        R8
+	JNZ         dots4x2loop
+
+dots4x2tail:
+	MOVQ        k+16(FP), R8
+	ANDQ        $0x07, R8
+	JZ          dots4x2sum
+	MOVQ        $-1, R10
+	BZHIQ       R8, R10, R10
+	KMOVW       R10, K1
+	VMOVUPD.Z   (SI)(R9*1), K1, Z8
+	VMOVUPD.Z   (DI)(R9*1), K1, Z9
+	VMOVUPD.Z   (AX)(R9*1), K1, Z10
+	VFMADD231PD Z10, Z8, Z0
+	VFMADD231PD Z10, Z9, Z1
+	VMOVUPD.Z   (DX)(R9*1), K1, Z10
+	VFMADD231PD Z10, Z8, Z2
+	VFMADD231PD Z10, Z9, Z3
+	VMOVUPD.Z   (BX)(R9*1), K1, Z10
+	VFMADD231PD Z10, Z8, Z4
+	VFMADD231PD Z10, Z9, Z5
+	VMOVUPD.Z   (CX)(R9*1), K1, Z10
+	VFMADD231PD Z10, Z8, Z6
+	VFMADD231PD Z10, Z9, Z7
+
+dots4x2sum:
+	MOVQ          c+56(FP), AX
+	MOVQ          ldc+64(FP), CX
+	SHLQ          $0x03, CX
+	VMOVSD        alpha+72(FP), X8
+	VMOVSD        beta+80(FP), X9
+	MOVQ          beta+80(FP), DX
+	ADDQ          DX, DX
+	VEXTRACTF64X4 $0x01, Z0, Y10
+	VADDPD        Y10, Y0, Y10
+	VEXTRACTF64X2 $0x01, Y10, X0
+	VADDPD        X0, X10, X10
+	VPERMILPD     $0x01, X10, X0
+	VADDPD        X0, X10, X10
+	VMULPD        X8, X10, X10
+	TESTQ         DX, DX
+	JZ            dots4x2plain0
+	VMOVSD        (AX), X0
+	VFMADD231PD   X0, X9, X10
+
+dots4x2plain0:
+	VMOVSD        X10, (AX)
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPD        Y0, Y1, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X8, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x2plain1
+	VMOVSD        8(AX), X0
+	VFMADD231PD   X0, X9, X1
+
+dots4x2plain1:
+	VMOVSD        X1, 8(AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPD        Y0, Y2, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X8, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x2plain2
+	VMOVSD        (AX), X0
+	VFMADD231PD   X0, X9, X1
+
+dots4x2plain2:
+	VMOVSD        X1, (AX)
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPD        Y0, Y3, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X8, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x2plain3
+	VMOVSD        8(AX), X0
+	VFMADD231PD   X0, X9, X1
+
+dots4x2plain3:
+	VMOVSD        X1, 8(AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z4, Y0
+	VADDPD        Y0, Y4, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X8, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x2plain4
+	VMOVSD        (AX), X0
+	VFMADD231PD   X0, X9, X1
+
+dots4x2plain4:
+	VMOVSD        X1, (AX)
+	VEXTRACTF64X4 $0x01, Z5, Y0
+	VADDPD        Y0, Y5, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X8, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x2plain5
+	VMOVSD        8(AX), X0
+	VFMADD231PD   X0, X9, X1
+
+dots4x2plain5:
+	VMOVSD        X1, 8(AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z6, Y0
+	VADDPD        Y0, Y6, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X8, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x2plain6
+	VMOVSD        (AX), X0
+	VFMADD231PD   X0, X9, X1
+
+dots4x2plain6:
+	VMOVSD        X1, (AX)
+	VEXTRACTF64X4 $0x01, Z7, Y0
+	VADDPD        Y0, Y7, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X8, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x2plain7
+	VMOVSD        8(AX), X0
+	VFMADD231PD   X0, X9, X1
+
+dots4x2plain7:
+	VMOVSD X1, 8(AX)
+	VZEROUPPER
+	RET
+
+dots4x3:
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x03, CX
+	LEAQ   (AX)(CX*1), DX
+	LEAQ   (DX)(CX*1), BX
+	LEAQ   (BX)(CX*1), CX
+	MOVQ   b+40(FP), SI
+	MOVQ   ldb+48(FP), DI
+	SHLQ   $0x03, DI
+	LEAQ   (SI)(DI*1), R8
+	LEAQ   (R8)(DI*1), DI
+	MOVQ   k+16(FP), R9
+	SHRQ   $0x03, R9
+	XORQ   R10, R10
+	VXORPD Z0, Z0, Z0
+	VXORPD Z1, Z1, Z1
+	VXORPD Z2, Z2, Z2
+	VXORPD Z3, Z3, Z3
+	VXORPD Z4, Z4, Z4
+	VXORPD Z5, Z5, Z5
+	VXORPD Z6, Z6, Z6
+	VXORPD Z7, Z7, Z7
+	VXORPD Z8, Z8, Z8
+	VXORPD Z9, Z9, Z9
+	VXORPD Z10, Z10, Z10
+	VXORPD Z11, Z11, Z11
+	TESTQ  R9, R9
+	JZ     dots4x3tail
+
+dots4x3loop:
+	VMOVUPD     (SI)(R10*1), Z12
+	VMOVUPD     (R8)(R10*1), Z13
+	VMOVUPD     (DI)(R10*1), Z14
+	VMOVUPD     (AX)(R10*1), Z15
+	VFMADD231PD Z15, Z12, Z0
+	VFMADD231PD Z15, Z13, Z1
+	VFMADD231PD Z15, Z14, Z2
+	VMOVUPD     (DX)(R10*1), Z15
+	VFMADD231PD Z15, Z12, Z3
+	VFMADD231PD Z15, Z13, Z4
+	VFMADD231PD Z15, Z14, Z5
+	VMOVUPD     (BX)(R10*1), Z15
+	VFMADD231PD Z15, Z12, Z6
+	VFMADD231PD Z15, Z13, Z7
+	VFMADD231PD Z15, Z14, Z8
+	VMOVUPD     (CX)(R10*1), Z15
+	VFMADD231PD Z15, Z12, Z9
+	VFMADD231PD Z15, Z13, Z10
+	VFMADD231PD Z15, Z14, Z11
+	ADDQ        $0x00000040, R10
+	DECQ        R9
+	JNZ         dots4x3loop
+
+dots4x3tail:
+	MOVQ        k+16(FP), R9
+	ANDQ        $0x07, R9
+	JZ          dots4x3sum
+	MOVQ        $-1, R11
+	BZHIQ       R9, R11, R11
+	KMOVW       R11, K1
+	VMOVUPD.Z   (SI)(R10*1), K1, Z12
+	VMOVUPD.Z   (R8)(R10*1), K1, Z13
+	VMOVUPD.Z   (DI)(R10*1), K1, Z14
+	VMOVUPD.Z   (AX)(R10*1), K1, Z15
+	VFMADD231PD Z15, Z12, Z0
+	VFMADD231PD Z15, Z13, Z1
+	VFMADD231PD Z15, Z14, Z2
+	VMOVUPD.Z   (DX)(R10*1), K1, Z15
+	VFMADD231PD Z15, Z12, Z3
+	VFMADD231PD Z15, Z13, Z4
+	VFMADD231PD Z15, Z14, Z5
+	VMOVUPD.Z   (BX)(R10*1), K1, Z15
+	VFMADD231PD Z15, Z12, Z6
+	VFMADD231PD Z15, Z13, Z7
+	VFMADD231PD Z15, Z14, Z8
+	VMOVUPD.Z   (CX)(R10*1), K1, Z15
+	VFMADD231PD Z15, Z12, Z9
+	VFMADD231PD Z15, Z13, Z10
+	VFMADD231PD Z15, Z14, Z11
+
+dots4x3sum:
+	MOVQ          c+56(FP), AX
+	MOVQ          ldc+64(FP), CX
+	SHLQ          $0x03, CX
+	VMOVSD        alpha+72(FP), X12
+	VMOVSD        beta+80(FP), X13
+	MOVQ          beta+80(FP), DX
+	ADDQ          DX, DX
+	VEXTRACTF64X4 $0x01, Z0, Y14
+	VADDPD        Y14, Y0, Y14
+	VEXTRACTF64X2 $0x01, Y14, X0
+	VADDPD        X0, X14, X14
+	VPERMILPD     $0x01, X14, X0
+	VADDPD        X0, X14, X14
+	VMULPD        X12, X14, X14
+	TESTQ         DX, DX
+	JZ            dots4x3plain0
+	VMOVSD        (AX), X0
+	VFMADD231PD   X0, X13, X14
+
+dots4x3plain0:
+	VMOVSD        X14, (AX)
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPD        Y0, Y1, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X12, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x3plain1
+	VMOVSD        8(AX), X0
+	VFMADD231PD   X0, X13, X1
+
+dots4x3plain1:
+	VMOVSD        X1, 8(AX)
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPD        Y0, Y2, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X12, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x3plain2
+	VMOVSD        16(AX), X0
+	VFMADD231PD   X0, X13, X1
+
+dots4x3plain2:
+	VMOVSD        X1, 16(AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPD        Y0, Y3, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X12, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x3plain3
+	VMOVSD        (AX), X0
+	VFMADD231PD   X0, X13, X1
+
+dots4x3plain3:
+	VMOVSD        X1, (AX)
+	VEXTRACTF64X4 $0x01, Z4, Y0
+	VADDPD        Y0, Y4, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X12, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x3plain4
+	VMOVSD        8(AX), X0
+	VFMADD231PD   X0, X13, X1
+
+dots4x3plain4:
+	VMOVSD        X1, 8(AX)
+	VEXTRACTF64X4 $0x01, Z5, Y0
+	VADDPD        Y0, Y5, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X12, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x3plain5
+	VMOVSD        16(AX), X0
+	VFMADD231PD   X0, X13, X1
+
+dots4x3plain5:
+	VMOVSD        X1, 16(AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z6, Y0
+	VADDPD        Y0, Y6, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X12, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x3plain6
+	VMOVSD        (AX), X0
+	VFMADD231PD   X0, X13, X1
+
+dots4x3plain6:
+	VMOVSD        X1, (AX)
+	VEXTRACTF64X4 $0x01, Z7, Y0
+	VADDPD        Y0, Y7, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X12, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x3plain7
+	VMOVSD        8(AX), X0
+	VFMADD231PD   X0, X13, X1
+
+dots4x3plain7:
+	VMOVSD        X1, 8(AX)
+	VEXTRACTF64X4 $0x01, Z8, Y0
+	VADDPD        Y0, Y8, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X12, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x3plain8
+	VMOVSD        16(AX), X0
+	VFMADD231PD   X0, X13, X1
+
+dots4x3plain8:
+	VMOVSD        X1, 16(AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z9, Y0
+	VADDPD        Y0, Y9, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X12, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x3plain9
+	VMOVSD        (AX), X0
+	VFMADD231PD   X0, X13, X1
+
+dots4x3plain9:
+	VMOVSD        X1, (AX)
+	VEXTRACTF64X4 $0x01, Z10, Y0
+	VADDPD        Y0, Y10, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X12, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x3plain10
+	VMOVSD        8(AX), X0
+	VFMADD231PD   X0, X13, X1
+
+dots4x3plain10:
+	VMOVSD        X1, 8(AX)
+	VEXTRACTF64X4 $0x01, Z11, Y0
+	VADDPD        Y0, Y11, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X12, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x3plain11
+	VMOVSD        16(AX), X0
+	VFMADD231PD   X0, X13, X1
+
+dots4x3plain11:
+	VMOVSD X1, 16(AX)
+	VZEROUPPER
+	RET
+
+dots4x4:
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x03, CX
+	LEAQ   (AX)(CX*1), DX
+	LEAQ   (DX)(CX*1), BX
+	LEAQ   (BX)(CX*1), CX
+	MOVQ   b+40(FP), SI
+	MOVQ   ldb+48(FP), DI
+	SHLQ   $0x03, DI
+	LEAQ   (SI)(DI*1), R8
+	LEAQ   (R8)(DI*1), R9
+	LEAQ   (R9)(DI*1), DI
+	MOVQ   k+16(FP), R10
+	SHRQ   $0x03, R10
+	XORQ   R11, R11
+	VXORPD Z0, Z0, Z0
+	VXORPD Z1, Z1, Z1
+	VXORPD Z2, Z2, Z2
+	VXORPD Z3, Z3, Z3
+	VXORPD Z4, Z4, Z4
+	VXORPD Z5, Z5, Z5
+	VXORPD Z6, Z6, Z6
+	VXORPD Z7, Z7, Z7
+	VXORPD Z8, Z8, Z8
+	VXORPD Z9, Z9, Z9
+	VXORPD Z10, Z10, Z10
+	VXORPD Z11, Z11, Z11
+	VXORPD Z12, Z12, Z12
+	VXORPD Z13, Z13, Z13
+	VXORPD Z14, Z14, Z14
+	VXORPD Z15, Z15, Z15
+	TESTQ  R10, R10
+	JZ     dots4x4tail
+
+dots4x4loop:
+	VMOVUPD     (SI)(R11*1), Z16
+	VMOVUPD     (R8)(R11*1), Z17
+	VMOVUPD     (R9)(R11*1), Z18
+	VMOVUPD     (DI)(R11*1), Z19
+	VMOVUPD     (AX)(R11*1), Z20
+	VFMADD231PD Z20, Z16, Z0
+	VFMADD231PD Z20, Z17, Z1
+	VFMADD231PD Z20, Z18, Z2
+	VFMADD231PD Z20, Z19, Z3
+	VMOVUPD     (DX)(R11*1), Z20
+	VFMADD231PD Z20, Z16, Z4
+	VFMADD231PD Z20, Z17, Z5
+	VFMADD231PD Z20, Z18, Z6
+	VFMADD231PD Z20, Z19, Z7
+	VMOVUPD     (BX)(R11*1), Z20
+	VFMADD231PD Z20, Z16, Z8
+	VFMADD231PD Z20, Z17, Z9
+	VFMADD231PD Z20, Z18, Z10
+	VFMADD231PD Z20, Z19, Z11
+	VMOVUPD     (CX)(R11*1), Z20
+	VFMADD231PD Z20, Z16, Z12
+	VFMADD231PD Z20, Z17, Z13
+	VFMADD231PD Z20, Z18, Z14
+	VFMADD231PD Z20, Z19, Z15
+	ADDQ        $0x00000040, R11
+	DECQ        R10
+	JNZ         dots4x4loop
+
+dots4x4tail:
+	MOVQ        k+16(FP), R10
+	ANDQ        $0x07, R10
+	JZ          dots4x4sum
+	MOVQ        $-1, R12
+	BZHIQ       R10, R12, R12
+	KMOVW       R12, K1
+	VMOVUPD.Z   (SI)(R11*1), K1, Z16
+	VMOVUPD.Z   (R8)(R11*1), K1, Z17
+	VMOVUPD.Z   (R9)(R11*1), K1, Z18
+	VMOVUPD.Z   (DI)(R11*1), K1, Z19
+	VMOVUPD.Z   (AX)(R11*1), K1, Z20
+	VFMADD231PD Z20, Z16, Z0
+	VFMADD231PD Z20, Z17, Z1
+	VFMADD231PD Z20, Z18, Z2
+	VFMADD231PD Z20, Z19, Z3
+	VMOVUPD.Z   (DX)(R11*1), K1, Z20
+	VFMADD231PD Z20, Z16, Z4
+	VFMADD231PD Z20, Z17, Z5
+	VFMADD231PD Z20, Z18, Z6
+	VFMADD231PD Z20, Z19, Z7
+	VMOVUPD.Z   (BX)(R11*1), K1, Z20
+	VFMADD231PD Z20, Z16, Z8
+	VFMADD231PD Z20, Z17, Z9
+	VFMADD231PD Z20, Z18, Z10
+	VFMADD231PD Z20, Z19, Z11
+	VMOVUPD.Z   (CX)(R11*1), K1, Z20
+	VFMADD231PD Z20, Z16, Z12
+	VFMADD231PD Z20, Z17, Z13
+	VFMADD231PD Z20, Z18, Z14
+	VFMADD231PD Z20, Z19, Z15
+
+dots4x4sum:
+	MOVQ          c+56(FP), AX
+	MOVQ          ldc+64(FP), CX
+	SHLQ          $0x03, CX
+	VMOVSD        alpha+72(FP), X16
+	VMOVSD        beta+80(FP), X17
+	MOVQ          beta+80(FP), DX
+	ADDQ          DX, DX
+	VEXTRACTF64X4 $0x01, Z0, Y18
+	VADDPD        Y18, Y0, Y18
+	VEXTRACTF64X2 $0x01, Y18, X0
+	VADDPD        X0, X18, X18
+	VPERMILPD     $0x01, X18, X0
+	VADDPD        X0, X18, X18
+	VMULPD        X16, X18, X18
+	TESTQ         DX, DX
+	JZ            dots4x4plain0
+	VMOVSD        (AX), X0
+	VFMADD231PD   X0, X17, X18
+
+dots4x4plain0:
+	VMOVSD        X18, (AX)
+	VEXTRACTF64X4 $0x01, Z1, Y0
+	VADDPD        Y0, Y1, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X16, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x4plain1
+	VMOVSD        8(AX), X0
+	VFMADD231PD   X0, X17, X1
+
+dots4x4plain1:
+	VMOVSD        X1, 8(AX)
+	VEXTRACTF64X4 $0x01, Z2, Y0
+	VADDPD        Y0, Y2, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X16, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x4plain2
+	VMOVSD        16(AX), X0
+	VFMADD231PD   X0, X17, X1
+
+dots4x4plain2:
+	VMOVSD        X1, 16(AX)
+	VEXTRACTF64X4 $0x01, Z3, Y0
+	VADDPD        Y0, Y3, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X16, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x4plain3
+	VMOVSD        24(AX), X0
+	VFMADD231PD   X0, X17, X1
+
+dots4x4plain3:
+	VMOVSD        X1, 24(AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z4, Y0
+	VADDPD        Y0, Y4, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X16, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x4plain4
+	VMOVSD        (AX), X0
+	VFMADD231PD   X0, X17, X1
+
+dots4x4plain4:
+	VMOVSD        X1, (AX)
+	VEXTRACTF64X4 $0x01, Z5, Y0
+	VADDPD        Y0, Y5, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X16, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x4plain5
+	VMOVSD        8(AX), X0
+	VFMADD231PD   X0, X17, X1
+
+dots4x4plain5:
+	VMOVSD        X1, 8(AX)
+	VEXTRACTF64X4 $0x01, Z6, Y0
+	VADDPD        Y0, Y6, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X16, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x4plain6
+	VMOVSD        16(AX), X0
+	VFMADD231PD   X0, X17, X1
+
+dots4x4plain6:
+	VMOVSD        X1, 16(AX)
+	VEXTRACTF64X4 $0x01, Z7, Y0
+	VADDPD        Y0, Y7, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X16, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x4plain7
+	VMOVSD        24(AX), X0
+	VFMADD231PD   X0, X17, X1
+
+dots4x4plain7:
+	VMOVSD        X1, 24(AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z8, Y0
+	VADDPD        Y0, Y8, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X16, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x4plain8
+	VMOVSD        (AX), X0
+	VFMADD231PD   X0, X17, X1
+
+dots4x4plain8:
+	VMOVSD        X1, (AX)
+	VEXTRACTF64X4 $0x01, Z9, Y0
+	VADDPD        Y0, Y9, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X16, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x4plain9
+	VMOVSD        8(AX), X0
+	VFMADD231PD   X0, X17, X1
+
+dots4x4plain9:
+	VMOVSD        X1, 8(AX)
+	VEXTRACTF64X4 $0x01, Z10, Y0
+	VADDPD        Y0, Y10, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X16, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x4plain10
+	VMOVSD        16(AX), X0
+	VFMADD231PD   X0, X17, X1
+
+dots4x4plain10:
+	VMOVSD        X1, 16(AX)
+	VEXTRACTF64X4 $0x01, Z11, Y0
+	VADDPD        Y0, Y11, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X16, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x4plain11
+	VMOVSD        24(AX), X0
+	VFMADD231PD   X0, X17, X1
+
+dots4x4plain11:
+	VMOVSD        X1, 24(AX)
+	ADDQ          CX, AX
+	VEXTRACTF64X4 $0x01, Z12, Y0
+	VADDPD        Y0, Y12, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X16, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x4plain12
+	VMOVSD        (AX), X0
+	VFMADD231PD   X0, X17, X1
+
+dots4x4plain12:
+	VMOVSD        X1, (AX)
+	VEXTRACTF64X4 $0x01, Z13, Y0
+	VADDPD        Y0, Y13, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X16, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x4plain13
+	VMOVSD        8(AX), X0
+	VFMADD231PD   X0, X17, X1
+
+dots4x4plain13:
+	VMOVSD        X1, 8(AX)
+	VEXTRACTF64X4 $0x01, Z14, Y0
+	VADDPD        Y0, Y14, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X16, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x4plain14
+	VMOVSD        16(AX), X0
+	VFMADD231PD   X0, X17, X1
+
+dots4x4plain14:
+	VMOVSD        X1, 16(AX)
+	VEXTRACTF64X4 $0x01, Z15, Y0
+	VADDPD        Y0, Y15, Y0
+	VEXTRACTF64X2 $0x01, Y0, X1
+	VADDPD        X1, X0, X1
+	VPERMILPD     $0x01, X1, X0
+	VADDPD        X0, X1, X1
+	VMULPD        X16, X1, X1
+	TESTQ         DX, DX
+	JZ            dots4x4plain15
+	VMOVSD        24(AX), X0
+	VFMADD231PD   X0, X17, X1
+
+dots4x4plain15:
+	VMOVSD X1, 24(AX)
 	VZEROUPPER
 	RET
 
@@ -24593,6 +29927,1085 @@ by1end:
 	VZEROUPPER
 	RET
 
+// func dotTileF32AVX2(rows int, cols int, k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, alpha float32, beta float32)
+// Requires: AVX, FMA3
+TEXT ·dotTileF32AVX2(SB), NOSPLIT, $0-80
+	MOVQ rows+0(FP), AX
+	MOVQ cols+8(FP), CX
+	CMPQ AX, $0x03
+	JNE  notrows3
+	CMPQ CX, $0x03
+	JEQ  dots3x3
+	CMPQ CX, $0x02
+	JEQ  dots3x2
+	JMP  dots3x1
+
+notrows3:
+	CMPQ AX, $0x02
+	JNE  notrows2
+	CMPQ CX, $0x03
+	JEQ  dots2x3
+	CMPQ CX, $0x02
+	JEQ  dots2x2
+	JMP  dots2x1
+
+notrows2:
+	CMPQ   CX, $0x03
+	JEQ    dots1x3
+	CMPQ   CX, $0x02
+	JEQ    dots1x2
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   b+40(FP), CX
+	MOVQ   ldb+48(FP), DX
+	SHLQ   $0x02, DX
+	MOVQ   k+16(FP), DX
+	SHRQ   $0x03, DX
+	XORQ   BX, BX
+	VXORPS Y0, Y0, Y0
+	TESTQ  DX, DX
+	JZ     dots1x1tail
+
+dots1x1loop:
+	VMOVUPS     (CX)(BX*1), Y1
+	VMOVUPS     (AX)(BX*1), Y2
+	VFMADD231PS Y2, Y1, Y0
+	ADDQ        $0x00000020, BX
+	DECQ        DX
+	JNZ         dots1x1loop
+
+dots1x1tail:
+	MOVQ        k+16(FP), DX
+	ANDQ        $0x07, DX
+	JZ          dots1x1sum
+	LEAQ        window32<>+0(SB), DI
+	MOVQ        $0x00000008, SI
+	SUBQ        DX, SI
+	VMOVUPS     (DI)(SI*4), Y2
+	VMASKMOVPS  (CX)(BX*1), Y2, Y1
+	VMASKMOVPS  (AX)(BX*1), Y2, Y2
+	VFMADD231PS Y2, Y1, Y0
+
+dots1x1sum:
+	MOVQ         c+56(FP), AX
+	MOVQ         ldc+64(FP), CX
+	SHLQ         $0x02, CX
+	VMOVSS       alpha+72(FP), X1
+	VMOVSS       beta+76(FP), X2
+	MOVL         beta+76(FP), CX
+	ADDL         CX, CX
+	VEXTRACTF128 $0x01, Y0, X3
+	VADDPS       X3, X0, X0
+	VPERMILPD    $0x01, X0, X3
+	VADDPS       X3, X0, X0
+	VMOVSHDUP    X0, X3
+	VADDPS       X3, X0, X0
+	VMULPS       X1, X0, X0
+	TESTQ        CX, CX
+	JZ           dots1x1plain0
+	VMOVSS       (AX), X1
+	VFMADD231PS  X1, X2, X0
+
+dots1x1plain0:
+	VMOVSS X0, (AX)
+	VZEROUPPER
+	RET
+
+dots1x2:
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   b+40(FP), CX
+	MOVQ   ldb+48(FP), DX
+	SHLQ   $0x02, DX
+	LEAQ   (CX)(DX*1), DX
+	MOVQ   k+16(FP), BX
+	SHRQ   $0x03, BX
+	XORQ   SI, SI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	TESTQ  BX, BX
+	JZ     dots1x2tail
+
+dots1x2loop:
+	VMOVUPS     (CX)(SI*1), Y2
+	VMOVUPS     (DX)(SI*1), Y3
+	VMOVUPS     (AX)(SI*1), Y4
+	VFMADD231PS Y4, Y2, Y0
+	VFMADD231PS Y4, Y3, Y1
+	ADDQ        $0x00000020, SI
+	DECQ        BX
+	JNZ         dots1x2loop
+
+dots1x2tail:
+	MOVQ        k+16(FP), BX
+	ANDQ        $0x07, BX
+	JZ          dots1x2sum
+	LEAQ        window32<>+0(SB), R8
+	MOVQ        $0x00000008, DI
+	SUBQ        BX, DI
+	VMOVUPS     (R8)(DI*4), Y4
+	VMASKMOVPS  (CX)(SI*1), Y4, Y2
+	VMASKMOVPS  (DX)(SI*1), Y4, Y3
+	VMASKMOVPS  (AX)(SI*1), Y4, Y4
+	VFMADD231PS Y4, Y2, Y0
+	VFMADD231PS Y4, Y3, Y1
+
+dots1x2sum:
+	MOVQ         c+56(FP), AX
+	MOVQ         ldc+64(FP), CX
+	SHLQ         $0x02, CX
+	VMOVSS       alpha+72(FP), X2
+	VMOVSS       beta+76(FP), X3
+	MOVL         beta+76(FP), CX
+	ADDL         CX, CX
+	VEXTRACTF128 $0x01, Y0, X4
+	VADDPS       X4, X0, X4
+	VPERMILPD    $0x01, X4, X0
+	VADDPS       X0, X4, X4
+	VMOVSHDUP    X4, X0
+	VADDPS       X0, X4, X4
+	VMULPS       X2, X4, X4
+	TESTQ        CX, CX
+	JZ           dots1x2plain0
+	VMOVSS       (AX), X0
+	VFMADD231PS  X0, X3, X4
+
+dots1x2plain0:
+	VMOVSS       X4, (AX)
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X0, X1, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDPS       X0, X1, X1
+	VMULPS       X2, X1, X1
+	TESTQ        CX, CX
+	JZ           dots1x2plain1
+	VMOVSS       4(AX), X0
+	VFMADD231PS  X0, X3, X1
+
+dots1x2plain1:
+	VMOVSS X1, 4(AX)
+	VZEROUPPER
+	RET
+
+dots1x3:
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x02, CX
+	MOVQ   b+40(FP), CX
+	MOVQ   ldb+48(FP), DX
+	SHLQ   $0x02, DX
+	LEAQ   (CX)(DX*1), BX
+	LEAQ   (BX)(DX*1), DX
+	MOVQ   k+16(FP), SI
+	SHRQ   $0x03, SI
+	XORQ   DI, DI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	TESTQ  SI, SI
+	JZ     dots1x3tail
+
+dots1x3loop:
+	VMOVUPS     (CX)(DI*1), Y3
+	VMOVUPS     (BX)(DI*1), Y4
+	VMOVUPS     (DX)(DI*1), Y5
+	VMOVUPS     (AX)(DI*1), Y6
+	VFMADD231PS Y6, Y3, Y0
+	VFMADD231PS Y6, Y4, Y1
+	VFMADD231PS Y6, Y5, Y2
+	ADDQ        $0x00000020, DI
+	DECQ        SI
+	JNZ         dots1x3loop
+
+dots1x3tail:
+	MOVQ        k+16(FP), SI
+	ANDQ        $0x07, SI
+	JZ          dots1x3sum
+	LEAQ        window32<>+0(SB), R9
+	MOVQ        $0x00000008, R8
+	SUBQ        SI, R8
+	VMOVUPS     (R9)(R8*4), Y6
+	VMASKMOVPS  (CX)(DI*1), Y6, Y3
+	VMASKMOVPS  (BX)(DI*1), Y6, Y4
+	VMASKMOVPS  (DX)(DI*1), Y6, Y5
+	VMASKMOVPS  (AX)(DI*1), Y6, Y6
+	VFMADD231PS Y6, Y3, Y0
+	VFMADD231PS Y6, Y4, Y1
+	VFMADD231PS Y6, Y5, Y2
+
+dots1x3sum:
+	MOVQ         c+56(FP), AX
+	MOVQ         ldc+64(FP), CX
+	SHLQ         $0x02, CX
+	VMOVSS       alpha+72(FP), X3
+	VMOVSS       beta+76(FP), X4
+	MOVL         beta+76(FP), CX
+	ADDL         CX, CX
+	VEXTRACTF128 $0x01, Y0, X5
+	VADDPS       X5, X0, X5
+	VPERMILPD    $0x01, X5, X0
+	VADDPS       X0, X5, X5
+	VMOVSHDUP    X5, X0
+	VADDPS       X0, X5, X5
+	VMULPS       X3, X5, X5
+	TESTQ        CX, CX
+	JZ           dots1x3plain0
+	VMOVSS       (AX), X0
+	VFMADD231PS  X0, X4, X5
+
+dots1x3plain0:
+	VMOVSS       X5, (AX)
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X0, X1, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDPS       X0, X1, X1
+	VMULPS       X3, X1, X1
+	TESTQ        CX, CX
+	JZ           dots1x3plain1
+	VMOVSS       4(AX), X0
+	VFMADD231PS  X0, X4, X1
+
+dots1x3plain1:
+	VMOVSS       X1, 4(AX)
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X0, X2, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDPS       X0, X1, X1
+	VMULPS       X3, X1, X1
+	TESTQ        CX, CX
+	JZ           dots1x3plain2
+	VMOVSS       8(AX), X0
+	VFMADD231PS  X0, X4, X1
+
+dots1x3plain2:
+	VMOVSS X1, 8(AX)
+	VZEROUPPER
+	RET
+
+dots2x1:
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x02, CX
+	LEAQ   (AX)(CX*1), CX
+	MOVQ   b+40(FP), DX
+	MOVQ   ldb+48(FP), BX
+	SHLQ   $0x02, BX
+	MOVQ   k+16(FP), BX
+	SHRQ   $0x03, BX
+	XORQ   SI, SI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	TESTQ  BX, BX
+	JZ     dots2x1tail
+
+dots2x1loop:
+	VMOVUPS     (DX)(SI*1), Y2
+	VMOVUPS     (AX)(SI*1), Y3
+	VFMADD231PS Y3, Y2, Y0
+	VMOVUPS     (CX)(SI*1), Y3
+	VFMADD231PS Y3, Y2, Y1
+	ADDQ        $0x00000020, SI
+	DECQ        BX
+	JNZ         dots2x1loop
+
+dots2x1tail:
+	MOVQ        k+16(FP), BX
+	ANDQ        $0x07, BX
+	JZ          dots2x1sum
+	LEAQ        window32<>+0(SB), R8
+	MOVQ        $0x00000008, DI
+	SUBQ        BX, DI
+	VMOVUPS     (R8)(DI*4), Y4
+	VMASKMOVPS  (DX)(SI*1), Y4, Y2
+	VMASKMOVPS  (AX)(SI*1), Y4, Y3
+	VFMADD231PS Y3, Y2, Y0
+	VMASKMOVPS  (CX)(SI*1), Y4, Y3
+	VFMADD231PS Y3, Y2, Y1
+
+dots2x1sum:
+	MOVQ         c+56(FP), AX
+	MOVQ         ldc+64(FP), CX
+	SHLQ         $0x02, CX
+	VMOVSS       alpha+72(FP), X2
+	VMOVSS       beta+76(FP), X3
+	MOVL         beta+76(FP), DX
+	ADDL         DX, DX
+	VEXTRACTF128 $0x01, Y0, X4
+	VADDPS       X4, X0, X4
+	VPERMILPD    $0x01, X4, X0
+	VADDPS       X0, X4, X4
+	VMOVSHDUP    X4, X0
+	VADDPS       X0, X4, X4
+	VMULPS       X2, X4, X4
+	TESTQ        DX, DX
+	JZ           dots2x1plain0
+	VMOVSS       (AX), X0
+	VFMADD231PS  X0, X3, X4
+
+dots2x1plain0:
+	VMOVSS       X4, (AX)
+	ADDQ         CX, AX
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X0, X1, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDPS       X0, X1, X1
+	VMULPS       X2, X1, X1
+	TESTQ        DX, DX
+	JZ           dots2x1plain1
+	VMOVSS       (AX), X0
+	VFMADD231PS  X0, X3, X1
+
+dots2x1plain1:
+	VMOVSS X1, (AX)
+	VZEROUPPER
+	RET
+
+dots2x2:
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x02, CX
+	LEAQ   (AX)(CX*1), CX
+	MOVQ   b+40(FP), DX
+	MOVQ   ldb+48(FP), BX
+	SHLQ   $0x02, BX
+	LEAQ   (DX)(BX*1), BX
+	MOVQ   k+16(FP), SI
+	SHRQ   $0x03, SI
+	XORQ   DI, DI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	TESTQ  SI, SI
+	JZ     dots2x2tail
+
+dots2x2loop:
+	VMOVUPS     (DX)(DI*1), Y4
+	VMOVUPS     (BX)(DI*1), Y5
+	VMOVUPS     (AX)(DI*1), Y6
+	VFMADD231PS Y6, Y4, Y0
+	VFMADD231PS Y6, Y5, Y1
+	VMOVUPS     (CX)(DI*1), Y6
+	VFMADD231PS Y6, Y4, Y2
+	VFMADD231PS Y6, Y5, Y3
+	ADDQ        $0x00000020, DI
+	DECQ        SI
+	JNZ         dots2x2loop
+
+dots2x2tail:
+	MOVQ        k+16(FP), SI
+	ANDQ        $0x07, SI
+	JZ          dots2x2sum
+	LEAQ        window32<>+0(SB), R9
+	MOVQ        $0x00000008, R8
+	SUBQ        SI, R8
+	VMOVUPS     (R9)(R8*4), Y7
+	VMASKMOVPS  (DX)(DI*1), Y7, Y4
+	VMASKMOVPS  (BX)(DI*1), Y7, Y5
+	VMASKMOVPS  (AX)(DI*1), Y7, Y6
+	VFMADD231PS Y6, Y4, Y0
+	VFMADD231PS Y6, Y5, Y1
+	VMASKMOVPS  (CX)(DI*1), Y7, Y6
+	VFMADD231PS Y6, Y4, Y2
+	VFMADD231PS Y6, Y5, Y3
+
+dots2x2sum:
+	MOVQ         c+56(FP), AX
+	MOVQ         ldc+64(FP), CX
+	SHLQ         $0x02, CX
+	VMOVSS       alpha+72(FP), X4
+	VMOVSS       beta+76(FP), X5
+	MOVL         beta+76(FP), DX
+	ADDL         DX, DX
+	VEXTRACTF128 $0x01, Y0, X6
+	VADDPS       X6, X0, X6
+	VPERMILPD    $0x01, X6, X0
+	VADDPS       X0, X6, X6
+	VMOVSHDUP    X6, X0
+	VADDPS       X0, X6, X6
+	VMULPS       X4, X6, X6
+	TESTQ        DX, DX
+	JZ           dots2x2plain0
+	VMOVSS       (AX), X0
+	VFMADD231PS  X0, X5, X6
+
+dots2x2plain0:
+	VMOVSS       X6, (AX)
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X0, X1, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDPS       X0, X1, X1
+	VMULPS       X4, X1, X1
+	TESTQ        DX, DX
+	JZ           dots2x2plain1
+	VMOVSS       4(AX), X0
+	VFMADD231PS  X0, X5, X1
+
+dots2x2plain1:
+	VMOVSS       X1, 4(AX)
+	ADDQ         CX, AX
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X0, X2, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDPS       X0, X1, X1
+	VMULPS       X4, X1, X1
+	TESTQ        DX, DX
+	JZ           dots2x2plain2
+	VMOVSS       (AX), X0
+	VFMADD231PS  X0, X5, X1
+
+dots2x2plain2:
+	VMOVSS       X1, (AX)
+	VEXTRACTF128 $0x01, Y3, X0
+	VADDPS       X0, X3, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDPS       X0, X1, X1
+	VMULPS       X4, X1, X1
+	TESTQ        DX, DX
+	JZ           dots2x2plain3
+	VMOVSS       4(AX), X0
+	VFMADD231PS  X0, X5, X1
+
+dots2x2plain3:
+	VMOVSS X1, 4(AX)
+	VZEROUPPER
+	RET
+
+dots2x3:
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x02, CX
+	LEAQ   (AX)(CX*1), CX
+	MOVQ   b+40(FP), DX
+	MOVQ   ldb+48(FP), BX
+	SHLQ   $0x02, BX
+	LEAQ   (DX)(BX*1), SI
+	LEAQ   (SI)(BX*1), BX
+	MOVQ   k+16(FP), DI
+	SHRQ   $0x03, DI
+	XORQ   R8, R8
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	TESTQ  DI, DI
+	JZ     dots2x3tail
+
+dots2x3loop:
+	VMOVUPS     (DX)(R8*1), Y6
+	VMOVUPS     (SI)(R8*1), Y7
+	VMOVUPS     (BX)(R8*1), Y8
+	VMOVUPS     (AX)(R8*1), Y9
+	VFMADD231PS Y9, Y6, Y0
+	VFMADD231PS Y9, Y7, Y1
+	VFMADD231PS Y9, Y8, Y2
+	VMOVUPS     (CX)(R8*1), Y9
+	VFMADD231PS Y9, Y6, Y3
+	VFMADD231PS Y9, Y7, Y4
+	VFMADD231PS Y9, Y8, Y5
+	ADDQ        $0x00000020, R8
+	DECQ        DI
+	JNZ         dots2x3loop
+
+dots2x3tail:
+	MOVQ        k+16(FP), DI
+	ANDQ        $0x07, DI
+	JZ          dots2x3sum
+	LEAQ        window32<>+0(SB), R10
+	MOVQ        $0x00000008, R9
+	SUBQ        DI, R9
+	VMOVUPS     (R10)(R9*4), Y10
+	VMASKMOVPS  (DX)(R8*1), Y10, Y6
+	VMASKMOVPS  (SI)(R8*1), Y10, Y7
+	VMASKMOVPS  (BX)(R8*1), Y10, Y8
+	VMASKMOVPS  (AX)(R8*1), Y10, Y9
+	VFMADD231PS Y9, Y6, Y0
+	VFMADD231PS Y9, Y7, Y1
+	VFMADD231PS Y9, Y8, Y2
+	VMASKMOVPS  (CX)(R8*1), Y10, Y9
+	VFMADD231PS Y9, Y6, Y3
+	VFMADD231PS Y9, Y7, Y4
+	VFMADD231PS Y9, Y8, Y5
+
+dots2x3sum:
+	MOVQ         c+56(FP), AX
+	MOVQ         ldc+64(FP), CX
+	SHLQ         $0x02, CX
+	VMOVSS       alpha+72(FP), X6
+	VMOVSS       beta+76(FP), X7
+	MOVL         beta+76(FP), DX
+	ADDL         DX, DX
+	VEXTRACTF128 $0x01, Y0, X8
+	VADDPS       X8, X0, X8
+	VPERMILPD    $0x01, X8, X0
+	VADDPS       X0, X8, X8
+	VMOVSHDUP    X8, X0
+	VADDPS       X0, X8, X8
+	VMULPS       X6, X8, X8
+	TESTQ        DX, DX
+	JZ           dots2x3plain0
+	VMOVSS       (AX), X0
+	VFMADD231PS  X0, X7, X8
+
+dots2x3plain0:
+	VMOVSS       X8, (AX)
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X0, X1, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDPS       X0, X1, X1
+	VMULPS       X6, X1, X1
+	TESTQ        DX, DX
+	JZ           dots2x3plain1
+	VMOVSS       4(AX), X0
+	VFMADD231PS  X0, X7, X1
+
+dots2x3plain1:
+	VMOVSS       X1, 4(AX)
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X0, X2, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDPS       X0, X1, X1
+	VMULPS       X6, X1, X1
+	TESTQ        DX, DX
+	JZ           dots2x3plain2
+	VMOVSS       8(AX), X0
+	VFMADD231PS  X0, X7, X1
+
+dots2x3plain2:
+	VMOVSS       X1, 8(AX)
+	ADDQ         CX, AX
+	VEXTRACTF128 $0x01, Y3, X0
+	VADDPS       X0, X3, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDPS       X0, X1, X1
+	VMULPS       X6, X1, X1
+	TESTQ        DX, DX
+	JZ           dots2x3plain3
+	VMOVSS       (AX), X0
+	VFMADD231PS  X0, X7, X1
+
+dots2x3plain3:
+	VMOVSS       X1, (AX)
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X0, X4, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDPS       X0, X1, X1
+	VMULPS       X6, X1, X1
+	TESTQ        DX, DX
+	JZ           dots2x3plain4
+	VMOVSS       4(AX), X0
+	VFMADD231PS  X0, X7, X1
+
+dots2x3plain4:
+	VMOVSS       X1, 4(AX)
+	VEXTRACTF128 $0x01, Y5, X0
+	VADDPS       X0, X5, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDPS       X0, X1, X1
+	VMULPS       X6, X1, X1
+	TESTQ        DX, DX
+	JZ           dots2x3plain5
+	VMOVSS       8(AX), X0
+	VFMADD231PS  X0, X7, X1
+
+dots2x3plain5:
+	VMOVSS X1, 8(AX)
+	VZEROUPPER
+	RET
+
+dots3x1:
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x02, CX
+	LEAQ   (AX)(CX*1), DX
+	LEAQ   (DX)(CX*1), CX
+	MOVQ   b+40(FP), BX
+	MOVQ   ldb+48(FP), SI
+	SHLQ   $0x02, SI
+	MOVQ   k+16(FP), SI
+	SHRQ   $0x03, SI
+	XORQ   DI, DI
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	TESTQ  SI, SI
+	JZ     dots3x1tail
+
+dots3x1loop:
+	VMOVUPS     (BX)(DI*1), Y3
+	VMOVUPS     (AX)(DI*1), Y4
+	VFMADD231PS Y4, Y3, Y0
+	VMOVUPS     (DX)(DI*1), Y4
+	VFMADD231PS Y4, Y3, Y1
+	VMOVUPS     (CX)(DI*1), Y4
+	VFMADD231PS Y4, Y3, Y2
+	ADDQ        $0x00000020, DI
+	DECQ        SI
+	JNZ         dots3x1loop
+
+dots3x1tail:
+	MOVQ        k+16(FP), SI
+	ANDQ        $0x07, SI
+	JZ          dots3x1sum
+	LEAQ        window32<>+0(SB), R9
+	MOVQ        $0x00000008, R8
+	SUBQ        SI, R8
+	VMOVUPS     (R9)(R8*4), Y5
+	VMASKMOVPS  (BX)(DI*1), Y5, Y3
+	VMASKMOVPS  (AX)(DI*1), Y5, Y4
+	VFMADD231PS Y4, Y3, Y0
+	VMASKMOVPS  (DX)(DI*1), Y5, Y4
+	VFMADD231PS Y4, Y3, Y1
+	VMASKMOVPS  (CX)(DI*1), Y5, Y4
+	VFMADD231PS Y4, Y3, Y2
+
+dots3x1sum:
+	MOVQ         c+56(FP), AX
+	MOVQ         ldc+64(FP), CX
+	SHLQ         $0x02, CX
+	VMOVSS       alpha+72(FP), X3
+	VMOVSS       beta+76(FP), X4
+	MOVL         beta+76(FP), DX
+	ADDL         DX, DX
+	VEXTRACTF128 $0x01, Y0, X5
+	VADDPS       X5, X0, X5
+	VPERMILPD    $0x01, X5, X0
+	VADDPS       X0, X5, X5
+	VMOVSHDUP    X5, X0
+	VADDPS       X0, X5, X5
+	VMULPS       X3, X5, X5
+	TESTQ        DX, DX
+	JZ           dots3x1plain0
+	VMOVSS       (AX), X0
+	VFMADD231PS  X0, X4, X5
+
+dots3x1plain0:
+	VMOVSS       X5, (AX)
+	ADDQ         CX, AX
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X0, X1, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDPS       X0, X1, X1
+	VMULPS       X3, X1, X1
+	TESTQ        DX, DX
+	JZ           dots3x1plain1
+	VMOVSS       (AX), X0
+	VFMADD231PS  X0, X4, X1
+
+dots3x1plain1:
+	VMOVSS       X1, (AX)
+	ADDQ         CX, AX
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X0, X2, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDPS       X0, X1, X1
+	VMULPS       X3, X1, X1
+	TESTQ        DX, DX
+	JZ           dots3x1plain2
+	VMOVSS       (AX), X0
+	VFMADD231PS  X0, X4, X1
+
+dots3x1plain2:
+	VMOVSS X1, (AX)
+	VZEROUPPER
+	RET
+
+dots3x2:
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x02, CX
+	LEAQ   (AX)(CX*1), DX
+	LEAQ   (DX)(CX*1), CX
+	MOVQ   b+40(FP), BX
+	MOVQ   ldb+48(FP), SI
+	SHLQ   $0x02, SI
+	LEAQ   (BX)(SI*1), SI
+	MOVQ   k+16(FP), DI
+	SHRQ   $0x03, DI
+	XORQ   R8, R8
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	TESTQ  DI, DI
+	JZ     dots3x2tail
+
+dots3x2loop:
+	VMOVUPS     (BX)(R8*1), Y6
+	VMOVUPS     (SI)(R8*1), Y7
+	VMOVUPS     (AX)(R8*1), Y8
+	VFMADD231PS Y8, Y6, Y0
+	VFMADD231PS Y8, Y7, Y1
+	VMOVUPS     (DX)(R8*1), Y8
+	VFMADD231PS Y8, Y6, Y2
+	VFMADD231PS Y8, Y7, Y3
+	VMOVUPS     (CX)(R8*1), Y8
+	VFMADD231PS Y8, Y6, Y4
+	VFMADD231PS Y8, Y7, Y5
+	ADDQ        $0x00000020, R8
+	DECQ        DI
+	JNZ         dots3x2loop
+
+dots3x2tail:
+	MOVQ        k+16(FP), DI
+	ANDQ        $0x07, DI
+	JZ          dots3x2sum
+	LEAQ        window32<>+0(SB), R10
+	MOVQ        $0x00000008, R9
+	SUBQ        DI, R9
+	VMOVUPS     (R10)(R9*4), Y9
+	VMASKMOVPS  (BX)(R8*1), Y9, Y6
+	VMASKMOVPS  (SI)(R8*1), Y9, Y7
+	VMASKMOVPS  (AX)(R8*1), Y9, Y8
+	VFMADD231PS Y8, Y6, Y0
+	VFMADD231PS Y8, Y7, Y1
+	VMASKMOVPS  (DX)(R8*1), Y9, Y8
+	VFMADD231PS Y8, Y6, Y2
+	VFMADD231PS Y8, Y7, Y3
+	VMASKMOVPS  (CX)(R8*1), Y9, Y8
+	VFMADD231PS Y8, Y6, Y4
+	VFMADD231PS Y8, Y7, Y5
+
+dots3x2sum:
+	MOVQ         c+56(FP), AX
+	MOVQ         ldc+64(FP), CX
+	SHLQ         $0x02, CX
+	VMOVSS       alpha+72(FP), X6
+	VMOVSS       beta+76(FP), X7
+	MOVL         beta+76(FP), DX
+	ADDL         DX, DX
+	VEXTRACTF128 $0x01, Y0, X8
+	VADDPS       X8, X0, X8
+	VPERMILPD    $0x01, X8, X0
+	VADDPS       X0, X8, X8
+	VMOVSHDUP    X8, X0
+	VADDPS       X0, X8, X8
+	VMULPS       X6, X8, X8
+	TESTQ        DX, DX
+	JZ           dots3x2plain0
+	VMOVSS       (AX), X0
+	VFMADD231PS  X0, X7, X8
+
+dots3x2plain0:
+	VMOVSS       X8, (AX)
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X0, X1, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDPS       X0, X1, X1
+	VMULPS       X6, X1, X1
+	TESTQ        DX, DX
+	JZ           dots3x2plain1
+	VMOVSS       4(AX), X0
+	VFMADD231PS  X0, X7, X1
+
+dots3x2plain1:
+	VMOVSS       X1, 4(AX)
+	ADDQ         CX, AX
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X0, X2, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDPS       X0, X1, X1
+	VMULPS       X6, X1, X1
+	TESTQ        DX, DX
+	JZ           dots3x2plain2
+	VMOVSS       (AX), X0
+	VFMADD231PS  X0, X7, X1
+
+dots3x2plain2:
+	VMOVSS       X1, (AX)
+	VEXTRACTF128 $0x01, Y3, X0
+	VADDPS       X0, X3, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDPS       X0, X1, X1
+	VMULPS       X6, X1, X1
+	TESTQ        DX, DX
+	JZ           dots3x2plain3
+	VMOVSS       4(AX), X0
+	VFMADD231PS  X0, X7, X1
+
+dots3x2plain3:
+	VMOVSS       X1, 4(AX)
+	ADDQ         CX, AX
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X0, X4, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDPS       X0, X1, X1
+	VMULPS       X6, X1, X1
+	TESTQ        DX, DX
+	JZ           dots3x2plain4
+	VMOVSS       (AX), X0
+	VFMADD231PS  X0, X7, X1
+
+dots3x2plain4:
+	VMOVSS       X1, (AX)
+	VEXTRACTF128 $0x01, Y5, X0
+	VADDPS       X0, X5, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDPS       X0, X1, X1
+	VMULPS       X6, X1, X1
+	TESTQ        DX, DX
+	JZ           dots3x2plain5
+	VMOVSS       4(AX), X0
+	VFMADD231PS  X0, X7, X1
+
+dots3x2plain5:
+	VMOVSS X1, 4(AX)
+	VZEROUPPER
+	RET
+
+dots3x3:
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x02, CX
+	LEAQ   (AX)(CX*1), DX
+	LEAQ   (DX)(CX*1), CX
+	MOVQ   b+40(FP), BX
+	MOVQ   ldb+48(FP), SI
+	SHLQ   $0x02, SI
+	LEAQ   (BX)(SI*1), DI
+	LEAQ   (DI)(SI*1), SI
+	MOVQ   k+16(FP), R8
+	SHRQ   $0x03, R8
+	XORQ   R9, R9
+	VXORPS Y0, Y0, Y0
+	VXORPS Y1, Y1, Y1
+	VXORPS Y2, Y2, Y2
+	VXORPS Y3, Y3, Y3
+	VXORPS Y4, Y4, Y4
+	VXORPS Y5, Y5, Y5
+	VXORPS Y6, Y6, Y6
+	VXORPS Y7, Y7, Y7
+	VXORPS Y8, Y8, Y8
+	TESTQ  R8, R8
+	JZ     dots3x3tail
+
+dots3x3loop:
+	VMOVUPS     (BX)(R9*1), Y9
+	VMOVUPS     (DI)(R9*1), Y10
+	VMOVUPS     (SI)(R9*1), Y11
+	VMOVUPS     (AX)(R9*1), Y12
+	VFMADD231PS Y12, Y9, Y0
+	VFMADD231PS Y12, Y10, Y1
+	VFMADD231PS Y12, Y11, Y2
+	VMOVUPS     (DX)(R9*1), Y12
+	VFMADD231PS Y12, Y9, Y3
+	VFMADD231PS Y12, Y10, Y4
+	VFMADD231PS Y12, Y11, Y5
+	VMOVUPS     (CX)(R9*1), Y12
+	VFMADD231PS Y12, Y9, Y6
+	VFMADD231PS Y12, Y10, Y7
+	VFMADD231PS Y12, Y11, Y8
+	ADDQ        $0x00000020, R9
+	DECQ        R8
+	JNZ         dots3x3loop
+
+dots3x3tail:
+	MOVQ        k+16(FP), R8
+	ANDQ        $0x07, R8
+	JZ          dots3x3sum
+	LEAQ        window32<>+0(SB), R11
+	MOVQ        $0x00000008, R10
+	SUBQ        R8, R10
+	VMOVUPS     (R11)(R10*4), Y13
+	VMASKMOVPS  (BX)(R9*1), Y13, Y9
+	VMASKMOVPS  (DI)(R9*1), Y13, Y10
+	VMASKMOVPS  (SI)(R9*1), Y13, Y11
+	VMASKMOVPS  (AX)(R9*1), Y13, Y12
+	VFMADD231PS Y12, Y9, Y0
+	VFMADD231PS Y12, Y10, Y1
+	VFMADD231PS Y12, Y11, Y2
+	VMASKMOVPS  (DX)(R9*1), Y13, Y12
+	VFMADD231PS Y12, Y9, Y3
+	VFMADD231PS Y12, Y10, Y4
+	VFMADD231PS Y12, Y11, Y5
+	VMASKMOVPS  (CX)(R9*1), Y13, Y12
+	VFMADD231PS Y12, Y9, Y6
+	VFMADD231PS Y12, Y10, Y7
+	VFMADD231PS Y12, Y11, Y8
+
+dots3x3sum:
+	MOVQ         c+56(FP), AX
+	MOVQ         ldc+64(FP), CX
+	SHLQ         $0x02, CX
+	VMOVSS       alpha+72(FP), X9
+	VMOVSS       beta+76(FP), X10
+	MOVL         beta+76(FP), DX
+	ADDL         DX, DX
+	VEXTRACTF128 $0x01, Y0, X11
+	VADDPS       X11, X0, X11
+	VPERMILPD    $0x01, X11, X0
+	VADDPS       X0, X11, X11
+	VMOVSHDUP    X11, X0
+	VADDPS       X0, X11, X11
+	VMULPS       X9, X11, X11
+	TESTQ        DX, DX
+	JZ           dots3x3plain0
+	VMOVSS       (AX), X0
+	VFMADD231PS  X0, X10, X11
+
+dots3x3plain0:
+	VMOVSS       X11, (AX)
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPS       X0, X1, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDPS       X0, X1, X1
+	VMULPS       X9, X1, X1
+	TESTQ        DX, DX
+	JZ           dots3x3plain1
+	VMOVSS       4(AX), X0
+	VFMADD231PS  X0, X10, X1
+
+dots3x3plain1:
+	VMOVSS       X1, 4(AX)
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPS       X0, X2, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDPS       X0, X1, X1
+	VMULPS       X9, X1, X1
+	TESTQ        DX, DX
+	JZ           dots3x3plain2
+	VMOVSS       8(AX), X0
+	VFMADD231PS  X0, X10, X1
+
+dots3x3plain2:
+	VMOVSS       X1, 8(AX)
+	ADDQ         CX, AX
+	VEXTRACTF128 $0x01, Y3, X0
+	VADDPS       X0, X3, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDPS       X0, X1, X1
+	VMULPS       X9, X1, X1
+	TESTQ        DX, DX
+	JZ           dots3x3plain3
+	VMOVSS       (AX), X0
+	VFMADD231PS  X0, X10, X1
+
+dots3x3plain3:
+	VMOVSS       X1, (AX)
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPS       X0, X4, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDPS       X0, X1, X1
+	VMULPS       X9, X1, X1
+	TESTQ        DX, DX
+	JZ           dots3x3plain4
+	VMOVSS       4(AX), X0
+	VFMADD231PS  X0, X10, X1
+
+dots3x3plain4:
+	VMOVSS       X1, 4(AX)
+	VEXTRACTF128 $0x01, Y5, X0
+	VADDPS       X0, X5, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDPS       X0, X1, X1
+	VMULPS       X9, X1, X1
+	TESTQ        DX, DX
+	JZ           dots3x3plain5
+	VMOVSS       8(AX), X0
+	VFMADD231PS  X0, X10, X1
+
+dots3x3plain5:
+	VMOVSS       X1, 8(AX)
+	ADDQ         CX, AX
+	VEXTRACTF128 $0x01, Y6, X0
+	VADDPS       X0, X6, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDPS       X0, X1, X1
+	VMULPS       X9, X1, X1
+	TESTQ        DX, DX
+	JZ           dots3x3plain6
+	VMOVSS       (AX), X0
+	VFMADD231PS  X0, X10, X1
+
+dots3x3plain6:
+	VMOVSS       X1, (AX)
+	VEXTRACTF128 $0x01, Y7, X0
+	VADDPS       X0, X7, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDPS       X0, X1, X1
+	VMULPS       X9, X1, X1
+	TESTQ        DX, DX
+	JZ           dots3x3plain7
+	VMOVSS       4(AX), X0
+	VFMADD231PS  X0, X10, X1
+
+dots3x3plain7:
+	VMOVSS       X1, 4(AX)
+	VEXTRACTF128 $0x01, Y8, X0
+	VADDPS       X0, X8, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPS       X0, X1, X1
+	VMOVSHDUP    X1, X0
+	VADDPS       X0, X1, X1
+	VMULPS       X9, X1, X1
+	TESTQ        DX, DX
+	JZ           dots3x3plain8
+	VMOVSS       8(AX), X0
+	VFMADD231PS  X0, X10, X1
+
+dots3x3plain8:
+	VMOVSS X1, 8(AX)
+	VZEROUPPER
+	RET
+
 // func tileF64AVX2(rows int, cols int, k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, alpha float64, beta float64)
 // Requires: AVX, FMA3, MMX+
 TEXT ·tileF64AVX2(SB), NOSPLIT, $8-96
@@ -27165,5 +33578,1012 @@ by1sum:
 	JMP          by1
 
 by1end:
+	VZEROUPPER
+	RET
+
+// func dotTileF64AVX2(rows int, cols int, k int, a *float64, lda int, b *float64, ldb int, c *float64, ldc int, alpha float64, beta float64)
+// Requires: AVX, FMA3
+TEXT ·dotTileF64AVX2(SB), NOSPLIT, $0-88
+	MOVQ rows+0(FP), AX
+	MOVQ cols+8(FP), CX
+	CMPQ AX, $0x03
+	JNE  notrows3
+	CMPQ CX, $0x03
+	JEQ  dots3x3
+	CMPQ CX, $0x02
+	JEQ  dots3x2
+	JMP  dots3x1
+
+notrows3:
+	CMPQ AX, $0x02
+	JNE  notrows2
+	CMPQ CX, $0x03
+	JEQ  dots2x3
+	CMPQ CX, $0x02
+	JEQ  dots2x2
+	JMP  dots2x1
+
+notrows2:
+	CMPQ   CX, $0x03
+	JEQ    dots1x3
+	CMPQ   CX, $0x02
+	JEQ    dots1x2
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x03, CX
+	MOVQ   b+40(FP), CX
+	MOVQ   ldb+48(FP), DX
+	SHLQ   $0x03, DX
+	MOVQ   k+16(FP), DX
+	SHRQ   $0x02, DX
+	XORQ   BX, BX
+	VXORPD Y0, Y0, Y0
+	TESTQ  DX, DX
+	JZ     dots1x1tail
+
+dots1x1loop:
+	VMOVUPD     (CX)(BX*1), Y1
+	VMOVUPD     (AX)(BX*1), Y2
+	VFMADD231PD Y2, Y1, Y0
+	ADDQ        $0x00000020, BX
+	DECQ        DX
+	JNZ         dots1x1loop
+
+dots1x1tail:
+	MOVQ        k+16(FP), DX
+	ANDQ        $0x03, DX
+	JZ          dots1x1sum
+	LEAQ        window64<>+0(SB), DI
+	MOVQ        $0x00000004, SI
+	SUBQ        DX, SI
+	VMOVUPS     (DI)(SI*8), Y2
+	VMASKMOVPD  (CX)(BX*1), Y2, Y1
+	VMASKMOVPD  (AX)(BX*1), Y2, Y2
+	VFMADD231PD Y2, Y1, Y0
+
+dots1x1sum:
+	MOVQ         c+56(FP), AX
+	MOVQ         ldc+64(FP), CX
+	SHLQ         $0x03, CX
+	VMOVSD       alpha+72(FP), X1
+	VMOVSD       beta+80(FP), X2
+	MOVQ         beta+80(FP), CX
+	ADDQ         CX, CX
+	VEXTRACTF128 $0x01, Y0, X3
+	VADDPD       X3, X0, X0
+	VPERMILPD    $0x01, X0, X3
+	VADDPD       X3, X0, X0
+	VMULPD       X1, X0, X0
+	TESTQ        CX, CX
+	JZ           dots1x1plain0
+	VMOVSD       (AX), X1
+	VFMADD231PD  X1, X2, X0
+
+dots1x1plain0:
+	VMOVSD X0, (AX)
+	VZEROUPPER
+	RET
+
+dots1x2:
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x03, CX
+	MOVQ   b+40(FP), CX
+	MOVQ   ldb+48(FP), DX
+	SHLQ   $0x03, DX
+	LEAQ   (CX)(DX*1), DX
+	MOVQ   k+16(FP), BX
+	SHRQ   $0x02, BX
+	XORQ   SI, SI
+	VXORPD Y0, Y0, Y0
+	VXORPD Y1, Y1, Y1
+	TESTQ  BX, BX
+	JZ     dots1x2tail
+
+dots1x2loop:
+	VMOVUPD     (CX)(SI*1), Y2
+	VMOVUPD     (DX)(SI*1), Y3
+	VMOVUPD     (AX)(SI*1), Y4
+	VFMADD231PD Y4, Y2, Y0
+	VFMADD231PD Y4, Y3, Y1
+	ADDQ        $0x00000020, SI
+	DECQ        BX
+	JNZ         dots1x2loop
+
+dots1x2tail:
+	MOVQ        k+16(FP), BX
+	ANDQ        $0x03, BX
+	JZ          dots1x2sum
+	LEAQ        window64<>+0(SB), R8
+	MOVQ        $0x00000004, DI
+	SUBQ        BX, DI
+	VMOVUPS     (R8)(DI*8), Y4
+	VMASKMOVPD  (CX)(SI*1), Y4, Y2
+	VMASKMOVPD  (DX)(SI*1), Y4, Y3
+	VMASKMOVPD  (AX)(SI*1), Y4, Y4
+	VFMADD231PD Y4, Y2, Y0
+	VFMADD231PD Y4, Y3, Y1
+
+dots1x2sum:
+	MOVQ         c+56(FP), AX
+	MOVQ         ldc+64(FP), CX
+	SHLQ         $0x03, CX
+	VMOVSD       alpha+72(FP), X2
+	VMOVSD       beta+80(FP), X3
+	MOVQ         beta+80(FP), CX
+	ADDQ         CX, CX
+	VEXTRACTF128 $0x01, Y0, X4
+	VADDPD       X4, X0, X4
+	VPERMILPD    $0x01, X4, X0
+	VADDPD       X0, X4, X4
+	VMULPD       X2, X4, X4
+	TESTQ        CX, CX
+	JZ           dots1x2plain0
+	VMOVSD       (AX), X0
+	VFMADD231PD  X0, X3, X4
+
+dots1x2plain0:
+	VMOVSD       X4, (AX)
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPD       X0, X1, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPD       X0, X1, X1
+	VMULPD       X2, X1, X1
+	TESTQ        CX, CX
+	JZ           dots1x2plain1
+	VMOVSD       8(AX), X0
+	VFMADD231PD  X0, X3, X1
+
+dots1x2plain1:
+	VMOVSD X1, 8(AX)
+	VZEROUPPER
+	RET
+
+dots1x3:
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x03, CX
+	MOVQ   b+40(FP), CX
+	MOVQ   ldb+48(FP), DX
+	SHLQ   $0x03, DX
+	LEAQ   (CX)(DX*1), BX
+	LEAQ   (BX)(DX*1), DX
+	MOVQ   k+16(FP), SI
+	SHRQ   $0x02, SI
+	XORQ   DI, DI
+	VXORPD Y0, Y0, Y0
+	VXORPD Y1, Y1, Y1
+	VXORPD Y2, Y2, Y2
+	TESTQ  SI, SI
+	JZ     dots1x3tail
+
+dots1x3loop:
+	VMOVUPD     (CX)(DI*1), Y3
+	VMOVUPD     (BX)(DI*1), Y4
+	VMOVUPD     (DX)(DI*1), Y5
+	VMOVUPD     (AX)(DI*1), Y6
+	VFMADD231PD Y6, Y3, Y0
+	VFMADD231PD Y6, Y4, Y1
+	VFMADD231PD Y6, Y5, Y2
+	ADDQ        $0x00000020, DI
+	DECQ        SI
+	JNZ         dots1x3loop
+
+dots1x3tail:
+	MOVQ        k+16(FP), SI
+	ANDQ        $0x03, SI
+	JZ          dots1x3sum
+	LEAQ        window64<>+0(SB), R9
+	MOVQ        $0x00000004, R8
+	SUBQ        SI, R8
+	VMOVUPS     (R9)(R8*8), Y6
+	VMASKMOVPD  (CX)(DI*1), Y6, Y3
+	VMASKMOVPD  (BX)(DI*1), Y6, Y4
+	VMASKMOVPD  (DX)(DI*1), Y6, Y5
+	VMASKMOVPD  (AX)(DI*1), Y6, Y6
+	VFMADD231PD Y6, Y3, Y0
+	VFMADD231PD Y6, Y4, Y1
+	VFMADD231PD Y6, Y5, Y2
+
+dots1x3sum:
+	MOVQ         c+56(FP), AX
+	MOVQ         ldc+64(FP), CX
+	SHLQ         $0x03, CX
+	VMOVSD       alpha+72(FP), X3
+	VMOVSD       beta+80(FP), X4
+	MOVQ         beta+80(FP), CX
+	ADDQ         CX, CX
+	VEXTRACTF128 $0x01, Y0, X5
+	VADDPD       X5, X0, X5
+	VPERMILPD    $0x01, X5, X0
+	VADDPD       X0, X5, X5
+	VMULPD       X3, X5, X5
+	TESTQ        CX, CX
+	JZ           dots1x3plain0
+	VMOVSD       (AX), X0
+	VFMADD231PD  X0, X4, X5
+
+dots1x3plain0:
+	VMOVSD       X5, (AX)
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPD       X0, X1, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPD       X0, X1, X1
+	VMULPD       X3, X1, X1
+	TESTQ        CX, CX
+	JZ           dots1x3plain1
+	VMOVSD       8(AX), X0
+	VFMADD231PD  X0, X4, X1
+
+dots1x3plain1:
+	VMOVSD       X1, 8(AX)
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPD       X0, X2, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPD       X0, X1, X1
+	VMULPD       X3, X1, X1
+	TESTQ        CX, CX
+	JZ           dots1x3plain2
+	VMOVSD       16(AX), X0
+	VFMADD231PD  X0, X4, X1
+
+dots1x3plain2:
+	VMOVSD X1, 16(AX)
+	VZEROUPPER
+	RET
+
+dots2x1:
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x03, CX
+	LEAQ   (AX)(CX*1), CX
+	MOVQ   b+40(FP), DX
+	MOVQ   ldb+48(FP), BX
+	SHLQ   $0x03, BX
+	MOVQ   k+16(FP), BX
+	SHRQ   $0x02, BX
+	XORQ   SI, SI
+	VXORPD Y0, Y0, Y0
+	VXORPD Y1, Y1, Y1
+	TESTQ  BX, BX
+	JZ     dots2x1tail
+
+dots2x1loop:
+	VMOVUPD     (DX)(SI*1), Y2
+	VMOVUPD     (AX)(SI*1), Y3
+	VFMADD231PD Y3, Y2, Y0
+	VMOVUPD     (CX)(SI*1), Y3
+	VFMADD231PD Y3, Y2, Y1
+	ADDQ        $0x00000020, SI
+	DECQ        BX
+	JNZ         dots2x1loop
+
+dots2x1tail:
+	MOVQ        k+16(FP), BX
+	ANDQ        $0x03, BX
+	JZ          dots2x1sum
+	LEAQ        window64<>+0(SB), R8
+	MOVQ        $0x00000004, DI
+	SUBQ        BX, DI
+	VMOVUPS     (R8)(DI*8), Y4
+	VMASKMOVPD  (DX)(SI*1), Y4, Y2
+	VMASKMOVPD  (AX)(SI*1), Y4, Y3
+	VFMADD231PD Y3, Y2, Y0
+	VMASKMOVPD  (CX)(SI*1), Y4, Y3
+	VFMADD231PD Y3, Y2, Y1
+
+dots2x1sum:
+	MOVQ         c+56(FP), AX
+	MOVQ         ldc+64(FP), CX
+	SHLQ         $0x03, CX
+	VMOVSD       alpha+72(FP), X2
+	VMOVSD       beta+80(FP), X3
+	MOVQ         beta+80(FP), DX
+	ADDQ         DX, DX
+	VEXTRACTF128 $0x01, Y0, X4
+	VADDPD       X4, X0, X4
+	VPERMILPD    $0x01, X4, X0
+	VADDPD       X0, X4, X4
+	VMULPD       X2, X4, X4
+	TESTQ        DX, DX
+	JZ           dots2x1plain0
+	VMOVSD       (AX), X0
+	VFMADD231PD  X0, X3, X4
+
+dots2x1plain0:
+	VMOVSD       X4, (AX)
+	ADDQ         CX, AX
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPD       X0, X1, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPD       X0, X1, X1
+	VMULPD       X2, X1, X1
+	TESTQ        DX, DX
+	JZ           dots2x1plain1
+	VMOVSD       (AX), X0
+	VFMADD231PD  X0, X3, X1
+
+dots2x1plain1:
+	VMOVSD X1, (AX)
+	VZEROUPPER
+	RET
+
+dots2x2:
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x03, CX
+	LEAQ   (AX)(CX*1), CX
+	MOVQ   b+40(FP), DX
+	MOVQ   ldb+48(FP), BX
+	SHLQ   $0x03, BX
+	LEAQ   (DX)(BX*1), BX
+	MOVQ   k+16(FP), SI
+	SHRQ   $0x02, SI
+	XORQ   DI, DI
+	VXORPD Y0, Y0, Y0
+	VXORPD Y1, Y1, Y1
+	VXORPD Y2, Y2, Y2
+	VXORPD Y3, Y3, Y3
+	TESTQ  SI, SI
+	JZ     dots2x2tail
+
+dots2x2loop:
+	VMOVUPD     (DX)(DI*1), Y4
+	VMOVUPD     (BX)(DI*1), Y5
+	VMOVUPD     (AX)(DI*1), Y6
+	VFMADD231PD Y6, Y4, Y0
+	VFMADD231PD Y6, Y5, Y1
+	VMOVUPD     (CX)(DI*1), Y6
+	VFMADD231PD Y6, Y4, Y2
+	VFMADD231PD Y6, Y5, Y3
+	ADDQ        $0x00000020, DI
+	DECQ        SI
+	JNZ         dots2x2loop
+
+dots2x2tail:
+	MOVQ        k+16(FP), SI
+	ANDQ        $0x03, SI
+	JZ          dots2x2sum
+	LEAQ        window64<>+0(SB), R9
+	MOVQ        $0x00000004, R8
+	SUBQ        SI, R8
+	VMOVUPS     (R9)(R8*8), Y7
+	VMASKMOVPD  (DX)(DI*1), Y7, Y4
+	VMASKMOVPD  (BX)(DI*1), Y7, Y5
+	VMASKMOVPD  (AX)(DI*1), Y7, Y6
+	VFMADD231PD Y6, Y4, Y0
+	VFMADD231PD Y6, Y5, Y1
+	VMASKMOVPD  (CX)(DI*1), Y7, Y6
+	VFMADD231PD Y6, Y4, Y2
+	VFMADD231PD Y6, Y5, Y3
+
+dots2x2sum:
+	MOVQ         c+56(FP), AX
+	MOVQ         ldc+64(FP), CX
+	SHLQ         $0x03, CX
+	VMOVSD       alpha+72(FP), X4
+	VMOVSD       beta+80(FP), X5
+	MOVQ         beta+80(FP), DX
+	ADDQ         DX, DX
+	VEXTRACTF128 $0x01, Y0, X6
+	VADDPD       X6, X0, X6
+	VPERMILPD    $0x01, X6, X0
+	VADDPD       X0, X6, X6
+	VMULPD       X4, X6, X6
+	TESTQ        DX, DX
+	JZ           dots2x2plain0
+	VMOVSD       (AX), X0
+	VFMADD231PD  X0, X5, X6
+
+dots2x2plain0:
+	VMOVSD       X6, (AX)
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPD       X0, X1, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPD       X0, X1, X1
+	VMULPD       X4, X1, X1
+	TESTQ        DX, DX
+	JZ           dots2x2plain1
+	VMOVSD       8(AX), X0
+	VFMADD231PD  X0, X5, X1
+
+dots2x2plain1:
+	VMOVSD       X1, 8(AX)
+	ADDQ         CX, AX
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPD       X0, X2, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPD       X0, X1, X1
+	VMULPD       X4, X1, X1
+	TESTQ        DX, DX
+	JZ           dots2x2plain2
+	VMOVSD       (AX), X0
+	VFMADD231PD  X0, X5, X1
+
+dots2x2plain2:
+	VMOVSD       X1, (AX)
+	VEXTRACTF128 $0x01, Y3, X0
+	VADDPD       X0, X3, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPD       X0, X1, X1
+	VMULPD       X4, X1, X1
+	TESTQ        DX, DX
+	JZ           dots2x2plain3
+	VMOVSD       8(AX), X0
+	VFMADD231PD  X0, X5, X1
+
+dots2x2plain3:
+	VMOVSD X1, 8(AX)
+	VZEROUPPER
+	RET
+
+dots2x3:
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x03, CX
+	LEAQ   (AX)(CX*1), CX
+	MOVQ   b+40(FP), DX
+	MOVQ   ldb+48(FP), BX
+	SHLQ   $0x03, BX
+	LEAQ   (DX)(BX*1), SI
+	LEAQ   (SI)(BX*1), BX
+	MOVQ   k+16(FP), DI
+	SHRQ   $0x02, DI
+	XORQ   R8, R8
+	VXORPD Y0, Y0, Y0
+	VXORPD Y1, Y1, Y1
+	VXORPD Y2, Y2, Y2
+	VXORPD Y3, Y3, Y3
+	VXORPD Y4, Y4, Y4
+	VXORPD Y5, Y5, Y5
+	TESTQ  DI, DI
+	JZ     dots2x3tail
+
+dots2x3loop:
+	VMOVUPD     (DX)(R8*1), Y6
+	VMOVUPD     (SI)(R8*1), Y7
+	VMOVUPD     (BX)(R8*1), Y8
+	VMOVUPD     (AX)(R8*1), Y9
+	VFMADD231PD Y9, Y6, Y0
+	VFMADD231PD Y9, Y7, Y1
+	VFMADD231PD Y9, Y8, Y2
+	VMOVUPD     (CX)(R8*1), Y9
+	VFMADD231PD Y9, Y6, Y3
+	VFMADD231PD Y9, Y7, Y4
+	VFMADD231PD Y9, Y8, Y5
+	ADDQ        $0x00000020, R8
+	DECQ        DI
+	JNZ         dots2x3loop
+
+dots2x3tail:
+	MOVQ        k+16(FP), DI
+	ANDQ        $0x03, DI
+	JZ          dots2x3sum
+	LEAQ        window64<>+0(SB), R10
+	MOVQ        $0x00000004, R9
+	SUBQ        DI, R9
+	VMOVUPS     (R10)(R9*8), Y10
+	VMASKMOVPD  (DX)(R8*1), Y10, Y6
+	VMASKMOVPD  (SI)(R8*1), Y10, Y7
+	VMASKMOVPD  (BX)(R8*1), Y10, Y8
+	VMASKMOVPD  (AX)(R8*1), Y10, Y9
+	VFMADD231PD Y9, Y6, Y0
+	VFMADD231PD Y9, Y7, Y1
+	VFMADD231PD Y9, Y8, Y2
+	VMASKMOVPD  (CX)(R8*1), Y10, Y9
+	VFMADD231PD Y9, Y6, Y3
+	VFMADD231PD Y9, Y7, Y4
+	VFMADD231PD Y9, Y8, Y5
+
+dots2x3sum:
+	MOVQ         c+56(FP), AX
+	MOVQ         ldc+64(FP), CX
+	SHLQ         $0x03, CX
+	VMOVSD       alpha+72(FP), X6
+	VMOVSD       beta+80(FP), X7
+	MOVQ         beta+80(FP), DX
+	ADDQ         DX, DX
+	VEXTRACTF128 $0x01, Y0, X8
+	VADDPD       X8, X0, X8
+	VPERMILPD    $0x01, X8, X0
+	VADDPD       X0, X8, X8
+	VMULPD       X6, X8, X8
+	TESTQ        DX, DX
+	JZ           dots2x3plain0
+	VMOVSD       (AX), X0
+	VFMADD231PD  X0, X7, X8
+
+dots2x3plain0:
+	VMOVSD       X8, (AX)
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPD       X0, X1, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPD       X0, X1, X1
+	VMULPD       X6, X1, X1
+	TESTQ        DX, DX
+	JZ           dots2x3plain1
+	VMOVSD       8(AX), X0
+	VFMADD231PD  X0, X7, X1
+
+dots2x3plain1:
+	VMOVSD       X1, 8(AX)
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPD       X0, X2, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPD       X0, X1, X1
+	VMULPD       X6, X1, X1
+	TESTQ        DX, DX
+	JZ           dots2x3plain2
+	VMOVSD       16(AX), X0
+	VFMADD231PD  X0, X7, X1
+
+dots2x3plain2:
+	VMOVSD       X1, 16(AX)
+	ADDQ         CX, AX
+	VEXTRACTF128 $0x01, Y3, X0
+	VADDPD       X0, X3, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPD       X0, X1, X1
+	VMULPD       X6, X1, X1
+	TESTQ        DX, DX
+	JZ           dots2x3plain3
+	VMOVSD       (AX), X0
+	VFMADD231PD  X0, X7, X1
+
+dots2x3plain3:
+	VMOVSD       X1, (AX)
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPD       X0, X4, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPD       X0, X1, X1
+	VMULPD       X6, X1, X1
+	TESTQ        DX, DX
+	JZ           dots2x3plain4
+	VMOVSD       8(AX), X0
+	VFMADD231PD  X0, X7, X1
+
+dots2x3plain4:
+	VMOVSD       X1, 8(AX)
+	VEXTRACTF128 $0x01, Y5, X0
+	VADDPD       X0, X5, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPD       X0, X1, X1
+	VMULPD       X6, X1, X1
+	TESTQ        DX, DX
+	JZ           dots2x3plain5
+	VMOVSD       16(AX), X0
+	VFMADD231PD  X0, X7, X1
+
+dots2x3plain5:
+	VMOVSD X1, 16(AX)
+	VZEROUPPER
+	RET
+
+dots3x1:
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x03, CX
+	LEAQ   (AX)(CX*1), DX
+	LEAQ   (DX)(CX*1), CX
+	MOVQ   b+40(FP), BX
+	MOVQ   ldb+48(FP), SI
+	SHLQ   $0x03, SI
+	MOVQ   k+16(FP), SI
+	SHRQ   $0x02, SI
+	XORQ   DI, DI
+	VXORPD Y0, Y0, Y0
+	VXORPD Y1, Y1, Y1
+	VXORPD Y2, Y2, Y2
+	TESTQ  SI, SI
+	JZ     dots3x1tail
+
+dots3x1loop:
+	VMOVUPD     (BX)(DI*1), Y3
+	VMOVUPD     (AX)(DI*1), Y4
+	VFMADD231PD Y4, Y3, Y0
+	VMOVUPD     (DX)(DI*1), Y4
+	VFMADD231PD Y4, Y3, Y1
+	VMOVUPD     (CX)(DI*1), Y4
+	VFMADD231PD Y4, Y3, Y2
+	ADDQ        $0x00000020, DI
+	DECQ        SI
+	JNZ         dots3x1loop
+
+dots3x1tail:
+	MOVQ        k+16(FP), SI
+	ANDQ        $0x03, SI
+	JZ          dots3x1sum
+	LEAQ        window64<>+0(SB), R9
+	MOVQ        $0x00000004, R8
+	SUBQ        SI, R8
+	VMOVUPS     (R9)(R8*8), Y5
+	VMASKMOVPD  (BX)(DI*1), Y5, Y3
+	VMASKMOVPD  (AX)(DI*1), Y5, Y4
+	VFMADD231PD Y4, Y3, Y0
+	VMASKMOVPD  (DX)(DI*1), Y5, Y4
+	VFMADD231PD Y4, Y3, Y1
+	VMASKMOVPD  (CX)(DI*1), Y5, Y4
+	VFMADD231PD Y4, Y3, Y2
+
+dots3x1sum:
+	MOVQ         c+56(FP), AX
+	MOVQ         ldc+64(FP), CX
+	SHLQ         $0x03, CX
+	VMOVSD       alpha+72(FP), X3
+	VMOVSD       beta+80(FP), X4
+	MOVQ         beta+80(FP), DX
+	ADDQ         DX, DX
+	VEXTRACTF128 $0x01, Y0, X5
+	VADDPD       X5, X0, X5
+	VPERMILPD    $0x01, X5, X0
+	VADDPD       X0, X5, X5
+	VMULPD       X3, X5, X5
+	TESTQ        DX, DX
+	JZ           dots3x1plain0
+	VMOVSD       (AX), X0
+	VFMADD231PD  X0, X4, X5
+
+dots3x1plain0:
+	VMOVSD       X5, (AX)
+	ADDQ         CX, AX
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPD       X0, X1, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPD       X0, X1, X1
+	VMULPD       X3, X1, X1
+	TESTQ        DX, DX
+	JZ           dots3x1plain1
+	VMOVSD       (AX), X0
+	VFMADD231PD  X0, X4, X1
+
+dots3x1plain1:
+	VMOVSD       X1, (AX)
+	ADDQ         CX, AX
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPD       X0, X2, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPD       X0, X1, X1
+	VMULPD       X3, X1, X1
+	TESTQ        DX, DX
+	JZ           dots3x1plain2
+	VMOVSD       (AX), X0
+	VFMADD231PD  X0, X4, X1
+
+dots3x1plain2:
+	VMOVSD X1, (AX)
+	VZEROUPPER
+	RET
+
+dots3x2:
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x03, CX
+	LEAQ   (AX)(CX*1), DX
+	LEAQ   (DX)(CX*1), CX
+	MOVQ   b+40(FP), BX
+	MOVQ   ldb+48(FP), SI
+	SHLQ   $0x03, SI
+	LEAQ   (BX)(SI*1), SI
+	MOVQ   k+16(FP), DI
+	SHRQ   $0x02, DI
+	XORQ   R8, R8
+	VXORPD Y0, Y0, Y0
+	VXORPD Y1, Y1, Y1
+	VXORPD Y2, Y2, Y2
+	VXORPD Y3, Y3, Y3
+	VXORPD Y4, Y4, Y4
+	VXORPD Y5, Y5, Y5
+	TESTQ  DI, DI
+	JZ     dots3x2tail
+
+dots3x2loop:
+	VMOVUPD     (BX)(R8*1), Y6
+	VMOVUPD     (SI)(R8*1), Y7
+	VMOVUPD     (AX)(R8*1), Y8
+	VFMADD231PD Y8, Y6, Y0
+	VFMADD231PD Y8, Y7, Y1
+	VMOVUPD     (DX)(R8*1), Y8
+	VFMADD231PD Y8, Y6, Y2
+	VFMADD231PD Y8, Y7, Y3
+	VMOVUPD     (CX)(R8*1), Y8
+	VFMADD231PD Y8, Y6, Y4
+	VFMADD231PD Y8, Y7, Y5
+	ADDQ        $0x00000020, R8
+	DECQ        DI
+	JNZ         dots3x2loop
+
+dots3x2tail:
+	MOVQ        k+16(FP), DI
+	ANDQ        $0x03, DI
+	JZ          dots3x2sum
+	LEAQ        window64<>+0(SB), R10
+	MOVQ        $0x00000004, R9
+	SUBQ        DI, R9
+	VMOVUPS     (R10)(R9*8), Y9
+	VMASKMOVPD  (BX)(R8*1), Y9, Y6
+	VMASKMOVPD  (SI)(R8*1), Y9, Y7
+	VMASKMOVPD  (AX)(R8*1), Y9, Y8
+	VFMADD231PD Y8, Y6, Y0
+	VFMADD231PD Y8, Y7, Y1
+	VMASKMOVPD  (DX)(R8*1), Y9, Y8
+	VFMADD231PD Y8, Y6, Y2
+	VFMADD231PD Y8, Y7, Y3
+	VMASKMOVPD  (CX)(R8*1), Y9, Y8
+	VFMADD231PD Y8, Y6, Y4
+	VFMADD231PD Y8, Y7, Y5
+
+dots3x2sum:
+	MOVQ         c+56(FP), AX
+	MOVQ         ldc+64(FP), CX
+	SHLQ         $0x03, CX
+	VMOVSD       alpha+72(FP), X6
+	VMOVSD       beta+80(FP), X7
+	MOVQ         beta+80(FP), DX
+	ADDQ         DX, DX
+	VEXTRACTF128 $0x01, Y0, X8
+	VADDPD       X8, X0, X8
+	VPERMILPD    $0x01, X8, X0
+	VADDPD       X0, X8, X8
+	VMULPD       X6, X8, X8
+	TESTQ        DX, DX
+	JZ           dots3x2plain0
+	VMOVSD       (AX), X0
+	VFMADD231PD  X0, X7, X8
+
+dots3x2plain0:
+	VMOVSD       X8, (AX)
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPD       X0, X1, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPD       X0, X1, X1
+	VMULPD       X6, X1, X1
+	TESTQ        DX, DX
+	JZ           dots3x2plain1
+	VMOVSD       8(AX), X0
+	VFMADD231PD  X0, X7, X1
+
+dots3x2plain1:
+	VMOVSD       X1, 8(AX)
+	ADDQ         CX, AX
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPD       X0, X2, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPD       X0, X1, X1
+	VMULPD       X6, X1, X1
+	TESTQ        DX, DX
+	JZ           dots3x2plain2
+	VMOVSD       (AX), X0
+	VFMADD231PD  X0, X7, X1
+
+dots3x2plain2:
+	VMOVSD       X1, (AX)
+	VEXTRACTF128 $0x01, Y3, X0
+	VADDPD       X0, X3, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPD       X0, X1, X1
+	VMULPD       X6, X1, X1
+	TESTQ        DX, DX
+	JZ           dots3x2plain3
+	VMOVSD       8(AX), X0
+	VFMADD231PD  X0, X7, X1
+
+dots3x2plain3:
+	VMOVSD       X1, 8(AX)
+	ADDQ         CX, AX
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPD       X0, X4, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPD       X0, X1, X1
+	VMULPD       X6, X1, X1
+	TESTQ        DX, DX
+	JZ           dots3x2plain4
+	VMOVSD       (AX), X0
+	VFMADD231PD  X0, X7, X1
+
+dots3x2plain4:
+	VMOVSD       X1, (AX)
+	VEXTRACTF128 $0x01, Y5, X0
+	VADDPD       X0, X5, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPD       X0, X1, X1
+	VMULPD       X6, X1, X1
+	TESTQ        DX, DX
+	JZ           dots3x2plain5
+	VMOVSD       8(AX), X0
+	VFMADD231PD  X0, X7, X1
+
+dots3x2plain5:
+	VMOVSD X1, 8(AX)
+	VZEROUPPER
+	RET
+
+dots3x3:
+	MOVQ   a+24(FP), AX
+	MOVQ   lda+32(FP), CX
+	SHLQ   $0x03, CX
+	LEAQ   (AX)(CX*1), DX
+	LEAQ   (DX)(CX*1), CX
+	MOVQ   b+40(FP), BX
+	MOVQ   ldb+48(FP), SI
+	SHLQ   $0x03, SI
+	LEAQ   (BX)(SI*1), DI
+	LEAQ   (DI)(SI*1), SI
+	MOVQ   k+16(FP), R8
+	SHRQ   $0x02, R8
+	XORQ   R9, R9
+	VXORPD Y0, Y0, Y0
+	VXORPD Y1, Y1, Y1
+	VXORPD Y2, Y2, Y2
+	VXORPD Y3, Y3, Y3
+	VXORPD Y4, Y4, Y4
+	VXORPD Y5, Y5, Y5
+	VXORPD Y6, Y6, Y6
+	VXORPD Y7, Y7, Y7
+	VXORPD Y8, Y8, Y8
+	TESTQ  R8, R8
+	JZ     dots3x3tail
+
+dots3x3loop:
+	VMOVUPD     (BX)(R9*1), Y9
+	VMOVUPD     (DI)(R9*1), Y10
+	VMOVUPD     (SI)(R9*1), Y11
+	VMOVUPD     (AX)(R9*1), Y12
+	VFMADD231PD Y12, Y9, Y0
+	VFMADD231PD Y12, Y10, Y1
+	VFMADD231PD Y12, Y11, Y2
+	VMOVUPD     (DX)(R9*1), Y12
+	VFMADD231PD Y12, Y9, Y3
+	VFMADD231PD Y12, Y10, Y4
+	VFMADD231PD Y12, Y11, Y5
+	VMOVUPD     (CX)(R9*1), Y12
+	VFMADD231PD Y12, Y9, Y6
+	VFMADD231PD Y12, Y10, Y7
+	VFMADD231PD Y12, Y11, Y8
+	ADDQ        $0x00000020, R9
+	DECQ        R8
+	JNZ         dots3x3loop
+
+dots3x3tail:
+	MOVQ        k+16(FP), R8
+	ANDQ        $0x03, R8
+	JZ          dots3x3sum
+	LEAQ        window64<>+0(SB), R11
+	MOVQ        $0x00000004, R10
+	SUBQ        R8, R10
+	VMOVUPS     (R11)(R10*8), Y13
+	VMASKMOVPD  (BX)(R9*1), Y13, Y9
+	VMASKMOVPD  (DI)(R9*1), Y13, Y10
+	VMASKMOVPD  (SI)(R9*1), Y13, Y11
+	VMASKMOVPD  (AX)(R9*1), Y13, Y12
+	VFMADD231PD Y12, Y9, Y0
+	VFMADD231PD Y12, Y10, Y1
+	VFMADD231PD Y12, Y11, Y2
+	VMASKMOVPD  (DX)(R9*1), Y13, Y12
+	VFMADD231PD Y12, Y9, Y3
+	VFMADD231PD Y12, Y10, Y4
+	VFMADD231PD Y12, Y11, Y5
+	VMASKMOVPD  (CX)(R9*1), Y13, Y12
+	VFMADD231PD Y12, Y9, Y6
+	VFMADD231PD Y12, Y10, Y7
+	VFMADD231PD Y12, Y11, Y8
+
+dots3x3sum:
+	MOVQ         c+56(FP), AX
+	MOVQ         ldc+64(FP), CX
+	SHLQ         $0x03, CX
+	VMOVSD       alpha+72(FP), X9
+	VMOVSD       beta+80(FP), X10
+	MOVQ         beta+80(FP), DX
+	ADDQ         DX, DX
+	VEXTRACTF128 $0x01, Y0, X11
+	VADDPD       X11, X0, X11
+	VPERMILPD    $0x01, X11, X0
+	VADDPD       X0, X11, X11
+	VMULPD       X9, X11, X11
+	TESTQ        DX, DX
+	JZ           dots3x3plain0
+	VMOVSD       (AX), X0
+	VFMADD231PD  X0, X10, X11
+
+dots3x3plain0:
+	VMOVSD       X11, (AX)
+	VEXTRACTF128 $0x01, Y1, X0
+	VADDPD       X0, X1, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPD       X0, X1, X1
+	VMULPD       X9, X1, X1
+	TESTQ        DX, DX
+	JZ           dots3x3plain1
+	VMOVSD       8(AX), X0
+	VFMADD231PD  X0, X10, X1
+
+dots3x3plain1:
+	VMOVSD       X1, 8(AX)
+	VEXTRACTF128 $0x01, Y2, X0
+	VADDPD       X0, X2, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPD       X0, X1, X1
+	VMULPD       X9, X1, X1
+	TESTQ        DX, DX
+	JZ           dots3x3plain2
+	VMOVSD       16(AX), X0
+	VFMADD231PD  X0, X10, X1
+
+dots3x3plain2:
+	VMOVSD       X1, 16(AX)
+	ADDQ         CX, AX
+	VEXTRACTF128 $0x01, Y3, X0
+	VADDPD       X0, X3, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPD       X0, X1, X1
+	VMULPD       X9, X1, X1
+	TESTQ        DX, DX
+	JZ           dots3x3plain3
+	VMOVSD       (AX), X0
+	VFMADD231PD  X0, X10, X1
+
+dots3x3plain3:
+	VMOVSD       X1, (AX)
+	VEXTRACTF128 $0x01, Y4, X0
+	VADDPD       X0, X4, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPD       X0, X1, X1
+	VMULPD       X9, X1, X1
+	TESTQ        DX, DX
+	JZ           dots3x3plain4
+	VMOVSD       8(AX), X0
+	VFMADD231PD  X0, X10, X1
+
+dots3x3plain4:
+	VMOVSD       X1, 8(AX)
+	VEXTRACTF128 $0x01, Y5, X0
+	VADDPD       X0, X5, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPD       X0, X1, X1
+	VMULPD       X9, X1, X1
+	TESTQ        DX, DX
+	JZ           dots3x3plain5
+	VMOVSD       16(AX), X0
+	VFMADD231PD  X0, X10, X1
+
+dots3x3plain5:
+	VMOVSD       X1, 16(AX)
+	ADDQ         CX, AX
+	VEXTRACTF128 $0x01, Y6, X0
+	VADDPD       X0, X6, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPD       X0, X1, X1
+	VMULPD       X9, X1, X1
+	TESTQ        DX, DX
+	JZ           dots3x3plain6
+	VMOVSD       (AX), X0
+	VFMADD231PD  X0, X10, X1
+
+dots3x3plain6:
+	VMOVSD       X1, (AX)
+	VEXTRACTF128 $0x01, Y7, X0
+	VADDPD       X0, X7, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPD       X0, X1, X1
+	VMULPD       X9, X1, X1
+	TESTQ        DX, DX
+	JZ           dots3x3plain7
+	VMOVSD       8(AX), X0
+	VFMADD231PD  X0, X10, X1
+
+dots3x3plain7:
+	VMOVSD       X1, 8(AX)
+	VEXTRACTF128 $0x01, Y8, X0
+	VADDPD       X0, X8, X1
+	VPERMILPD    $0x01, X1, X0
+	VADDPD       X0, X1, X1
+	VMULPD       X9, X1, X1
+	TESTQ        DX, DX
+	JZ           dots3x3plain8
+	VMOVSD       16(AX), X0
+	VFMADD231PD  X0, X10, X1
+
+dots3x3plain8:
+	VMOVSD X1, 16(AX)
 	VZEROUPPER
 	RET

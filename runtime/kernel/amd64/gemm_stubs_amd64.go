@@ -14,6 +14,11 @@ func tileF32AVX512(rows int, cols int, k int, a *float32, rsa int, csa int, b *f
 //go:noescape
 func dotRowsF32AVX512(rows int, k int, a *float32, lda int, x *float32, y *float32)
 
+// dotTileF32AVX512 is the DotTile of the unit: see GEMM.DotTile.
+//
+//go:noescape
+func dotTileF32AVX512(rows int, cols int, k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, alpha float32, beta float32)
+
 // tileF64AVX512 is the Tile of the unit: see GEMM.Tile.
 //
 //go:noescape
@@ -23,6 +28,11 @@ func tileF64AVX512(rows int, cols int, k int, a *float64, rsa int, csa int, b *f
 //
 //go:noescape
 func dotRowsF64AVX512(rows int, k int, a *float64, lda int, x *float64, y *float64)
+
+// dotTileF64AVX512 is the DotTile of the unit: see GEMM.DotTile.
+//
+//go:noescape
+func dotTileF64AVX512(rows int, cols int, k int, a *float64, lda int, b *float64, ldb int, c *float64, ldc int, alpha float64, beta float64)
 
 // tileF32AVX2 is the Tile of the unit: see GEMM.Tile.
 //
@@ -34,6 +44,11 @@ func tileF32AVX2(rows int, cols int, k int, a *float32, rsa int, csa int, b *flo
 //go:noescape
 func dotRowsF32AVX2(rows int, k int, a *float32, lda int, x *float32, y *float32)
 
+// dotTileF32AVX2 is the DotTile of the unit: see GEMM.DotTile.
+//
+//go:noescape
+func dotTileF32AVX2(rows int, cols int, k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, alpha float32, beta float32)
+
 // tileF64AVX2 is the Tile of the unit: see GEMM.Tile.
 //
 //go:noescape
@@ -43,3 +58,8 @@ func tileF64AVX2(rows int, cols int, k int, a *float64, rsa int, csa int, b *flo
 //
 //go:noescape
 func dotRowsF64AVX2(rows int, k int, a *float64, lda int, x *float64, y *float64)
+
+// dotTileF64AVX2 is the DotTile of the unit: see GEMM.DotTile.
+//
+//go:noescape
+func dotTileF64AVX2(rows int, cols int, k int, a *float64, lda int, b *float64, ldb int, c *float64, ldc int, alpha float64, beta float64)

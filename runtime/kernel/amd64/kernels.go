@@ -44,6 +44,11 @@ type GEMM[T Float] struct {
 
 	// DotRows writes y[i] = sum over p of a[i*lda+p] * x[p] for i < rows, p < k. The order of the sum depends on k only.
 	DotRows func(rows, k int, a *T, lda int, x, y *T)
+
+	// DotTile computes C = alpha*A*B^T + beta*C for 1 <= rows, cols <= DotSide, k >= 0, and rows of A and B that are k
+	// contiguous elements. With beta == 0, C is written without being read. The order of a sum depends on k only.
+	DotTile func(rows, cols, k int, a *T, lda int, b *T, ldb int, c *T, ldc int, alpha, beta T)
+	DotSide int
 }
 
 // Assembler reports whether the set is in assembler. Its float32 kernels then are faster than loops in Go, and add in float32.

@@ -8,6 +8,7 @@ func portableGEMM[T Float]() GEMM[T] {
 		Rows: 4, Cols: 4, WideRows: 4, WideCols: 4,
 		Tile: portableTile[T], Transpose: portableTranspose[T], Lanes: 4, Copy: portableCopy[T], CopyEven: portableCopyEven[T],
 		TransposeAt: portableTransposeAt[T], CopyAt: portableCopyAt[T], DotRows: portableDotRows[T],
+		DotTile: portableDotTile[T], DotSide: 4,
 	}
 }
 
@@ -118,5 +119,24 @@ func portableDotRows[T Float](rows, k int, a *T, lda int, x, y *T) {
 			even += row[k-1] * xs[k-1]
 		}
 		*at(y, i) = even + odd
+	}
+}
+
+// portableDotTile is GEMM.DotTile.
+func portableDotTile[T Float](rows, cols, k int, a *T, lda int, b *T, ldb int, c *T, ldc int, alpha, beta T) {
+	for i := range rows {
+		x := unsafe.Slice(at(a, i*lda), k)
+		for j := range cols {
+			y := unsafe.Slice(at(b, j*ldb), k)
+			var even, odd T
+			for p := 1; p < k; p += 2 {
+				even += x[p-1] * y[p-1]
+				odd += x[p] * y[p]
+			}
+			if k%2 == 1 {
+				even += x[k-1] * y[k-1]
+			}
+			store(at(c, i*ldc+j), alpha*(even+odd), beta)
+		}
 	}
 }

@@ -261,6 +261,44 @@ func testDotRows[T Float](t *testing.T, g *GEMM[T]) {
 	}
 }
 
+func testDotTile[T Float](t *testing.T, g *GEMM[T]) {
+	rng := rand.New(rand.NewPCG(9, 10))
+	for rows := 1; rows <= g.DotSide; rows++ {
+		for cols := 1; cols <= g.DotSide; cols++ {
+			for k := range 3*g.Lanes + 2 {
+				lda, ldb, ldc := k+1, k+2, cols+1
+				a, b, old := random[T](rng, rows*lda), random[T](rng, cols*ldb), random[T](rng, rows*ldc)
+				for _, beta := range []T{0, -2} {
+					c := append([]T{}, old...)
+					if beta == 0 {
+						c[0] = T(math.NaN())
+					}
+					g.DotTile(rows, cols, k, &a[0], lda, &b[0], ldb, &c[0], ldc, 3, beta)
+					for i, got := range c {
+						want := float64(old[i])
+						if r, j := i/ldc, i%ldc; j < cols {
+							want *= float64(beta)
+							for p := range k {
+								want += 3 * float64(a[r*lda+p]) * float64(b[j*ldb+p])
+							}
+						}
+						if d := math.Abs(float64(got) - want); !(d <= 1e-5*float64(k+2)) {
+							t.Fatalf("%dx%dx%d beta %v: c[%d] = %v, want %v", rows, cols, k, beta, i, got, want)
+						}
+					}
+				}
+			}
+		}
+	}
+}
+
+func TestDotTile(t *testing.T) {
+	forEachSet(t, func(t *testing.T, k *Kernels) {
+		testDotTile(t, &k.F32)
+		testDotTile(t, &k.F64)
+	})
+}
+
 func TestDotRows(t *testing.T) {
 	forEachSet(t, func(t *testing.T, k *Kernels) {
 		testDotRows(t, &k.F32)

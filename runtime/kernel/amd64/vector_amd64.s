@@ -2932,7 +2932,7 @@ end:
 	RET
 
 // func sumAVX512(x []float32) float32
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
 TEXT ·sumAVX512(SB), NOSPLIT, $0-28
 	MOVQ         x_base+0(FP), AX
 	VBROADCASTSS lanes00000000<>+0(SB), Z0
@@ -2982,7 +2982,7 @@ end:
 	VADDPS        Z3, Z1, Z1
 	VEXTRACTF64X4 $0x01, Z1, Y0
 	VADDPS        Y0, Y1, Y0
-	VEXTRACTF128  $0x01, Y0, X1
+	VEXTRACTF64X2 $0x01, Y0, X1
 	VADDPS        X1, X0, X0
 	VPERMILPD     $0x01, X0, X1
 	VADDPS        X1, X0, X0
@@ -2999,7 +2999,7 @@ DATA lanes00000000<>+24(SB)/8, $0x0000000000000000
 GLOBL lanes00000000<>(SB), RODATA|NOPTR, $32
 
 // func sumAbsAVX512(x []float32) float32
-// Requires: AVX, AVX512DQ, AVX512F, BMI2
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
 TEXT ·sumAbsAVX512(SB), NOSPLIT, $0-28
 	MOVQ         x_base+0(FP), AX
 	VBROADCASTSS lanes00000000<>+0(SB), Z0
@@ -3061,7 +3061,7 @@ end:
 	VADDPS        Z3, Z1, Z1
 	VEXTRACTF64X4 $0x01, Z1, Y0
 	VADDPS        Y0, Y1, Y0
-	VEXTRACTF128  $0x01, Y0, X1
+	VEXTRACTF64X2 $0x01, Y0, X1
 	VADDPS        X1, X0, X0
 	VPERMILPD     $0x01, X0, X1
 	VADDPS        X1, X0, X0
@@ -3072,7 +3072,7 @@ end:
 	RET
 
 // func dotAVX512(x []float32, y []float32) float32
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
 TEXT ·dotAVX512(SB), NOSPLIT, $0-52
 	MOVQ         x_base+0(FP), AX
 	MOVQ         y_base+24(FP), CX
@@ -3129,7 +3129,7 @@ end:
 	VADDPS        Z3, Z1, Z1
 	VEXTRACTF64X4 $0x01, Z1, Y0
 	VADDPS        Y0, Y1, Y0
-	VEXTRACTF128  $0x01, Y0, X1
+	VEXTRACTF64X2 $0x01, Y0, X1
 	VADDPS        X1, X0, X0
 	VPERMILPD     $0x01, X0, X1
 	VADDPS        X1, X0, X0
@@ -3140,7 +3140,7 @@ end:
 	RET
 
 // func squaresAVX512(x []float32, m float32) float32
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
 TEXT ·squaresAVX512(SB), NOSPLIT, $0-36
 	MOVQ         x_base+0(FP), AX
 	VBROADCASTSS m+24(FP), Z0
@@ -3198,7 +3198,7 @@ end:
 	VADDPS        Z4, Z2, Z2
 	VEXTRACTF64X4 $0x01, Z2, Y0
 	VADDPS        Y0, Y2, Y0
-	VEXTRACTF128  $0x01, Y0, X1
+	VEXTRACTF64X2 $0x01, Y0, X1
 	VADDPS        X1, X0, X0
 	VPERMILPD     $0x01, X0, X1
 	VADDPS        X1, X0, X0
@@ -3209,7 +3209,7 @@ end:
 	RET
 
 // func dotCenteredAVX512(x []float32, y []float32, m float32) float32
-// Requires: AVX, AVX512F, BMI2
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
 TEXT ·dotCenteredAVX512(SB), NOSPLIT, $0-60
 	MOVQ         x_base+0(FP), AX
 	MOVQ         y_base+24(FP), CX
@@ -3274,7 +3274,7 @@ end:
 	VADDPS        Z4, Z2, Z2
 	VEXTRACTF64X4 $0x01, Z2, Y0
 	VADDPS        Y0, Y2, Y0
-	VEXTRACTF128  $0x01, Y0, X1
+	VEXTRACTF64X2 $0x01, Y0, X1
 	VADDPS        X1, X0, X0
 	VPERMILPD     $0x01, X0, X1
 	VADDPS        X1, X0, X0
@@ -3285,7 +3285,7 @@ end:
 	RET
 
 // func maxAVX512(x []float32) float32
-// Requires: AVX, AVX512DQ, AVX512F, BMI2
+// Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2
 TEXT ·maxAVX512(SB), NOSPLIT, $0-28
 	MOVQ         x_base+0(FP), AX
 	VBROADCASTSS lanesff800000<>+0(SB), Z0
@@ -3349,7 +3349,7 @@ end:
 	VMAXPS        Z3, Z1, Z1
 	VEXTRACTF64X4 $0x01, Z1, Y0
 	VMAXPS        Y0, Y1, Y0
-	VEXTRACTF128  $0x01, Y0, X1
+	VEXTRACTF64X2 $0x01, Y0, X1
 	VMAXPS        X1, X0, X0
 	VPERMILPD     $0x01, X0, X1
 	VMAXPS        X1, X0, X0
@@ -3357,7 +3357,7 @@ end:
 	VMAXPS        X1, X0, X0
 	VEXTRACTF64X4 $0x01, Z5, Y1
 	VORPS         Y1, Y5, Y1
-	VEXTRACTF128  $0x01, Y1, X2
+	VEXTRACTF64X2 $0x01, Y1, X2
 	VORPS         X2, X1, X1
 	VPERMILPD     $0x01, X1, X2
 	VORPS         X2, X1, X1

@@ -23,6 +23,7 @@ var parts = map[string]func(){
 		for _, u := range units {
 			tile(u)
 			dotRows(u)
+			dotTile(u)
 		}
 	},
 	"transpose": func() {

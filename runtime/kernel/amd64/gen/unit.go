@@ -21,6 +21,7 @@ type isa struct {
 	bytes int    // of a vector register
 	rows  int    // of the tallest matrix tile; tile(rows, 2) uses all registers
 	wide  int    // the tallest tile that may be four vectors wide
+	dot   int    // rows and columns of the largest tile of dot products
 }
 
 // An elem gives the instructions of one element type.
@@ -37,8 +38,8 @@ type elem struct {
 }
 
 var (
-	avx512 = isa{set: "AVX512", bytes: 64, rows: 14, wide: 6}
-	avx2   = isa{set: "AVX2", bytes: 32, rows: 6, wide: 2}
+	avx512 = isa{set: "AVX512", bytes: 64, rows: 14, wide: 6, dot: 4}
+	avx2   = isa{set: "AVX2", bytes: 32, rows: 6, wide: 2, dot: 3}
 
 	f32 = elem{
 		suffix: "F32", goType: "float32", size: 4,
@@ -169,15 +170,16 @@ func (u unit) bytesParam(name string) reg.GPVirtual {
 
 // reduceLanes combines the lanes of v with op and leaves the result in the lowest lane of the returned XMM register.
 func (u unit) reduceLanes(op func(...Op), v reg.VecVirtual) reg.VecVirtual {
-	low := v.AsY()
+	low, high, out := v.AsY(), XMM(), XMM()
 	if u.bytes == 64 {
-		high := YMM()
-		VEXTRACTF64X4(U8(1), v, high)
-		op(high, v.AsY(), high)
-		low = high
+		half := YMM()
+		VEXTRACTF64X4(U8(1), v, half)
+		op(half, low, half)
+		low = half
+		VEXTRACTF64X2(U8(1), low, high) // VEXTRACTF128 does not reach the upper sixteen registers
+	} else {
+		VEXTRACTF128(U8(1), low, high)
 	}
-	high, out := XMM(), XMM()
-	VEXTRACTF128(U8(1), low, high)
 	op(high, low.(reg.VecVirtual).AsX(), out)
 	shuffled := XMM()
 	VPERMILPD(U8(1), out, shuffled)

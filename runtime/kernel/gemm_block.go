@@ -13,7 +13,8 @@ import (
 const (
 	blockDepth     = 256     // of k; 256 x 32 float32 are 32 KiB
 	stripsPerPack  = 2       // of B packed in one go: longer runs per row of B than one strip has
-	rowDepth       = 16      // the same for a single row: as many streams as the prefetcher follows
+	rowDepth       = 16      // of k for a single row times a matrix in memory: as many streams as the prefetcher follows
+	rowElems       = 1 << 21 // a matrix is in memory, and not in a cache, from here on
 	blockBytes     = 1 << 20 // of a packed block of A
 	minParallel    = 1 << 19 // multiply-adds below which a task is not worth a worker
 	minParallelRow = 1 << 17 // the same for a row, which is bound by memory
@@ -73,7 +74,7 @@ func laneBytes[T amd64.Float](g *amd64.GEMM[T], m, n, k int) int {
 // planGemm cuts the call into tasks for the given number of workers.
 func planGemm[T amd64.Float](g *amd64.GEMM[T], s *gemmSpec[T], workers int) gemmPlan {
 	p := gemmPlan{batch: s.batch, depth: depthOf(s.k), width: stripWidth(g, s.m)}
-	if s.m == 1 {
+	if s.m == 1 && s.n*s.k > rowElems {
 		p.depth = min(p.depth, rowDepth)
 	}
 	p.rowTasks, p.colTasks = ceilDiv(s.m, blockRows(g, p.depth)), 1

@@ -32,6 +32,13 @@ func tile(u unit) {
 	t.dispatch(rows, vecs, "full", nil)
 	Label("masked")
 	mask := u.mask(tail)
+	if u.bytes == 64 { // half a vector where it will do: twice as many a cycle, or more on processors with 256-bit units
+		TESTQ(vecs, vecs)
+		JNZ(LabelRef("masks"))
+		CMPQ(tail, U8(uint8(u.lanes()/2)))
+		JLE(LabelRef("halves"))
+		Label("masks")
+	}
 	t.dispatch(rows, vecs, "mask", mask)
 
 	for _, masked := range []bool{false, true} {
@@ -44,6 +51,30 @@ func tile(u unit) {
 				t.shape(shapeLabel(kind, r, n), r, n, m)
 			}
 		}
+	}
+	if u.bytes == 64 {
+		t.halves(rows, mask)
+	}
+}
+
+// halves emits the shapes of at most half a vector, on the lower halves of the registers.
+func (t *tileState) halves(rows reg.GPVirtual, mask reg.Register) {
+	h := *t
+	h.isa.bytes, h.isa.opmask = t.bytes/2, true
+	lower := func(v []reg.VecVirtual) (low []reg.VecVirtual) {
+		for _, r := range v {
+			low = append(low, r.AsY().(reg.VecVirtual))
+		}
+		return low
+	}
+	h.acc, h.bv, h.av = lower(t.acc), lower(t.bv), lower(t.av)
+	Label("halves")
+	for r := h.rows; r > 1; r-- {
+		CMPQ(rows, U8(uint8(r)))
+		JEQ(LabelRef(shapeLabel("half", r, 1)))
+	}
+	for r := 1; r <= h.rows; r++ {
+		h.shape(shapeLabel("half", r, 1), r, 1, mask)
 	}
 }
 

@@ -22,6 +22,8 @@ type isa struct {
 	rows  int    // of the tallest matrix tile; tile(rows, 2) uses all registers
 	wide  int    // the tallest tile that may be four vectors wide
 	dot   int    // rows and columns of the largest tile of dot products
+
+	opmask bool // masks are in mask registers
 }
 
 // An elem gives the instructions of one element type.
@@ -38,7 +40,7 @@ type elem struct {
 }
 
 var (
-	avx512 = isa{set: "AVX512", bytes: 64, rows: 14, wide: 6, dot: 4}
+	avx512 = isa{set: "AVX512", bytes: 64, rows: 14, wide: 6, dot: 4, opmask: true}
 	avx2   = isa{set: "AVX2", bytes: 32, rows: 6, wide: 2, dot: 3}
 
 	f32 = elem{
@@ -135,7 +137,7 @@ func (u unit) load(m Mem, mask reg.Register, dst Op) {
 	switch {
 	case mask == nil:
 		u.mov(m, dst)
-	case u.bytes == 64:
+	case u.opmask:
 		u.movZ(m, mask, dst)
 	default:
 		u.maskMov(m, mask, dst)
@@ -147,7 +149,7 @@ func (u unit) store(src Op, mask reg.Register, m Mem) {
 	switch {
 	case mask == nil:
 		u.mov(src, m)
-	case u.bytes == 64:
+	case u.opmask:
 		u.mov(src, mask, m)
 	default:
 		u.maskMov(src, mask, m)

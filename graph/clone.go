@@ -146,7 +146,7 @@ type copier struct {
 
 // into copies the initializers and nodes of src to where b inserts.
 func (c *copier) into(b *Builder, src *Graph) error {
-	for _, v := range src.inits {
+	for _, v := range src.Initializers() {
 		if _, mapped := c.vals[v]; !mapped {
 			c.initializer(b.Graph, v)
 		}
@@ -168,11 +168,11 @@ func (c *copier) into(b *Builder, src *Graph) error {
 // fill copies everything of src into the empty graph dst.
 func (c *copier) fill(dst, src *Graph) error {
 	dst.Doc = src.Doc
-	for _, v := range src.inputs {
+	for _, v := range src.Inputs() {
 		c.vals[v] = dst.AddInput(c.prefix+v.Name, v.Type.clone())
 		c.vals[v].Content = slices.Clone(v.Content)
 	}
-	for _, v := range src.inits {
+	for _, v := range src.Initializers() {
 		if v.input {
 			dst.SetDefault(c.vals[v], v.constant)
 		} else {

@@ -23,6 +23,7 @@ func (g *Graph) AddInitializer(name string, t *Tensor) *Value {
 // SetDefault makes t the default of input v (an initializer of the same name, in ONNX's terms).
 func (g *Graph) SetDefault(v *Value, t *Tensor) {
 	if v.constant == nil {
+		g.settle()
 		g.inits = append(g.inits, v)
 	}
 	v.constant = t
@@ -42,7 +43,7 @@ func (g *Graph) MakeInput(v *Value) {
 	if v.graph != g || !v.IsInitializer() {
 		panic("BUG: MakeInput on a value that is no initializer: " + v.Name)
 	}
-	g.inits = without(g.inits, v)
+	g.left++
 	v.constant = nil
 	v.input = true
 	g.inputs = append(g.inputs, v)
@@ -65,6 +66,15 @@ func (g *Graph) SetOutputs(vs ...*Value) {
 	}
 }
 
+// SetOutput makes v graph output i.
+func (g *Graph) SetOutput(i int, v *Value) {
+	if old := g.outputs[i]; old != v {
+		old.dropOutput(g)
+		g.outputs[i] = v
+		v.outputOf = append(v.outputOf, g)
+	}
+}
+
 func (v *Value) dropOutput(g *Graph) {
 	for i, h := range v.outputOf {
 		if h == g {
@@ -76,7 +86,7 @@ func (v *Value) dropOutput(g *Graph) {
 
 // SetInputs reorders the graph inputs; vs must be a permutation of them.
 func (g *Graph) SetInputs(vs ...*Value) {
-	if len(vs) != len(g.inputs) {
+	if len(vs) != len(g.Inputs()) {
 		panic(fmt.Sprintf("BUG: SetInputs with %d of %d inputs", len(vs), len(g.inputs)))
 	}
 	g.inputs = append([]*Value{}, vs...)
@@ -87,7 +97,7 @@ func (g *Graph) RemoveValue(v *Value) {
 	if v.graph != g || v.def != nil || len(v.uses) > 0 || v.IsOutput() {
 		panic("BUG: RemoveValue on a value in use: " + v.Name)
 	}
-	g.inputs, g.inits = without(g.inputs, v), without(g.inits, v)
+	g.left++
 	g.names.release(v.Name)
 	v.graph = nil
 }
@@ -232,7 +242,7 @@ func (n *Node) discardNested(sub *Graph) {
 	for inner := range sub.Backward() {
 		inner.discard()
 	}
-	for _, v := range append(append([]*Value{}, sub.inputs...), sub.inits...) {
+	for _, v := range slices.Concat(sub.Inputs(), sub.Initializers()) {
 		sub.names.release(v.Name)
 		v.graph = nil
 	}
@@ -351,14 +361,4 @@ func (v *Value) ReplaceUses(w *Value, except ...*Node) {
 		}
 	}
 	v.outputOf = nil
-}
-
-func without(vs []*Value, v *Value) []*Value {
-	out := vs[:0:0]
-	for _, x := range vs {
-		if x != v {
-			out = append(out, x)
-		}
-	}
-	return out
 }

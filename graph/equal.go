@@ -70,8 +70,8 @@ func (d *differ) graph(a, b *Graph) {
 	if d.twin == nil {
 		d.twin = map[*Value]*Value{}
 	}
-	d.values("inputs", a.inputs, b.inputs)
-	d.values("initializers", a.inits, b.inits)
+	d.values("inputs", a.Inputs(), b.Inputs())
+	d.values("initializers", a.Initializers(), b.Initializers())
 	d.field("number of nodes", a.count, b.count)
 	for n, m := a.first, b.first; n != nil && d.err == nil; n, m = n.next, m.next {
 		d.node(n, m)

@@ -55,7 +55,8 @@ type Graph struct {
 	Name string
 	Doc  string
 
-	inputs, inits, outputs []*Value
+	inputs, inits, outputs []*Value // of inputs and inits some may have left, see settle
+	left                   int
 	first, last            *Node
 	count                  int
 	owner                  *Node    // the node that holds this graph as an attribute, or nil
@@ -71,10 +72,35 @@ func NewGraph(name string) *Graph { return &Graph{Name: name, names: newNamer()}
 func (g *Graph) NewNested(name string) *Graph { return &Graph{Name: name, names: g.names} }
 
 // Inputs lists the graph inputs.
-func (g *Graph) Inputs() []*Value { return g.inputs }
+func (g *Graph) Inputs() []*Value {
+	g.settle()
+	return g.inputs
+}
 
 // Initializers lists the constants, in order of definition.
-func (g *Graph) Initializers() []*Value { return g.inits }
+func (g *Graph) Initializers() []*Value {
+	g.settle()
+	return g.inits
+}
+
+// settle takes the values off the lists that have left: all at once, so that removing many is not quadratic. The lists handed
+// out before stay as they are.
+func (g *Graph) settle() {
+	if g.left == 0 {
+		return
+	}
+	g.left = 0
+	here := func(vs []*Value, of func(v *Value) bool) []*Value {
+		out := make([]*Value, 0, len(vs))
+		for _, v := range vs {
+			if v.graph == g && of(v) {
+				out = append(out, v)
+			}
+		}
+		return out
+	}
+	g.inputs, g.inits = here(g.inputs, (*Value).IsInput), here(g.inits, func(v *Value) bool { return v.constant != nil })
+}
 
 // Outputs lists the graph outputs.
 func (g *Graph) Outputs() []*Value { return g.outputs }
@@ -166,12 +192,12 @@ func (g *Graph) Find(name string) *Value {
 // Values walks the values that g defines: inputs, initializers, node outputs.
 func (g *Graph) Values() iter.Seq[*Value] {
 	return func(yield func(*Value) bool) {
-		for _, v := range g.inputs {
+		for _, v := range g.Inputs() {
 			if !yield(v) {
 				return
 			}
 		}
-		for _, v := range g.inits {
+		for _, v := range g.Initializers() {
 			if !v.IsInput() && !yield(v) {
 				return
 			}

@@ -163,7 +163,7 @@ func (p *printer) graph(g *Graph, indent string) {
 
 // body prints inputs, outputs, values and nodes.
 func (p *printer) body(g *Graph, indent string) {
-	p.signature(g.inputs, func(v *Value) bool { return true })
+	p.signature(g.Inputs(), func(v *Value) bool { return true })
 	p.put(" => ")
 	p.signature(g.outputs, func(v *Value) bool { return v.def != nil && v.graph == g })
 	p.values(g, indent)
@@ -225,7 +225,7 @@ func dimName(expr string) string {
 func (p *printer) values(g *Graph, indent string) {
 	sep := "\n" + indent + "<\n"
 	open := sep
-	for _, v := range g.inits {
+	for _, v := range g.Initializers() {
 		p.put(sep, indent, indentStep)
 		p.tensor(v.constant, identifier(v.Name)+" = ")
 		sep = ",\n"

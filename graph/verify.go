@@ -91,13 +91,13 @@ func (c *checker) graph(g *Graph, owner *Node) {
 	if g.names != c.root0.names {
 		c.fail("G1", "nested graph %s of node %s has a name list of its own; make it with NewNested", g.Name, owner)
 	}
-	for _, v := range g.inputs {
+	for _, v := range g.Inputs() {
 		if !v.input || v.def != nil {
 			c.fail("G2", "value %s is listed as an input of graph %s, but it is not one", v, g.Name)
 		}
 		c.define(g, v)
 	}
-	for _, v := range g.inits {
+	for _, v := range g.Initializers() {
 		if v.def != nil || v.constant == nil {
 			c.fail("G7", "value %s is listed as an initializer of graph %s, but has no constant", v, g.Name)
 			continue

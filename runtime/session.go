@@ -132,7 +132,7 @@ func (s *Session) Close() error {
 }
 
 // ExprGraph is the model as a Gorgonia graph, for inspection and drawing.
-func (s *Session) ExprGraph() *gorgonia.ExprGraph { return s.prog.Main.Expr }
+func (s *Session) ExprGraph() *gorgonia.ExprGraph { return s.prog.Main.ExprGraph() }
 
 // PeakBytes is the predicted peak of the memory that the current plan needs: activations, scratch, states and
 // constants; 0 before the first run. Tensors whose shapes depend on data are not in it.

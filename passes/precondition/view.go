@@ -193,9 +193,12 @@ func examplesFirst(b *op.Builder, l pass.Layer, x *graph.Value) *graph.Value {
 }
 
 func examplesAxis(l pass.Layer, x *graph.Value) int {
-	losses := pass.Tags(l.Node.Graph(), graph.TagLoss)
 	rank := x.Type.Rank()
-	if rank < 3 || len(losses) == 0 || losses[0].In(1).Type.Rank() < 1 {
+	if rank < 3 {
+		return 0
+	}
+	losses := pass.Tags(l.Node.Graph(), graph.TagLoss)
+	if len(losses) == 0 || losses[0].In(1).Type.Rank() < 1 {
 		return 0
 	}
 	examples := losses[0].In(1).Type.Dims[0]

@@ -83,9 +83,7 @@ func (g *guard) hold(in *graph.Graph, v, old *graph.Value) *graph.Value {
 		}
 		i := slices.Index(d.Outputs(), v)
 		for _, branch := range d.Graphs() {
-			outs := slices.Clone(branch.Outputs())
-			outs[i] = g.hold(branch, outs[i], old)
-			branch.SetOutputs(outs...)
+			branch.SetOutput(i, g.hold(branch, branch.Outputs()[i], old))
 		}
 		return v
 	}

@@ -121,6 +121,9 @@ type updater struct {
 	weight *graph.Value // of the newest parameters in their average
 
 	guarded bool // a step whose gradients are not finite changes nothing
+
+	finite *graph.Value            // whether this one's are, once it was asked for
+	hypers map[string]*graph.Value // so far
 }
 
 // counts is v on a step that counts, and otherwise the constant idle, which has no effect.
@@ -128,12 +131,21 @@ func (u *updater) counts(v *graph.Value, idle float64) *graph.Value {
 	if !u.guarded {
 		return v
 	}
-	return u.b.Where(pass.Finite(u.b), v, u.b.Float(u.elem, idle))
+	if u.finite == nil {
+		u.finite = pass.Finite(u.b)
+	}
+	return u.b.Where(u.finite, v, u.b.Float(u.elem, idle))
 }
 
 // hyper is the scalar input of that name; records other than the default have inputs of their own.
 func (u *updater) hyper(name string, def float64) *graph.Value {
-	return pass.Hyper(u.b, pass.Labelled(name, u.label), def, u.elem)
+	if u.hypers[name] == nil {
+		if u.hypers == nil {
+			u.hypers = map[string]*graph.Value{}
+		}
+		u.hypers[name] = pass.Hyper(u.b, pass.Labelled(name, u.label), def, u.elem)
+	}
+	return u.hypers[name]
 }
 
 func (u *updater) run(dirs []direction) {

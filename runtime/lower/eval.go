@@ -17,7 +17,7 @@ func (b *Body) run(inputs, captures []*kernel.Tensor) ([]*kernel.Tensor, error) 
 	if len(inputs) != len(b.Inputs) {
 		return nil, fmt.Errorf("%w: graph %q takes %d inputs, has %d", graph.ErrInvalid, b.Graph.Name, len(b.Inputs), len(inputs))
 	}
-	all := b.Expr.AllNodes()
+	all := b.Nodes()
 	env := make([][]*kernel.Tensor, len(all)) // by node ID: a tuple, or a single value
 	for i, n := range b.Inputs {
 		env[n.ID()] = inputs[i : i+1 : i+1]
@@ -29,15 +29,14 @@ func (b *Body) run(inputs, captures []*kernel.Tensor) ([]*kernel.Tensor, error) 
 		env[n.ID()] = []*kernel.Tensor{n.Value().(Value).T}
 	}
 	for _, n := range all {
-		children := b.Expr.From(n.ID())
+		children := b.Children(n)
 		switch o := n.Op().(type) {
 		case *Select:
-			children.Next()
-			env[n.ID()] = env[children.Node().ID()][o.Index : o.Index+1]
+			env[n.ID()] = env[children[0].ID()][o.Index : o.Index+1]
 		case *Op:
 			args := make([]*kernel.Tensor, 0, o.arity)
-			for children.Next() {
-				args = append(args, env[children.Node().ID()][0])
+			for _, c := range children {
+				args = append(args, env[c.ID()][0])
 			}
 			out, err := o.Eval(args)
 			if err != nil {

@@ -3,8 +3,10 @@ package lower
 import (
 	"errors"
 	"fmt"
+	"sync"
 
 	"github.com/chewxy/hm"
+	"gonum.org/v1/gonum/graph/simple"
 	"gorgonia.org/gorgonia"
 
 	"github.com/asdlc/asdlc/graph"
@@ -25,7 +27,7 @@ type Program struct {
 
 // Body is a lowered graph: the main one, or one nested in an If, Loop or Scan node.
 type Body struct {
-	Expr  *gorgonia.ExprGraph
+	expr  *gorgonia.ExprGraph
 	Graph *graph.Graph
 	// Inputs are the nodes of the graph's inputs, in order.
 	Inputs []*gorgonia.Node
@@ -41,7 +43,9 @@ type Body struct {
 	// OutputNames are the names of the outputs in the model before inlining.
 	OutputNames []string
 
-	nodes map[*graph.Value]*gorgonia.Node
+	nodes    map[*graph.Value]*gorgonia.Node
+	children map[*gorgonia.Node]gorgonia.Nodes
+	connect  sync.Once
 }
 
 // NodeOf is the Gorgonia node of a value of the body's graph, or of a capture; nil if there is none.
@@ -108,7 +112,10 @@ func IsControl(n *graph.Node) bool {
 
 // body lowers g; captures are the outer values that it uses.
 func (p *Program) body(g *graph.Graph, captures []*graph.Value) (*Body, error) {
-	b := &Body{Expr: gorgonia.NewGraph(gorgonia.WithGraphName(g.Name)), Graph: g, Captures: captures, nodes: map[*graph.Value]*gorgonia.Node{}}
+	b := &Body{
+		expr: gorgonia.NewGraph(gorgonia.WithGraphName(g.Name)), Graph: g, Captures: captures,
+		nodes: map[*graph.Value]*gorgonia.Node{}, children: map[*gorgonia.Node]gorgonia.Nodes{},
+	}
 	for _, v := range g.Inputs() {
 		b.Inputs = append(b.Inputs, b.input(v))
 	}
@@ -143,17 +150,43 @@ func (p *Program) body(g *graph.Graph, captures []*graph.Value) (*Body, error) {
 
 // input makes an input node for a value.
 func (b *Body) input(v *graph.Value) *gorgonia.Node {
-	n := gorgonia.NewUniqueNode(nodeOptions(b.Expr, v.Type, gorgonia.WithName(v.Name))...)
+	n := b.add(nil, append(nodeOptions(v.Type), gorgonia.WithName(v.Name))...)
 	b.nodes[v] = n
 	return n
 }
 
-func nodeOptions(g *gorgonia.ExprGraph, t graph.Type, more ...gorgonia.NodeConsOpt) []gorgonia.NodeConsOpt {
-	opts := []gorgonia.NodeConsOpt{gorgonia.In(g), gorgonia.WithType(nodeType(t))}
+// add makes a node. Gorgonia looks the end of an edge up among all nodes, so edges are drawn once somebody asks for them.
+func (b *Body) add(children gorgonia.Nodes, opts ...gorgonia.NodeConsOpt) *gorgonia.Node {
+	n := gorgonia.NewUniqueNode(append([]gorgonia.NodeConsOpt{gorgonia.In(b.expr)}, opts...)...)
+	gorgonia.WithChildren(children)(n)
+	b.children[n] = children
+	return n
+}
+
+// Nodes lists the nodes, children first. The ID of a node is its place in the list.
+func (b *Body) Nodes() gorgonia.Nodes { return b.expr.AllNodes() }
+
+// Children are what a node computes from.
+func (b *Body) Children(n *gorgonia.Node) gorgonia.Nodes { return b.children[n] }
+
+// ExprGraph is the body as Gorgonia's own tools take it.
+func (b *Body) ExprGraph() *gorgonia.ExprGraph {
+	b.connect.Do(func() {
+		for _, n := range b.expr.AllNodes() {
+			for _, c := range b.children[n] {
+				b.expr.SetEdge(simple.Edge{F: n, T: c})
+			}
+		}
+	})
+	return b.expr
+}
+
+func nodeOptions(t graph.Type) []gorgonia.NodeConsOpt {
+	opts := []gorgonia.NodeConsOpt{gorgonia.WithType(nodeType(t))}
 	if t.Rank() != 0 {
 		opts = append(opts, gorgonia.WithShape(nodeShape(t)...))
 	}
-	return append(opts, more...)
+	return opts
 }
 
 // node lowers n into b.
@@ -219,21 +252,18 @@ func (b *Body) result(p *Program, o *Op, children gorgonia.Nodes, types []hm.Typ
 		o.result = outs[0].Type
 		t := nodeType(o.result)
 		o.typ = fnType(types, t)
-		b.nodes[outs[0]] = gorgonia.NewUniqueNode(nodeOptions(b.Expr, o.result,
-			gorgonia.WithOp(o), gorgonia.WithChildren(children), gorgonia.WithName(outs[0].Name))...)
+		b.nodes[outs[0]] = b.add(children, append(nodeOptions(o.result), gorgonia.WithOp(o), gorgonia.WithName(outs[0].Name))...)
 		return nil
 	}
 	o.typ = fnType(types, tupleType)
-	tuple := gorgonia.NewUniqueNode(gorgonia.In(b.Expr), gorgonia.WithType(tupleType), gorgonia.WithOp(o),
-		gorgonia.WithChildren(children), gorgonia.WithName(o.Node.String()))
+	tuple := b.add(children, gorgonia.WithType(tupleType), gorgonia.WithOp(o), gorgonia.WithName(o.Node.String()))
 	for i, v := range outs {
 		if v == nil {
 			continue
 		}
 		p.nextID++
 		s := &Select{Index: i, id: p.nextID, typ: v.Type}
-		b.nodes[v] = gorgonia.NewUniqueNode(nodeOptions(b.Expr, v.Type, gorgonia.WithOp(s),
-			gorgonia.WithChildren(gorgonia.Nodes{tuple}), gorgonia.WithName(v.Name))...)
+		b.nodes[v] = b.add(gorgonia.Nodes{tuple}, append(nodeOptions(v.Type), gorgonia.WithOp(s), gorgonia.WithName(v.Name))...)
 	}
 	return nil
 }

@@ -87,7 +87,7 @@ func TestTapeMachineAgrees(t *testing.T) {
 			if err != nil {
 				t.Fatal(err)
 			}
-			tape := gorgonia.NewTapeMachine(p.Main.Expr)
+			tape := gorgonia.NewTapeMachine(p.Main.ExprGraph())
 			defer tape.Close()
 			own, err := vm.New(p, vm.Options{})
 			if err != nil {
@@ -114,7 +114,7 @@ func TestTapeMachineAgrees(t *testing.T) {
 func TestOneNodeEach(t *testing.T) {
 	p := lowered(t, `g (float[4,3] x, float[3,5] w) => (float[4,5] y) { m = MatMul(x, w) a = Softmax(m) y = Mul(a, a) }`)
 	var ops []string
-	for _, n := range p.Main.Expr.AllNodes() {
+	for _, n := range p.Main.ExprGraph().AllNodes() {
 		if o, ok := n.Op().(*lower.Op); ok {
 			ops = append(ops, o.String()+fmt.Sprint(n.Shape()))
 		}
@@ -122,7 +122,7 @@ func TestOneNodeEach(t *testing.T) {
 	if got := strings.Join(ops, " "); got != "MatMul(4, 5) Softmax(4, 5) Mul(4, 5)" {
 		t.Error(got)
 	}
-	drawn, err := dot.Marshal(p.Main.Expr)
+	drawn, err := dot.Marshal(p.Main.ExprGraph())
 	if err != nil || !strings.Contains(string(drawn), "MatMul") {
 		t.Errorf("dot: %v\n%s", err, drawn)
 	}
@@ -204,7 +204,7 @@ func TestCapturesAreChildren(t *testing.T) {
 			then_branch: graph = tt () => (float[3] s) { s = Neg(z) }, else_branch: graph = ee () => (float[3] u) { u = Identity(x) }> q = Abs(r) }> }`)
 	n := p.Main.Outputs[0]
 	var names []string
-	for children := p.Main.Expr.From(n.ID()); children.Next(); {
+	for children := p.Main.ExprGraph().From(n.ID()); children.Next(); {
 		names = append(names, children.Node().(*gorgonia.Node).Name())
 	}
 	slices.Sort(names)

@@ -35,7 +35,7 @@ type instr struct {
 // newCode flattens b, keeping only what its wanted outputs need; wanted nil is all.
 func newCode(b *lower.Body, wanted []bool) *code {
 	c := &code{body: b}
-	all := b.Expr.AllNodes()
+	all := b.Nodes()
 	f := flattener{code: c, first: make([]int, len(all))}
 	for _, n := range all {
 		f.add(n)
@@ -75,20 +75,18 @@ func (f *flattener) slotsOf(nodes []*gorgonia.Node) []int {
 }
 
 func (f *flattener) add(n *gorgonia.Node) {
-	g := f.code.body.Expr
+	children := f.code.body.Children(n)
 	switch o := n.Op().(type) {
 	case nil:
 		f.first[n.ID()] = f.slot()
 	case *lower.Select:
-		children := g.From(n.ID())
-		children.Next()
-		in := &f.code.instrs[f.first[children.Node().ID()]]
+		in := &f.code.instrs[f.first[children[0].ID()]]
 		in.out[o.Index] = f.slot()
 		f.first[n.ID()] = in.out[o.Index]
 	case *lower.Op:
 		in := instr{op: o}
-		for children := g.From(n.ID()); children != nil && children.Next(); {
-			in.args = append(in.args, f.first[children.Node().ID()])
+		for _, c := range children {
+			in.args = append(in.args, f.first[c.ID()])
 		}
 		for _, a := range o.Args {
 			slot := -1

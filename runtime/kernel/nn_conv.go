@@ -39,8 +39,8 @@ func makeConv[T amd64.Float](c *Call) (Run, error) {
 // newConvolution prepares y = x * w + bias for the given geometry and per-group channel counts, w[groups*outs][ins][k].
 // With turned, w is [groups*ins][outs][k] with the kernel turned round, as a transposed convolution has it.
 func newConvolution[T amd64.Float](c *Call, w *window, images, groups, ins, outs int, turned bool) func(x, w, bias, y []T) {
-	if p := newPatches(w, w.in, w.out); ins == 1 && outs <= maxDirect && p.width >= p.kw && !turned {
-		return newDepthwise[T](c.Pool, p, images, groups, outs)
+	if isDepthwise(w, ins, outs) {
+		return newDepthwise[T](c, w, images, groups, outs, turned)
 	}
 	if !turned {
 		kernels := Count(w.kernel)

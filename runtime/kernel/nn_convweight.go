@@ -23,9 +23,14 @@ func makeConvWeightGrad[T amd64.Float](c *Call) (Run, error) {
 		return nil, err
 	}
 	copy(w.out, g[2:])
-	v := newWeightGrad[T](c, w, x[0], groups, x[1]/groups, g[1]/groups, false)
+	var run func(x, g, w []T)
+	if isDepthwise(w, x[1]/groups, g[1]/groups) {
+		run = newDepthwiseGrad[T](c, w, x[0], groups, g[1]/groups).run
+	} else {
+		run = newWeightGrad[T](c, w, x[0], groups, x[1]/groups, g[1]/groups, false).run
+	}
 	return func(in, out []*Tensor) error {
-		v.run(Data[T](in[0]), Data[T](in[1]), Data[T](out[0]))
+		run(Data[T](in[0]), Data[T](in[1]), Data[T](out[0]))
 		return nil
 	}, nil
 }

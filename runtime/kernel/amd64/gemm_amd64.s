@@ -15385,6 +15385,108 @@ dots4x4plain15:
 	VZEROUPPER
 	RET
 
+// func combineF32AVX512(n int, taps int, src *float32, off *int32, w *float32, dst *float32, bias float32)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·combineF32AVX512(SB), NOSPLIT, $0-52
+	MOVQ         n+0(FP), AX
+	MOVQ         taps+8(FP), CX
+	MOVQ         src+16(FP), DX
+	MOVQ         off+24(FP), BX
+	MOVQ         w+32(FP), SI
+	MOVQ         dst+40(FP), DI
+	VBROADCASTSS bias+48(FP), Z0
+	MOVQ         AX, R8
+	ANDQ         $0x0f, R8
+	MOVQ         $-1, R9
+	BZHIQ        R8, R9, R9
+	KMOVW        R9, K1
+	SHRQ         $0x04, AX
+
+by4:
+	CMPQ    AX, $0x04
+	JLT     by4end
+	VMOVUPS Z0, Z2
+	VMOVUPS Z0, Z3
+	VMOVUPS Z0, Z4
+	VMOVUPS Z0, Z5
+	XORQ    R9, R9
+	TESTQ   CX, CX
+	JZ      by4store
+
+by4tap:
+	MOVLQSX      (BX)(R9*4), R10
+	LEAQ         (DX)(R10*4), R10
+	VBROADCASTSS (SI)(R9*4), Z1
+	VFMADD231PS  (R10), Z1, Z2
+	VFMADD231PS  64(R10), Z1, Z3
+	VFMADD231PS  128(R10), Z1, Z4
+	VFMADD231PS  192(R10), Z1, Z5
+	INCQ         R9
+	CMPQ         R9, CX
+	JLT          by4tap
+
+by4store:
+	VMOVUPS Z2, (DI)
+	VMOVUPS Z3, 64(DI)
+	VMOVUPS Z4, 128(DI)
+	VMOVUPS Z5, 192(DI)
+	ADDQ    $0x00000100, DX
+	ADDQ    $0x00000100, DI
+	SUBQ    $0x04, AX
+	JMP     by4
+
+by4end:
+by1:
+	CMPQ    AX, $0x01
+	JLT     by1end
+	VMOVUPS Z0, Z2
+	XORQ    R9, R9
+	TESTQ   CX, CX
+	JZ      by1store
+
+by1tap:
+	MOVLQSX      (BX)(R9*4), R10
+	LEAQ         (DX)(R10*4), R10
+	VBROADCASTSS (SI)(R9*4), Z1
+	VFMADD231PS  (R10), Z1, Z2
+	INCQ         R9
+	CMPQ         R9, CX
+	JLT          by1tap
+
+by1store:
+	VMOVUPS Z2, (DI)
+	ADDQ    $0x00000040, DX
+	ADDQ    $0x00000040, DI
+	SUBQ    $0x01, AX
+	JMP     by1
+
+by1end:
+	TESTQ   R8, R8
+	JZ      done
+	VMOVUPS Z0, Z2
+	XORQ    AX, AX
+	TESTQ   CX, CX
+	JZ      partstore
+
+parttap:
+	MOVLQSX      (BX)(AX*4), R8
+	LEAQ         (DX)(R8*4), R8
+	VBROADCASTSS (SI)(AX*4), Z1
+	VMOVUPS.Z    (R8), K1, Z0
+	VFMADD231PS  Z0, Z1, Z2
+	INCQ         AX
+	CMPQ         AX, CX
+	JLT          parttap
+
+partstore:
+	VMOVUPS Z2, K1, (DI)
+	ADDQ    $0x00000040, DX
+	ADDQ    $0x00000040, DI
+
+done:
+	VZEROUPPER
+	RET
+
 // func tileF64AVX512(rows int, cols int, k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, alpha float64, beta float64)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2, FMA3, MMX+
 TEXT ·tileF64AVX512(SB), NOSPLIT, $8-96
@@ -30556,6 +30658,108 @@ dots4x4plain15:
 	VZEROUPPER
 	RET
 
+// func combineF64AVX512(n int, taps int, src *float64, off *int32, w *float64, dst *float64, bias float64)
+// Requires: AVX, AVX512F, BMI2
+TEXT ·combineF64AVX512(SB), NOSPLIT, $0-56
+	MOVQ         n+0(FP), AX
+	MOVQ         taps+8(FP), CX
+	MOVQ         src+16(FP), DX
+	MOVQ         off+24(FP), BX
+	MOVQ         w+32(FP), SI
+	MOVQ         dst+40(FP), DI
+	VBROADCASTSD bias+48(FP), Z0
+	MOVQ         AX, R8
+	ANDQ         $0x07, R8
+	MOVQ         $-1, R9
+	BZHIQ        R8, R9, R9
+	KMOVW        R9, K1
+	SHRQ         $0x03, AX
+
+by4:
+	CMPQ    AX, $0x04
+	JLT     by4end
+	VMOVUPD Z0, Z2
+	VMOVUPD Z0, Z3
+	VMOVUPD Z0, Z4
+	VMOVUPD Z0, Z5
+	XORQ    R9, R9
+	TESTQ   CX, CX
+	JZ      by4store
+
+by4tap:
+	MOVLQSX      (BX)(R9*4), R10
+	LEAQ         (DX)(R10*8), R10
+	VBROADCASTSD (SI)(R9*8), Z1
+	VFMADD231PD  (R10), Z1, Z2
+	VFMADD231PD  64(R10), Z1, Z3
+	VFMADD231PD  128(R10), Z1, Z4
+	VFMADD231PD  192(R10), Z1, Z5
+	INCQ         R9
+	CMPQ         R9, CX
+	JLT          by4tap
+
+by4store:
+	VMOVUPD Z2, (DI)
+	VMOVUPD Z3, 64(DI)
+	VMOVUPD Z4, 128(DI)
+	VMOVUPD Z5, 192(DI)
+	ADDQ    $0x00000100, DX
+	ADDQ    $0x00000100, DI
+	SUBQ    $0x04, AX
+	JMP     by4
+
+by4end:
+by1:
+	CMPQ    AX, $0x01
+	JLT     by1end
+	VMOVUPD Z0, Z2
+	XORQ    R9, R9
+	TESTQ   CX, CX
+	JZ      by1store
+
+by1tap:
+	MOVLQSX      (BX)(R9*4), R10
+	LEAQ         (DX)(R10*8), R10
+	VBROADCASTSD (SI)(R9*8), Z1
+	VFMADD231PD  (R10), Z1, Z2
+	INCQ         R9
+	CMPQ         R9, CX
+	JLT          by1tap
+
+by1store:
+	VMOVUPD Z2, (DI)
+	ADDQ    $0x00000040, DX
+	ADDQ    $0x00000040, DI
+	SUBQ    $0x01, AX
+	JMP     by1
+
+by1end:
+	TESTQ   R8, R8
+	JZ      done
+	VMOVUPD Z0, Z2
+	XORQ    AX, AX
+	TESTQ   CX, CX
+	JZ      partstore
+
+parttap:
+	MOVLQSX      (BX)(AX*4), R8
+	LEAQ         (DX)(R8*8), R8
+	VBROADCASTSD (SI)(AX*8), Z1
+	VMOVUPD.Z    (R8), K1, Z0
+	VFMADD231PD  Z0, Z1, Z2
+	INCQ         AX
+	CMPQ         AX, CX
+	JLT          parttap
+
+partstore:
+	VMOVUPD Z2, K1, (DI)
+	ADDQ    $0x00000040, DX
+	ADDQ    $0x00000040, DI
+
+done:
+	VZEROUPPER
+	RET
+
 // func tileF32AVX2(rows int, cols int, k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, alpha float32, beta float32)
 // Requires: AVX, FMA3, MMX+
 TEXT ·tileF32AVX2(SB), NOSPLIT, $8-88
@@ -34220,6 +34424,109 @@ dots3x3plain8:
 	VZEROUPPER
 	RET
 
+// func combineF32AVX2(n int, taps int, src *float32, off *int32, w *float32, dst *float32, bias float32)
+// Requires: AVX, FMA3
+TEXT ·combineF32AVX2(SB), NOSPLIT, $0-52
+	MOVQ         n+0(FP), AX
+	MOVQ         taps+8(FP), CX
+	MOVQ         src+16(FP), DX
+	MOVQ         off+24(FP), BX
+	MOVQ         w+32(FP), SI
+	MOVQ         dst+40(FP), DI
+	VBROADCASTSS bias+48(FP), Y0
+	MOVQ         AX, R8
+	ANDQ         $0x07, R8
+	LEAQ         window32<>+0(SB), R10
+	MOVQ         $0x00000008, R9
+	SUBQ         R8, R9
+	VMOVUPS      (R10)(R9*4), Y6
+	SHRQ         $0x03, AX
+
+by4:
+	CMPQ    AX, $0x04
+	JLT     by4end
+	VMOVUPS Y0, Y2
+	VMOVUPS Y0, Y3
+	VMOVUPS Y0, Y4
+	VMOVUPS Y0, Y5
+	XORQ    R9, R9
+	TESTQ   CX, CX
+	JZ      by4store
+
+by4tap:
+	MOVLQSX      (BX)(R9*4), R10
+	LEAQ         (DX)(R10*4), R10
+	VBROADCASTSS (SI)(R9*4), Y1
+	VFMADD231PS  (R10), Y1, Y2
+	VFMADD231PS  32(R10), Y1, Y3
+	VFMADD231PS  64(R10), Y1, Y4
+	VFMADD231PS  96(R10), Y1, Y5
+	INCQ         R9
+	CMPQ         R9, CX
+	JLT          by4tap
+
+by4store:
+	VMOVUPS Y2, (DI)
+	VMOVUPS Y3, 32(DI)
+	VMOVUPS Y4, 64(DI)
+	VMOVUPS Y5, 96(DI)
+	ADDQ    $0x00000080, DX
+	ADDQ    $0x00000080, DI
+	SUBQ    $0x04, AX
+	JMP     by4
+
+by4end:
+by1:
+	CMPQ    AX, $0x01
+	JLT     by1end
+	VMOVUPS Y0, Y2
+	XORQ    R9, R9
+	TESTQ   CX, CX
+	JZ      by1store
+
+by1tap:
+	MOVLQSX      (BX)(R9*4), R10
+	LEAQ         (DX)(R10*4), R10
+	VBROADCASTSS (SI)(R9*4), Y1
+	VFMADD231PS  (R10), Y1, Y2
+	INCQ         R9
+	CMPQ         R9, CX
+	JLT          by1tap
+
+by1store:
+	VMOVUPS Y2, (DI)
+	ADDQ    $0x00000020, DX
+	ADDQ    $0x00000020, DI
+	SUBQ    $0x01, AX
+	JMP     by1
+
+by1end:
+	TESTQ   R8, R8
+	JZ      done
+	VMOVUPS Y0, Y2
+	XORQ    AX, AX
+	TESTQ   CX, CX
+	JZ      partstore
+
+parttap:
+	MOVLQSX      (BX)(AX*4), R8
+	LEAQ         (DX)(R8*4), R8
+	VBROADCASTSS (SI)(AX*4), Y1
+	VMASKMOVPS   (R8), Y6, Y0
+	VFMADD231PS  Y0, Y1, Y2
+	INCQ         AX
+	CMPQ         AX, CX
+	JLT          parttap
+
+partstore:
+	VMASKMOVPS Y2, Y6, (DI)
+	ADDQ       $0x00000020, DX
+	ADDQ       $0x00000020, DI
+
+done:
+	VZEROUPPER
+	RET
+
 // func tileF64AVX2(rows int, cols int, k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, alpha float64, beta float64)
 // Requires: AVX, FMA3, MMX+
 TEXT ·tileF64AVX2(SB), NOSPLIT, $8-96
@@ -37799,5 +38106,108 @@ dots3x3plain7:
 
 dots3x3plain8:
 	VMOVSD X1, 16(AX)
+	VZEROUPPER
+	RET
+
+// func combineF64AVX2(n int, taps int, src *float64, off *int32, w *float64, dst *float64, bias float64)
+// Requires: AVX, FMA3
+TEXT ·combineF64AVX2(SB), NOSPLIT, $0-56
+	MOVQ         n+0(FP), AX
+	MOVQ         taps+8(FP), CX
+	MOVQ         src+16(FP), DX
+	MOVQ         off+24(FP), BX
+	MOVQ         w+32(FP), SI
+	MOVQ         dst+40(FP), DI
+	VBROADCASTSD bias+48(FP), Y0
+	MOVQ         AX, R8
+	ANDQ         $0x03, R8
+	LEAQ         window64<>+0(SB), R10
+	MOVQ         $0x00000004, R9
+	SUBQ         R8, R9
+	VMOVUPS      (R10)(R9*8), Y6
+	SHRQ         $0x02, AX
+
+by4:
+	CMPQ    AX, $0x04
+	JLT     by4end
+	VMOVUPD Y0, Y2
+	VMOVUPD Y0, Y3
+	VMOVUPD Y0, Y4
+	VMOVUPD Y0, Y5
+	XORQ    R9, R9
+	TESTQ   CX, CX
+	JZ      by4store
+
+by4tap:
+	MOVLQSX      (BX)(R9*4), R10
+	LEAQ         (DX)(R10*8), R10
+	VBROADCASTSD (SI)(R9*8), Y1
+	VFMADD231PD  (R10), Y1, Y2
+	VFMADD231PD  32(R10), Y1, Y3
+	VFMADD231PD  64(R10), Y1, Y4
+	VFMADD231PD  96(R10), Y1, Y5
+	INCQ         R9
+	CMPQ         R9, CX
+	JLT          by4tap
+
+by4store:
+	VMOVUPD Y2, (DI)
+	VMOVUPD Y3, 32(DI)
+	VMOVUPD Y4, 64(DI)
+	VMOVUPD Y5, 96(DI)
+	ADDQ    $0x00000080, DX
+	ADDQ    $0x00000080, DI
+	SUBQ    $0x04, AX
+	JMP     by4
+
+by4end:
+by1:
+	CMPQ    AX, $0x01
+	JLT     by1end
+	VMOVUPD Y0, Y2
+	XORQ    R9, R9
+	TESTQ   CX, CX
+	JZ      by1store
+
+by1tap:
+	MOVLQSX      (BX)(R9*4), R10
+	LEAQ         (DX)(R10*8), R10
+	VBROADCASTSD (SI)(R9*8), Y1
+	VFMADD231PD  (R10), Y1, Y2
+	INCQ         R9
+	CMPQ         R9, CX
+	JLT          by1tap
+
+by1store:
+	VMOVUPD Y2, (DI)
+	ADDQ    $0x00000020, DX
+	ADDQ    $0x00000020, DI
+	SUBQ    $0x01, AX
+	JMP     by1
+
+by1end:
+	TESTQ   R8, R8
+	JZ      done
+	VMOVUPD Y0, Y2
+	XORQ    AX, AX
+	TESTQ   CX, CX
+	JZ      partstore
+
+parttap:
+	MOVLQSX      (BX)(AX*4), R8
+	LEAQ         (DX)(R8*8), R8
+	VBROADCASTSD (SI)(AX*8), Y1
+	VMASKMOVPD   (R8), Y6, Y0
+	VFMADD231PD  Y0, Y1, Y2
+	INCQ         AX
+	CMPQ         AX, CX
+	JLT          parttap
+
+partstore:
+	VMASKMOVPD Y2, Y6, (DI)
+	ADDQ       $0x00000020, DX
+	ADDQ       $0x00000020, DI
+
+done:
 	VZEROUPPER
 	RET

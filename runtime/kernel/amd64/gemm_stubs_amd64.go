@@ -19,6 +19,11 @@ func dotRowsF32AVX512(rows int, k int, a *float32, lda int, x *float32, y *float
 //go:noescape
 func dotTileF32AVX512(rows int, cols int, k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, alpha float32, beta float32)
 
+// combineF32AVX512 is the Combine of the unit: see GEMM.Combine.
+//
+//go:noescape
+func combineF32AVX512(n int, taps int, src *float32, off *int32, w *float32, dst *float32, bias float32)
+
 // tileF64AVX512 is the Tile of the unit: see GEMM.Tile.
 //
 //go:noescape
@@ -33,6 +38,11 @@ func dotRowsF64AVX512(rows int, k int, a *float64, lda int, x *float64, y *float
 //
 //go:noescape
 func dotTileF64AVX512(rows int, cols int, k int, a *float64, lda int, b *float64, ldb int, c *float64, ldc int, alpha float64, beta float64)
+
+// combineF64AVX512 is the Combine of the unit: see GEMM.Combine.
+//
+//go:noescape
+func combineF64AVX512(n int, taps int, src *float64, off *int32, w *float64, dst *float64, bias float64)
 
 // tileF32AVX2 is the Tile of the unit: see GEMM.Tile.
 //
@@ -49,6 +59,11 @@ func dotRowsF32AVX2(rows int, k int, a *float32, lda int, x *float32, y *float32
 //go:noescape
 func dotTileF32AVX2(rows int, cols int, k int, a *float32, lda int, b *float32, ldb int, c *float32, ldc int, alpha float32, beta float32)
 
+// combineF32AVX2 is the Combine of the unit: see GEMM.Combine.
+//
+//go:noescape
+func combineF32AVX2(n int, taps int, src *float32, off *int32, w *float32, dst *float32, bias float32)
+
 // tileF64AVX2 is the Tile of the unit: see GEMM.Tile.
 //
 //go:noescape
@@ -63,3 +78,8 @@ func dotRowsF64AVX2(rows int, k int, a *float64, lda int, x *float64, y *float64
 //
 //go:noescape
 func dotTileF64AVX2(rows int, cols int, k int, a *float64, lda int, b *float64, ldb int, c *float64, ldc int, alpha float64, beta float64)
+
+// combineF64AVX2 is the Combine of the unit: see GEMM.Combine.
+//
+//go:noescape
+func combineF64AVX2(n int, taps int, src *float64, off *int32, w *float64, dst *float64, bias float64)

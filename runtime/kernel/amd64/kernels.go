@@ -49,6 +49,9 @@ type GEMM[T Float] struct {
 	// contiguous elements. With beta == 0, C is written without being read. The order of a sum depends on k only.
 	DotTile func(rows, cols, k int, a *T, lda int, b *T, ldb int, c *T, ldc int, alpha, beta T)
 	DotSide int
+
+	// Combine writes dst[j] = bias + sum over t < taps of w[t] * src[off[t]+j] for j < n.
+	Combine func(n, taps int, src *T, off *int32, w, dst *T, bias T)
 }
 
 // Assembler reports whether the set is in assembler. Its float32 kernels then are faster than loops in Go, and add in float32.

@@ -8,7 +8,7 @@ func portableGEMM[T Float]() GEMM[T] {
 		Rows: 4, Cols: 4, WideRows: 4, WideCols: 4,
 		Tile: portableTile[T], Transpose: portableTranspose[T], Lanes: 4, Copy: portableCopy[T], CopyEven: portableCopyEven[T],
 		TransposeAt: portableTransposeAt[T], CopyAt: portableCopyAt[T], DotRows: portableDotRows[T],
-		DotTile: portableDotTile[T], DotSide: 4,
+		DotTile: portableDotTile[T], DotSide: 4, Combine: portableCombine[T],
 	}
 }
 
@@ -137,6 +137,20 @@ func portableDotTile[T Float](rows, cols, k int, a *T, lda int, b *T, ldb int, c
 				even += x[k-1] * y[k-1]
 			}
 			store(at(c, i*ldc+j), alpha*(even+odd), beta)
+		}
+	}
+}
+
+// portableCombine is GEMM.Combine.
+func portableCombine[T Float](n, taps int, src *T, off *int32, w, dst *T, bias T) {
+	to := unsafe.Slice(dst, n)
+	for j := range to {
+		to[j] = bias
+	}
+	for t, o := range unsafe.Slice(off, taps) {
+		weight := *at(w, t)
+		for j, v := range unsafe.Slice(at(src, int(o)), n) {
+			to[j] += weight * v
 		}
 	}
 }

@@ -299,6 +299,39 @@ func TestDotTile(t *testing.T) {
 	})
 }
 
+func testCombine[T Float](t *testing.T, g *GEMM[T]) {
+	rng := rand.New(rand.NewPCG(11, 12))
+	for _, taps := range []int{0, 1, 2, 9} {
+		off, w := make([]int32, taps+1), random[T](rng, taps+1)
+		for i := range off {
+			off[i] = int32(rng.IntN(20))
+		}
+		for n := range 9*g.Lanes + 2 {
+			src, dst := random[T](rng, n+20), make([]T, n+1)
+			g.Combine(n, taps, &src[0], &off[0], &w[0], &dst[0], 3)
+			for j, got := range dst {
+				want := 0.0
+				if j < n {
+					want = 3
+					for i := range taps {
+						want += float64(w[i]) * float64(src[int(off[i])+j])
+					}
+				}
+				if d := math.Abs(float64(got) - want); !(d <= 1e-5) {
+					t.Fatalf("%d taps, n=%d: dst[%d] = %v, want %v", taps, n, j, got, want)
+				}
+			}
+		}
+	}
+}
+
+func TestCombine(t *testing.T) {
+	forEachSet(t, func(t *testing.T, k *Kernels) {
+		testCombine(t, &k.F32)
+		testCombine(t, &k.F64)
+	})
+}
+
 func TestDotRows(t *testing.T) {
 	forEachSet(t, func(t *testing.T, k *Kernels) {
 		testDotRows(t, &k.F32)

@@ -24,6 +24,7 @@ var parts = map[string]func(){
 			tile(u)
 			dotRows(u)
 			dotTile(u)
+			combine(u)
 		}
 	},
 	"transpose": func() {

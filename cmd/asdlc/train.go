@@ -137,6 +137,7 @@ func (e *env) train(f *trainFlags, path string) error {
 		return err
 	}
 	defer func() { _ = t.Close() }()
+	p.step, p.init = nil, nil // their memory is to be that of the steps
 	if err := f.openCheckpoints(t); err != nil {
 		return err
 	}

@@ -236,8 +236,9 @@ func newPlan(m *VM, s *shaped, inputs, captures []*kernel.Tensor, wants func(*pl
 	if wants != nil {
 		p.wants = wants(p)
 		p.sourceCopies()
-		p.delay()
 	}
+	p.advance()
+	p.delay()
 	p.lifetimes()
 	p.settle()
 	out := &plan{machine: m, commits: p.commits}

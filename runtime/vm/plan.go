@@ -237,6 +237,7 @@ func newPlan(m *VM, s *shaped, inputs, captures []*kernel.Tensor, wants func(*pl
 		p.wants = wants(p)
 		p.sourceCopies()
 	}
+	p.postpone()
 	p.advance()
 	p.delay()
 	p.lifetimes()

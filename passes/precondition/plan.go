@@ -1,6 +1,7 @@
 package precondition
 
 import (
+	"cmp"
 	"fmt"
 	"slices"
 
@@ -58,7 +59,7 @@ func (e *engine) plan(g *graph.Graph) {
 			covered[p.Value] = true
 		}
 	}
-	reasons := uncovered(g)
+	reasons, kinds := uncovered(g), e.fallbackKinds(g)
 	for _, p := range e.params(g) {
 		if covered[p.Value] {
 			continue
@@ -67,7 +68,7 @@ func (e *engine) plan(g *graph.Graph) {
 		if reason == "" {
 			reason = e.left[p.Value]
 		}
-		e.blocks = append(e.blocks, e.fallback(p, e.fallbackKind(g, p), reason))
+		e.blocks = append(e.blocks, e.fallback(p, cmp.Or(kinds[p.Value], e.rec.Fallback.Other), reason))
 	}
 }
 
@@ -157,20 +158,24 @@ var ownFallbacks = []struct {
 	{graph.LayerRMSNorm, func(f method.Fallback) string { return f.Norm }},
 }
 
-// fallbackKind is what the record gives a parameter that the representation does not cover: grad or adam.
-func (e *engine) fallbackKind(g *graph.Graph, p pass.Param) string {
-	if own := e.rec.Fallback.Head; own != "" && heads(g)[p.Value] {
-		return own
-	}
+// fallbackKinds are what the record gives parameters that the representation does not cover, where it is not fallback.other: grad
+// or adam.
+func (e *engine) fallbackKinds(g *graph.Graph) map[*graph.Value]string {
+	kinds := map[*graph.Value]string{}
 	for _, l := range pass.LayersOf(g) {
-		if l.W != p.Value && l.B != p.Value {
-			continue
-		}
-		if own := e.ownFallback(l.Kind); own != "" {
-			return own
+		own := e.ownFallback(l.Kind)
+		for _, v := range []*graph.Value{l.W, l.B} {
+			if v != nil && own != "" && kinds[v] == "" {
+				kinds[v] = own
+			}
 		}
 	}
-	return e.rec.Fallback.Other
+	if own := e.rec.Fallback.Head; own != "" {
+		for v := range heads(g) {
+			kinds[v] = own
+		}
+	}
+	return kinds
 }
 
 // ownFallback is what the record gives layers of a kind in place of a block: grad, adam, or nothing.

@@ -227,6 +227,11 @@ func TestInteropOptions(t *testing.T) {
 		{"rows", kfac, []string{"--batch", "2"}}, // the graph is for small batches, and gets others
 		{"rows", []string{"-m", "kfac"}, []string{"--batch", "2", "--split", "--set", "every=3", "--emit", "gradient"}},
 		{"duals", kfac, []string{"--batch", "2", "--set", "accumulate.kind=none", "--set", "every=1", "--set", "damping=0.1"}},
+		{"kept-duals", kfac, []string{"--batch", "2", "--set", "accumulate.kind=none", "--set", "every=3", "--set", "damping=0.1"}},
+		{"kept-duals-that-fit", kfac, []string{"--batch", "16", "--set", "accumulate.kind=none", "--set", "every=3", "--set", "damping=0.1"}},
+		{"order", shampoo, []string{"--batch", "2", "--set", "every=2"}},
+		{"order", []string{"-m", "psgd-kf"}, []string{"--batch", "2", "--set", "apply.beta=0", "--set", "solve.every=3"}},
+		{"order", []string{"-m", "k-bfgs"}, []string{"--batch", "2", "--set", "apply.beta=0", "--set", "solve.every=3"}},
 		{"layers", kfac, []string{"--layer", "fc1=shampoo:every=3", "--layer", "*.bias=adam"}},
 		{"async", kfac, []string{"--async", "3", "--set", "solve.every=4", "--set", "accumulate.every=2"}},
 		{"async", shampoo, []string{"--async", "4", "--stagger", "--set", "solve.every=4", "--set", "solve.warmup=3"}},

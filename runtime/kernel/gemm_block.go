@@ -15,7 +15,7 @@ const (
 	stripsPerPack  = 2       // of B packed in one go: longer runs per row of B than one strip has
 	rowDepth       = 16      // of k for a single row times a matrix in memory: as many streams as the prefetcher follows
 	rowElems       = 1 << 21 // a matrix is in memory, and not in a cache, from here on
-	blockBytes     = 1 << 20 // of a packed block of A
+	blockBytes     = 3 << 18 // of a packed block of A
 	minParallel    = 1 << 19 // multiply-adds below which a task is not worth a worker
 	minParallelRow = 1 << 17 // the same for a row, which is bound by memory
 	minTaskCols    = 128     // narrower tasks spend too much on packing A

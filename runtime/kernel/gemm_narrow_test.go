@@ -14,8 +14,16 @@ func TestGemmNarrow(t *testing.T) {
 		for _, workers := range []int{1, 3} {
 			p := newTestPool(t, workers, k)
 			for _, s := range []gemmCase{
-				{m: 40, n: 9, k: 2100}, {m: 9, n: 40, k: 1500}, {m: 100, n: 3, k: 1030}, {m: 5, n: 11, k: 65}, {m: 12, n: 12, k: 128},
-				{m: 3000, n: 2, k: 130}, {m: 16, n: 900, k: 64}, {m: 17, n: 16, k: 300}, {m: 70, n: 12, k: 1}, {m: 2, n: 2, k: 4099},
+				{m: 40, n: 9, k: 2100},
+				{m: 9, n: 40, k: 1500},
+				{m: 100, n: 3, k: 1030},
+				{m: 5, n: 11, k: 65},
+				{m: 12, n: 12, k: 128},
+				{m: 3000, n: 2, k: 130},
+				{m: 16, n: 900, k: 64},
+				{m: 17, n: 16, k: 300},
+				{m: 70, n: 12, k: 1},
+				{m: 2, n: 2, k: 4099},
 			} {
 				for form := range 4 {
 					s.transA, s.transB = form&1 != 0, form&2 != 0

@@ -36,7 +36,7 @@ var may = []importRow{
 	{"runtime", []string{"graph", "graph/op", "runtime/data", "runtime/kernel", "runtime/lower", "runtime/vm"}},
 	{"graph/graphtest", []string{"graph", "graph/op"}},
 	{"models", []string{"graph"}},
-	{"cmd/asdlc/bench", []string{"graph", "passes", "passes/method", "passes/pass", "runtime", "runtime/kernel"}},
+	{"cmd/asdlc/bench", []string{"graph", "graph/onnx", "models", "passes", "passes/method", "passes/pass", "runtime", "runtime/kernel"}},
 	{"cmd/asdlc", []string{"..."}},
 }
 

@@ -236,11 +236,45 @@ func (t *factorTensor) times(b *op.Builder, x *graph.Value, tile *factorTile, k 
 func (t *factorTensor) apply(b *op.Builder, grads, _, sols []*graph.Value) []*graph.Value {
 	directions := t.split(b, grads[0], t.shape, t.view, t.cuts)
 	for i, tile := range t.tiles {
-		for k := range tile.sides {
-			directions[i] = t.times(b, directions[i], tile, k, sols)
-		}
+		directions[i] = t.whitened(b, directions[i], tile, sols)
 	}
 	return []*graph.Value{t.join(b, directions, t.shape, t.view, t.cuts)}
+}
+
+// smallSides bounds the product of sides that are multiplied by at once.
+const smallSides = 64
+
+// whitened multiplies x by the solutions of all sides of the tile. Those of the last sides, where they are as small as a filter's
+// height and width, are one Kronecker product: x stays as it lies in memory.
+func (t *factorTensor) whitened(b *op.Builder, x *graph.Value, tile *factorTile, sols []*graph.Value) *graph.Value {
+	first, size := len(tile.sides), int64(1)
+	for first > 0 {
+		s := tile.sides[first-1]
+		if s.diagonal || s.dim != len(tile.sizes)-1-(len(tile.sides)-first) || size*tile.sizes[s.dim] > smallSides {
+			break
+		}
+		first, size = first-1, size*tile.sizes[s.dim]
+	}
+	if len(tile.sides)-first > 1 {
+		k := sols[tile.first+first]
+		for j := first + 1; j < len(tile.sides); j++ {
+			k = kronecker(b, k, sols[tile.first+j])
+		}
+		x = b.Reshape(b.MatMul(b.Reshape(x, -1, size), k), tile.sizes...)
+	} else {
+		first = len(tile.sides)
+	}
+	for k := range first {
+		x = t.times(b, x, tile, k, sols)
+	}
+	return x
+}
+
+// kronecker is the Kronecker product of two square matrices.
+func kronecker(b *op.Builder, x, y *graph.Value) *graph.Value {
+	m, n := side(x, 0), side(y, 0)
+	product := b.Mul(b.Reshape(x, m, 1, m, 1), b.Reshape(y, 1, n, 1, n))
+	return b.Reshape(product, m*n, m*n)
 }
 
 // graftBeta is the decay of the second moment of the Adam that norms are taken from.

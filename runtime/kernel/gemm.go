@@ -65,6 +65,7 @@ type gemmSpec[T amd64.Float] struct {
 	lda, ldb, ldc             int
 	strideA, strideB, strideC int
 	lower                     bool // compute only tiles that touch the lower triangle
+	half                      bool // with lower: leave the upper triangle as it is
 	ta, tb                    triangle
 }
 
@@ -141,7 +142,7 @@ func runGemm[T amd64.Float](p *Pool, s *gemmSpec[T], ws []byte) {
 	if lanes == 1 {
 		j := gemmJob[T]{gemmSpec: *s, plan: plan, g: g, scratch: aligned[T](ws), laneElems: elems}
 		j.work(0)
-		if s.lower {
+		if s.lower && !s.half {
 			j.mirror(0, j.m)
 		}
 	} else {
@@ -158,7 +159,7 @@ func runGemm[T amd64.Float](p *Pool, s *gemmSpec[T], ws []byte) {
 		j.gemmSpec, j.plan, j.g, j.scratch, j.laneElems = *s, plan, g, aligned[T](ws), elems
 		j.next.Store(0)
 		p.For(lanes, 1, j.lanes)
-		if s.lower {
+		if s.lower && !s.half {
 			p.For(j.m, mirrorBlock, j.mirrors)
 		}
 		j.gemmSpec, j.scratch = gemmSpec[T]{}, nil

@@ -132,8 +132,9 @@ func (r *rootOfPoles) group(g int) {
 	v := &group.inverse
 	beta := float32(0)
 	for i := g; i < poleCount; i += len(r.groups) {
-		if group.ok = v.load(r.a); !group.ok {
-			return
+		clear(v.inv)
+		for row := range n { // all are finite, or the bound were not
+			copy(v.a[row*n:], r.a[row*n:row*n+row+1])
 		}
 		shift := float32((r.sum.s[i] + r.ridge) * r.bound)
 		for d := range n {
@@ -142,16 +143,17 @@ func (r *rootOfPoles) group(g int) {
 		if group.ok = v.factor(0, n); !group.ok {
 			return
 		}
-		addSquare(v.pool, n, float32(r.sum.c[i]*r.gain), v.inv, beta, group.total, v.ws)
+		last := i+len(r.groups) >= poleCount
+		addSquare(v.pool, n, float32(r.sum.c[i]*r.gain), v.inv, beta, group.total, !last, v.ws)
 		beta = 1
 	}
 }
 
-// addSquare is C = alpha L^T L + beta C, for a lower triangular L.
-func addSquare[T amd64.Float](p *Pool, n int, alpha T, l []T, beta T, c []T, ws []byte) {
+// addSquare is C = alpha L^T L + beta C, for a lower triangular L; of C both triangles, or half of it: the lower one.
+func addSquare[T amd64.Float](p *Pool, n int, alpha T, l []T, beta T, c []T, half bool, ws []byte) {
 	spec := gemmSpec[T]{
 		transA: true, m: n, n: n, k: n, batch: 1, alpha: alpha, beta: beta,
-		a: l, lda: n, b: l, ldb: n, c: c, ldc: n, lower: true, ta: upperTriangle, tb: lowerTriangle,
+		a: l, lda: n, b: l, ldb: n, c: c, ldc: n, lower: true, half: half, ta: upperTriangle, tb: lowerTriangle,
 	}
 	spec.check()
 	runGemm(p, &spec, ws)

@@ -41,10 +41,18 @@ func fuse(g *graph.Graph, reg *kernel.Registry) {
 			if in == nil {
 				continue
 			}
-			fused := n.Graph().InsertNode(n, graph.Asdl, f.Op, in, []string{n.Out(0).Name + "/fused"}, attrs...)
+			at := n
+			if f.Op == "ConvWeightGrad" && n.In(0).Def().Graph() == n.Graph() {
+				at = n.In(0).Def()
+			}
+			fused := n.Graph().InsertNode(at, graph.Asdl, f.Op, in, []string{n.Out(0).Name + "/fused"}, attrs...)
 			fused.Scope, fused.Out(0).Type = n.Scope, n.Out(0).Type
+			raw, perm := n.In(0), n.IntList("perm")
 			n.Out(0).ReplaceUses(fused.Out(0))
 			dropUnused(n)
+			if at != n && len(raw.Uses()) > 0 {
+				fromFused(raw, fused.Out(0), perm)
+			}
 			break
 		}
 	}
@@ -57,6 +65,33 @@ func fuse(g *graph.Graph, reg *kernel.Registry) {
 		fuseBatchNormGrad(g, reg)
 		fuseChains(g, reg)
 	}
+}
+
+// fromFused makes what uses raw, of which x is the transpose by perm, use x or a transpose of it, so that raw need not be computed.
+func fromFused(raw, x *graph.Value, perm []int64) {
+	inverse := make([]int64, len(perm))
+	for i, p := range perm {
+		inverse[p] = int64(i)
+	}
+	var back *graph.Value
+	for _, u := range slices.Clone(raw.Uses()) {
+		if u.Node.Is("", "Transpose") && len(u.Node.IntList("perm")) == len(perm) {
+			composed := make([]int64, len(perm))
+			for i, p := range u.Node.IntList("perm") {
+				composed[i] = inverse[p]
+			}
+			u.Node.SetInput(0, x)
+			u.Node.SetAttr(graph.Is("perm", composed...))
+			continue
+		}
+		if back == nil {
+			n := raw.Graph().InsertNode(raw.Def(), "", "Transpose", []*graph.Value{x}, []string{raw.Name + "/back"}, graph.Is("perm", inverse...))
+			n.Scope, n.Out(0).Type = x.Def().Scope, raw.Type
+			back = n.Out(0)
+		}
+		u.Node.SetInput(u.Index, back)
+	}
+	dropUnused(raw.Def())
 }
 
 // dropUnused removes n if nothing uses it, and then what only it used.

@@ -86,3 +86,34 @@ func TestFuse(t *testing.T) {
 		})
 	}
 }
+
+// Where a gradient in the weight is also needed in another layout, the convolution that it is in standard operators is not computed.
+func TestFuseConvWeightGradOnce(t *testing.T) {
+	p := lowered(t, `g (float[2,3,6,7] x, float[2,4,6,7] dy) => (float[3,3,3,4] b, float[4,3,3,3] a, float[3,4,3,3] c, float[3,3,3,4] d, float[3,4,3,3] e) <int64[2] zero = {0, 0}, int64[2] three = {3, 3}, int64[2] axes = {2, 3}> {
+		xt = Transpose <perm: ints = [1, 0, 2, 3]> (x) gt = Transpose <perm: ints = [1, 0, 2, 3]> (dy)
+		r = Conv <pads: ints = [1, 1, 1, 1]> (xt, gt)
+		b = Transpose <perm: ints = [2, 0, 3, 1]> (r)
+		a = Transpose <perm: ints = [1, 0, 2, 3]> (r)
+		c = Transpose <perm: ints = [1, 0, 2, 3]> (a) e = Neg (r)
+		d = Transpose <perm: ints = [2, 1, 3, 0]> (a) }`)
+	for n := range p.Model.Graph.Nodes() {
+		if n.Is("", "Conv") {
+			t.Error("the convolution is still there")
+		}
+	}
+	bind(t, p)
+	m, err := vm.New(p, vm.Options{})
+	if err != nil {
+		t.Fatal(err)
+	}
+	if err := m.RunAll(); err != nil {
+		t.Fatal(err)
+	}
+	b, d := kernel.Data[float32](m.Output(0)), kernel.Data[float32](m.Output(3))
+	c, e := kernel.Data[float32](m.Output(2)), kernel.Data[float32](m.Output(4))
+	for i := range b {
+		if b[i] != d[i] || c[i] != -e[i] {
+			t.Fatalf("element %d is %v by one way and %v by the other", i, b[i], d[i])
+		}
+	}
+}

@@ -143,6 +143,17 @@ func (b *Background) Before() error {
 	return nil
 }
 
+// Step runs the session's step graph once, on what is bound to its inputs, with Before and After around it.
+func (b *Background) Step() error {
+	if err := b.Before(); err != nil {
+		return err
+	}
+	if err := b.step.Step(); err != nil {
+		return err
+	}
+	return b.After()
+}
+
 // count is the number of steps that were made.
 func (b *Background) count() (int, error) {
 	if len(b.solves) == 0 {

@@ -85,7 +85,7 @@ func (t *Trainer) train(b *data.Batch) error {
 	t.x.fill(b.Images)
 	t.fillTarget(b.Labels)
 	t.setRates(t.step)
-	if err := t.advance(); err != nil {
+	if err := t.solves.Step(); err != nil {
 		return fmt.Errorf("step %d: %w", t.step, err)
 	}
 	loss, err := t.session.Output(t.contract.loss)
@@ -111,17 +111,6 @@ func (t *Trainer) train(b *data.Batch) error {
 		t.config.OnStep(StepResult{Step: b.Step, Epoch: b.Epoch, StepsPerEpoch: t.perEpoch, Loss: value})
 	}
 	return nil
-}
-
-// advance runs the step graph once, with the solutions that are due.
-func (t *Trainer) advance() error {
-	if err := t.solves.Before(); err != nil {
-		return err
-	}
-	if err := t.session.Step(); err != nil {
-		return err
-	}
-	return t.solves.After()
 }
 
 // setRates gives the scheduled hyper-parameters their values for a step.

@@ -3,7 +3,6 @@ package legalize
 import (
 	_ "embed"
 	"fmt"
-	"strings"
 
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/passes/pass"
@@ -25,7 +24,7 @@ func (l *lowering) noise() error {
 	}
 	if len(tags) > 0 {
 		l.seed = l.m.Graph.AddInput("asdl/seed", graph.StaticType(graph.Int64))
-		if err := noiseFunctions(l.m); err != nil {
+		if err := pass.AddFunctions(l.m, noiseText); err != nil {
 			return err
 		}
 	}
@@ -70,18 +69,6 @@ func (l *lowering) drawn(function string, shape *graph.Value, e graph.Elem, attr
 		panic("BUG: noise without a step counter")
 	}
 	return l.b.Call(function, 1, []*graph.Value{shape, l.seed, l.step}, append(attrs, graph.I("dtype", int64(e)))...)[0]
-}
-
-// noiseFunctions adds the functions of the generator to m.
-func noiseFunctions(m *graph.Model) error {
-	m.Opsets[graph.Asdl] = 1
-	lib, err := graph.Parse(fmt.Sprintf("<ir_version: 8, opset_import: [\"\" : %d, \"asdl\" : 1]>\nlib () => () {}\n", m.Opset()) +
-		strings.ReplaceAll(noiseText, "OPSET", fmt.Sprint(m.Opset())))
-	if err != nil {
-		return fmt.Errorf("BUG: noise functions: %w", err)
-	}
-	m.Functions = append(m.Functions, lib.Functions...)
-	return nil
 }
 
 // noiseInputs makes one input a name: draws of labels, targets and probes are stacked, [samples, ...], but for a single probe.

@@ -19,7 +19,6 @@ import (
 // own.
 func basisBlocks(e *engine, g *graph.Graph) []*block {
 	roles := rolesOf(g)
-	e.left = map[*graph.Value]string{}
 	var blocks []*block
 	for _, p := range e.params(g) {
 		shape, _ := p.Value.Type.Static()

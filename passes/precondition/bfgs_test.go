@@ -8,6 +8,7 @@ import (
 
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/graph/op"
+	"github.com/asdlc/asdlc/passes/pass"
 	"github.com/asdlc/asdlc/runtime"
 	"github.com/asdlc/asdlc/runtime/kernel"
 )
@@ -15,7 +16,7 @@ import (
 // bfgsSession calls the update, by the function's body or the native kernel.
 func bfgsSession(t *testing.T, native bool, n int) *runtime.Session {
 	t.Helper()
-	m, err := graph.Parse(libraryModel(section("bfgs"), 17))
+	m, err := pass.Library(section("bfgs"), 17)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -63,7 +63,7 @@ func (k *keptDual) renew(b *op.Builder, _, sols []*graph.Value) []*graph.Value {
 				next[side.dense] = side.solve(b, rows[i], damp[i])
 				continue
 			}
-			x := padded(b, rows[i], side.size)
+			x := pushed(b, b.Full(b.Ints(side.size, side.n), k.e.elem, 0), rows[i], 0)
 			next[side.rows], next[side.rows+1], next[side.rows+2] = x, side.solve(b, x, damp[i]), b.Reshape(damp[i])
 		}
 		next[k.fits] = b.Float(k.e.elem, 1)
@@ -93,14 +93,6 @@ func (k *keptDual) fit(b *op.Builder, rows []*graph.Value) *graph.Value {
 		}
 	}
 	return all
-}
-
-// padded puts zeros after rows.
-func padded(b *op.Builder, rows *graph.Value, size int64) *graph.Value {
-	n := side(rows, 1)
-	zeros := b.Full(b.Ints(size, n), rows.Type.Elem, 0)
-	rest := b.Op("Slice", []*graph.Value{zeros, b.DimOf(rows, 0), b.Ints(size), b.Ints(0)})
-	return b.Reshape(b.Concat(0, rows, rest), size, n)
 }
 
 // apply gives directions as dual.apply does, by the solutions.

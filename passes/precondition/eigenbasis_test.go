@@ -10,6 +10,7 @@ import (
 
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/graph/op"
+	"github.com/asdlc/asdlc/passes/pass"
 	"github.com/asdlc/asdlc/runtime"
 	"github.com/asdlc/asdlc/runtime/kernel"
 )
@@ -17,7 +18,7 @@ import (
 // basisModel is a model whose one node calls EigenBasis on A and Q.
 func basisModel(t *testing.T, e graph.Elem, n int64, iterations int64, tol float32) *graph.Model {
 	t.Helper()
-	m, err := graph.Parse(libraryModel(basisFunctions(), 17))
+	m, err := pass.Library(basisFunctions(), 17)
 	if err != nil {
 		t.Fatal(err)
 	}

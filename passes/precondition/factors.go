@@ -15,7 +15,6 @@ import (
 // dimension by what the solve makes of it: stat_j^(-1/2k) (Shampoo: Gupta, Koren & Singer 2018, algorithms 1 and 2), or
 // the inverse of the factors of a tensor-normal covariance (TNT: Ren & Goldfarb 2021).
 func tensorBlocks(e *engine, g *graph.Graph) []*block {
-	e.left = map[*graph.Value]string{}
 	roles := rolesOf(g)
 	var blocks []*block
 	for _, p := range e.params(g) {

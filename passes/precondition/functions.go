@@ -9,6 +9,7 @@ import (
 
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/graph/op"
+	"github.com/asdlc/asdlc/passes/pass"
 )
 
 // functionText holds the bodies of the solver functions in ONNX's textual syntax.
@@ -39,7 +40,7 @@ func call(b *op.Builder, name string, m *graph.Value, attrs ...graph.Attr) *grap
 	return b.Call(name, 1, []*graph.Value{m}, attrs...)[0]
 }
 
-// addFunctions adds the solver functions that the blocks may call; unused ones are removed by cleanup.
+// addFunctions adds the solver functions that the blocks may call.
 func addFunctions(m *graph.Model, blocks []*block) error {
 	largest, roots := int64(0), map[int]bool{}
 	texts := map[string]bool{}
@@ -63,24 +64,7 @@ func addFunctions(m *graph.Model, blocks []*block) error {
 	if largest == 0 && len(texts) == 0 {
 		return nil
 	}
-	m.Opsets[graph.Asdl] = 1
-	text := library(largest, roots) + strings.Join(slices.Sorted(maps.Keys(texts)), "")
-	lib, err := graph.Parse(libraryModel(text, m.Opset()))
-	if err != nil {
-		return fmt.Errorf("BUG: solver functions: %w", err)
-	}
-	for _, f := range lib.Functions {
-		if m.Function(f.Domain, f.Name) == nil {
-			m.Functions = append(m.Functions, f)
-		}
-	}
-	return nil
-}
-
-// libraryModel is the text of a model that holds functions and nothing else.
-func libraryModel(text string, opset int) string {
-	return fmt.Sprintf("<ir_version: 8, opset_import: [\"\" : %d, \"asdl\" : 1]>\nlib () => () {}\n%s",
-		opset, strings.ReplaceAll(text, "OPSET", fmt.Sprint(opset)))
+	return pass.AddFunctions(m, library(largest, roots)+strings.Join(slices.Sorted(maps.Keys(texts)), ""))
 }
 
 // section returns the text of functions.onnxtxt under a heading "# == name".

@@ -14,7 +14,6 @@ import (
 // left to the fall-back.
 func matrixBlocks(e *engine, g *graph.Graph) []*block {
 	roles := rolesOf(g)
-	e.left = map[*graph.Value]string{}
 	var blocks []*block
 	for _, p := range e.params(g) {
 		shape, _ := p.Value.Type.Static()

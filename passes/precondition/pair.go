@@ -36,7 +36,6 @@ var pairLayers = []pairLayer{
 // pairViews shows every parameter of the record once, but those of layer kinds that it gives a fall-back. A parameter that several
 // layers use belongs to the first.
 func (e *engine) pairViews(g *graph.Graph) []*pairView {
-	e.left = map[*graph.Value]string{}
 	mine, seen := map[*graph.Value]bool{}, map[*graph.Value]bool{}
 	for _, p := range e.params(g) {
 		mine[p.Value] = !e.rec.Ignores(p.Name())

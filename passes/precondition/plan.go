@@ -95,7 +95,6 @@ func tapBlocks(matrix, table func(e *engine, cap *captured) *block) func(e *engi
 	return func(e *engine, g *graph.Graph) []*block {
 		var blocks []*block
 		roles := rolesOf(g)
-		e.left = map[*graph.Value]string{}
 		for _, l := range e.layers(g) {
 			if e.rec.Fallback.Head != "" && roles[l.W].head {
 				for _, p := range l.Params() {

@@ -8,6 +8,7 @@ import (
 	"gonum.org/v1/gonum/mat"
 
 	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/passes/pass"
 )
 
 // TestPolarBody: the function body and the native kernel act on singular values as the polynomials of the table do.
@@ -62,7 +63,7 @@ func product3(a *mat.Dense, w []float64) *mat.Dense {
 // functionModel is a model whose one node calls a function with the given text on an input A.
 func functionModel(t *testing.T, e graph.Elem, text, name string, shape []int64, attrs ...graph.Attr) *graph.Model {
 	t.Helper()
-	m, err := graph.Parse(libraryModel(text, 17))
+	m, err := pass.Library(text, 17)
 	if err != nil {
 		t.Fatal(fmt.Errorf("%s: %w", name, err))
 	}

@@ -141,7 +141,7 @@ func Run(c *pass.Ctx, m *graph.Model) error {
 	var engines []*engine
 	var blocks []*block
 	for i, rec := range mix.Records() {
-		e := &engine{shared: s, rec: rec, index: i, label: mix.Label(i), hypers: map[string]*graph.Value{}, factors: map[*captured]*graph.Value{}}
+		e := &engine{shared: s, rec: rec, index: i, label: mix.Label(i), hypers: map[string]*graph.Value{}, factors: map[*captured]*graph.Value{}, left: map[*graph.Value]string{}}
 		engines = append(engines, e)
 		e.plan(m.Graph)
 		blocks = append(blocks, e.blocks...)

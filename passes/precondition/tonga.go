@@ -14,7 +14,6 @@ import (
 // them (Le Roux, Manzagol & Bengio 2007). A unit is a row of Ŵ = [W | b], or scale and shift of a channel. Parameters of
 // several layers belong to the first.
 func tongaBlocks(e *engine, g *graph.Graph) []*block {
-	e.left = map[*graph.Value]string{}
 	seen := map[*graph.Value]bool{}
 	var blocks []*block
 	for _, l := range e.layers(g) {

@@ -9,6 +9,7 @@ import (
 
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/graph/op"
+	"github.com/asdlc/asdlc/passes/pass"
 	"github.com/asdlc/asdlc/runtime"
 	"github.com/asdlc/asdlc/runtime/kernel"
 )
@@ -30,7 +31,7 @@ func TestBatchEigen(t *testing.T) {
 		for _, a := range each {
 			stack = append(stack, a.RawMatrix().Data...)
 		}
-		m, err := graph.Parse(libraryModel(section("batch eigen"), 17))
+		m, err := pass.Library(section("batch eigen"), 17)
 		if err != nil {
 			t.Fatal(err)
 		}

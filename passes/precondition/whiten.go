@@ -14,7 +14,6 @@ import (
 // arXiv:2402.04553): for each side a factor Q such that P = Q^T Q (x) Q^T Q whitens the debiased momentum M,
 // E[(P M)(P M)^T] = I, and the direction is P M. No statistic is kept: each refresh takes a step that fits Q.
 func whitenBlocks(e *engine, g *graph.Graph) []*block {
-	e.left = map[*graph.Value]string{}
 	var blocks []*block
 	for _, p := range e.params(g) {
 		if e.rec.Ignores(p.Name()) {

@@ -37,12 +37,9 @@ func Run(c *pass.Ctx, m *graph.Model) error {
 		}
 	}
 	for _, n := range roots {
-		of := directionOf(n.Out(0), 8)
-		saved, err := w.order(n)
-		if err != nil {
+		if err := w.order(n, c.Report); err != nil {
 			return err
 		}
-		note(c.Report, of, saved)
 	}
 	return nil
 }
@@ -100,24 +97,25 @@ type writer struct {
 	count op.Counter
 }
 
-// order rewrites the chain that ends in n if another order saves work, and reports how many operations it saves.
-func (w *writer) order(n *graph.Node) (saved float64, err error) {
+// order rewrites the chain that ends in n if another order saves work.
+func (w *writer) order(n *graph.Node, r *pass.Report) error {
 	ch := &chain{writer: w, graph: n.Graph()}
 	if !ch.product(n) || len(ch.factors) < 3 {
-		return 0, nil
+		return nil
 	}
 	least, cut := ch.plan()
 	if least > (1-gain)*ch.flops {
-		return 0, nil
+		return nil
 	}
 	b := op.NewBuilder(w.m, n.Graph())
 	b.At, b.Scope, b.Prefix = n, n.Scope, n.Out(0).Name+"/"
 	out := ch.multiply(b, cut, 0, len(ch.factors)-1)
 	if err := b.Err(); err != nil {
-		return 0, err
+		return err
 	}
+	note(r, directionOf(n.Out(0), 8), ch.flops-least)
 	pass.Replace(n.Out(0), out.v)
-	return ch.flops - least, nil
+	return nil
 }
 
 // chain is a product of several matrices. flops are those of the products that nothing else needs, as they are written.

@@ -51,7 +51,7 @@ func Run(c *pass.Ctx, m *graph.Model) error {
 	}
 	if !gradients {
 		for i, rec := range mix.Records() {
-			u := &updater{b: b, rec: rec.Update, label: mix.Label(i), elem: pass.FloatElem(m.Graph), klClip: rec.Apply.KLClip, guarded: guarded}
+			u := &updater{b: b, rec: rec.Update, label: mix.Label(i), elem: pass.FloatElem(m.Graph), klClip: rec.Apply.KLClip, guarded: guarded, hypers: map[string]*graph.Value{}}
 			u.run(slices.DeleteFunc(slices.Clone(dirs), func(d direction) bool { return d.record != i }))
 		}
 	}
@@ -140,9 +140,6 @@ func (u *updater) counts(v *graph.Value, idle float64) *graph.Value {
 // hyper is the scalar input of that name; records other than the default have inputs of their own.
 func (u *updater) hyper(name string, def float64) *graph.Value {
 	if u.hypers[name] == nil {
-		if u.hypers == nil {
-			u.hypers = map[string]*graph.Value{}
-		}
 		u.hypers[name] = pass.Hyper(u.b, pass.Labelled(name, u.label), def, u.elem)
 	}
 	return u.hypers[name]

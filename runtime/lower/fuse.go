@@ -13,15 +13,17 @@ type fusion struct {
 	Op   string // what takes its place, of domain asdl
 	// Match gives the inputs and attributes of that node; no inputs if the pattern does not end in n.
 	Match func(n *graph.Node) ([]*graph.Value, []graph.Attr)
+	// Whole says that what Root, a Transpose, transposes is costly by itself: whatever else uses it gets it from the fused node.
+	Whole bool
 }
 
 var fusions = []fusion{
-	{"MatMul", "MatMul", matchMatMul},
-	{"Transpose", "ConvWeightGrad", matchConvWeightGrad},
-	{"Transpose", "MatMul", matchTransposedGemm},
-	{"Where", "ReluGrad", matchReluGrad},
-	{"Gemm", "PatchGram", matchPatchGram},
-	{"ReduceSum", "PatchSum", matchPatchSum},
+	{Root: "MatMul", Op: "MatMul", Match: matchMatMul},
+	{Root: "Transpose", Op: "ConvWeightGrad", Match: matchConvWeightGrad, Whole: true},
+	{Root: "Transpose", Op: "MatMul", Match: matchTransposedGemm},
+	{Root: "Where", Op: "ReluGrad", Match: matchReluGrad},
+	{Root: "Gemm", Op: "PatchGram", Match: matchPatchGram},
+	{Root: "ReduceSum", Op: "PatchSum", Match: matchPatchSum},
 }
 
 // fuse replaces patterns in a graph and in nested ones, where reg has a kernel. What nothing uses any more is removed.
@@ -41,18 +43,17 @@ func fuse(g *graph.Graph, reg *kernel.Registry) {
 			if in == nil {
 				continue
 			}
-			at := n
-			if f.Op == "ConvWeightGrad" && n.In(0).Def().Graph() == n.Graph() {
-				at = n.In(0).Def()
+			at, raw := n, n.In(0)
+			if f.Whole && raw.Def().Graph() == n.Graph() {
+				at = raw.Def() // before all that use raw
 			}
 			fused := n.Graph().InsertNode(at, graph.Asdl, f.Op, in, []string{n.Out(0).Name + "/fused"}, attrs...)
 			fused.Scope, fused.Out(0).Type = n.Scope, n.Out(0).Type
-			raw, perm := n.In(0), n.IntList("perm")
 			n.Out(0).ReplaceUses(fused.Out(0))
-			dropUnused(n)
-			if at != n && len(raw.Uses()) > 0 {
-				fromFused(raw, fused.Out(0), perm)
+			if at != n {
+				fromFused(raw, fused.Out(0), n)
 			}
+			dropUnused(n)
 			break
 		}
 	}
@@ -67,14 +68,18 @@ func fuse(g *graph.Graph, reg *kernel.Registry) {
 	}
 }
 
-// fromFused makes what uses raw, of which x is the transpose by perm, use x or a transpose of it, so that raw need not be computed.
-func fromFused(raw, x *graph.Value, perm []int64) {
+// fromFused makes what uses raw beside n, its transpose, use x, which is that as well, or a transpose of x.
+func fromFused(raw, x *graph.Value, n *graph.Node) {
+	perm := n.IntList("perm")
 	inverse := make([]int64, len(perm))
 	for i, p := range perm {
 		inverse[p] = int64(i)
 	}
 	var back *graph.Value
 	for _, u := range slices.Clone(raw.Uses()) {
+		if u.Node == n {
+			continue
+		}
 		if u.Node.Is("", "Transpose") && len(u.Node.IntList("perm")) == len(perm) {
 			composed := make([]int64, len(perm))
 			for i, p := range u.Node.IntList("perm") {
@@ -85,13 +90,12 @@ func fromFused(raw, x *graph.Value, perm []int64) {
 			continue
 		}
 		if back == nil {
-			n := raw.Graph().InsertNode(raw.Def(), "", "Transpose", []*graph.Value{x}, []string{raw.Name + "/back"}, graph.Is("perm", inverse...))
-			n.Scope, n.Out(0).Type = x.Def().Scope, raw.Type
-			back = n.Out(0)
+			t := raw.Graph().InsertNode(raw.Def(), "", "Transpose", []*graph.Value{x}, []string{raw.Name + "/back"}, graph.Is("perm", inverse...))
+			t.Scope, t.Out(0).Type = n.Scope, raw.Type
+			back = t.Out(0)
 		}
 		u.Node.SetInput(u.Index, back)
 	}
-	dropUnused(raw.Def())
 }
 
 // dropUnused removes n if nothing uses it, and then what only it used.

@@ -145,13 +145,7 @@ func (w *Worker) warmUp() error {
 
 func (w *Worker) advance() error {
 	w.step++
-	if err := w.solves.Before(); err != nil {
-		return err
-	}
-	if err := w.session.Step(); err != nil {
-		return err
-	}
-	return w.solves.After()
+	return w.solves.Step()
 }
 
 // period is the number of steps after which all clocks have ticked together again; of solves at random, on how many there is

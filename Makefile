@@ -32,6 +32,7 @@ test: check
 check:
 	$(GO) vet ./...
 	$(GO) vet -tags interop ./cmd/asdlc ./models ./passes/autodiff ./passes/precondition
+	CGO_ENABLED=0 $(GO) vet -tags nodl ./runtime/dl ./runtime/kernel
 	@bad=$$(gofmt -s -l cmd graph models passes runtime testdata); test -z "$$bad" || { echo "run gofmt -s -w on:"; echo "$$bad"; exit 1; }
 
 # Step graphs in stock onnxruntime against the Go runtime, step by step.

@@ -26,8 +26,9 @@ var may = []importRow{
 	{"passes/passtest", []string{"graph", "graph/op", "graph/onnx", "passes/pass", "passes/method", "runtime/kernel", "runtime/lower"}},
 	{"passes/*", []string{"graph", "graph/op", "passes/pass", "passes/method"}}, // the stages: they meet in the graph alone
 	{"passes", []string{"graph", "graph/op", "passes/*"}},
-	{"runtime/kernel", []string{"graph", "graph/op", "runtime/kernel/amd64"}},
+	{"runtime/kernel", []string{"graph", "graph/op", "runtime/kernel/amd64", "runtime/dl"}},
 	{"runtime/kernel/amd64", nil},
+	{"runtime/dl", nil},
 	{"runtime/lower", []string{"graph", "graph/op", "runtime/kernel"}},
 	{"runtime/vm", []string{"graph", "runtime/kernel", "runtime/lower"}},
 	{"runtime/data", nil},
@@ -54,6 +55,7 @@ var foreign = []struct {
 	{"github.com/owulveryck/onnx-go/...", []string{"runtime/onnxgo"}},
 	{"gonum.org/v1/plot/...", []string{"cmd/asdlc/bench"}},
 	{"google.golang.org/protobuf/...", []string{"graph/onnx", "graph/onnx/internal/..."}},
+	{"github.com/ebitengine/purego/...", []string{"runtime/dl"}},
 	{"github.com/spf13/...", []string{"cmd/..."}},
 	{module + "/graph/graphtest", nil}, // helpers of tests
 	{module + "/passes/passtest", nil},

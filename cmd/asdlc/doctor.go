@@ -21,6 +21,7 @@ import (
 	"github.com/asdlc/asdlc/passes/method"
 	"github.com/asdlc/asdlc/passes/pass"
 	asdlcruntime "github.com/asdlc/asdlc/runtime"
+	"github.com/asdlc/asdlc/runtime/dl"
 	"github.com/asdlc/asdlc/runtime/kernel"
 	"github.com/asdlc/asdlc/runtime/kernel/amd64"
 )
@@ -28,16 +29,26 @@ import (
 // diagnosis is what doctor finds.
 type diagnosis struct {
 	buildVersion
-	Gorgonia    string   `json:"gorgonia"`
-	CPU         string   `json:"cpu,omitempty"`
-	Features    []string `json:"cpu_features"`
-	Cores       int      `json:"cores"`
-	Memory      int64    `json:"memory_bytes,omitempty"`
-	Kernels     []string `json:"kernels"` // sets that run here, the one in use first
-	Python      string   `json:"python,omitempty"`
-	ONNXRuntime string   `json:"onnxruntime,omitempty"` // version in that Python
-	PythonError string   `json:"python_error,omitempty"`
-	SelfTest    string   `json:"self_test"` // "ok", or what went wrong
+	Gorgonia    string    `json:"gorgonia"`
+	CPU         string    `json:"cpu,omitempty"`
+	Features    []string  `json:"cpu_features"`
+	Cores       int       `json:"cores"`
+	Memory      int64     `json:"memory_bytes,omitempty"`
+	Kernels     []string  `json:"kernels"` // sets that run here, the one in use first
+	Libraries   libraries `json:"libraries"`
+	Python      string    `json:"python,omitempty"`
+	ONNXRuntime string    `json:"onnxruntime,omitempty"` // version in that Python
+	PythonError string    `json:"python_error,omitempty"`
+	SelfTest    string    `json:"self_test"` // "ok", or what went wrong
+}
+
+// libraries are the optional shared libraries.
+type libraries struct {
+	LAPACK   string   `json:"lapack,omitempty"` // the file
+	Version  string   `json:"lapack_version,omitempty"`
+	UsedFor  []string `json:"lapack_used_for"` // operators, also if there is none
+	Absent   string   `json:"lapack_absent,omitempty"`
+	Warnings []string `json:"warnings,omitempty"`
 }
 
 func newDoctor(e *env) *cobra.Command {
@@ -45,8 +56,12 @@ func newDoctor(e *env) *cobra.Command {
 	c := &cobra.Command{
 		Use:   "doctor",
 		Short: "Tell what this machine has, and whether the runtime works on it",
-		Long: `Tell what this machine has: processor features and the kernels that use them, memory, Python with onnxruntime for
-checks of exported files. A small network is compiled and trained for one step as a test; exit code 1 if that fails.
+		Long: `Tell what this machine has: processor features and the kernels that use them, memory, optional libraries, Python with
+onnxruntime for checks of exported files. A small network is compiled and trained for one step as a test; exit code 1 if that
+fails.
+
+LAPACK is OpenBLAS (libopenblas.so.0) or, on macOS, Accelerate. ` + dl.Setting + `=off leaves it out, ` + dl.Setting + `=FILE takes
+a file, with a slash in its name, in place of the search. Programs built with -tags nodl have none.
 
 Python is looked for at $ASDLC_PYTHON, else in ./.venv, else on the PATH. Nothing but Go is needed to train.`,
 		Args: cobra.NoArgs,
@@ -81,6 +96,7 @@ func diagnose(ctx context.Context) diagnosis {
 	for _, k := range amd64.Available() {
 		d.Kernels = append(d.Kernels, k.Name)
 	}
+	d.libraries(dl.Here())
 	d.python(ctx)
 	d.SelfTest = "ok"
 	if err := selfTest(); err != nil {
@@ -144,6 +160,23 @@ func cpuFeatures() []string {
 		}
 	}
 	return features
+}
+
+// libraries looks for the optional libraries, and for what would slow them down.
+func (d *diagnosis) libraries(found *dl.Libraries) {
+	d.Libraries = libraries{}
+	for _, row := range kernel.Library(found) {
+		d.Libraries.UsedFor = append(d.Libraries.UsedFor, row.Domain+"."+row.Op)
+	}
+	lapack, err := found.LAPACK()
+	if err != nil {
+		d.Libraries.Absent = err.Error()
+		return
+	}
+	d.Libraries.LAPACK, d.Libraries.Version = lapack.File, lapack.Version
+	for _, name := range dl.Slowdowns(os.Getenv) {
+		d.Libraries.Warnings = append(d.Libraries.Warnings, fmt.Sprintf("%s=%s slows OpenBLAS down: unset it", name, os.Getenv(name)))
+	}
 }
 
 // python looks for a Python and asks it for onnxruntime.
@@ -214,6 +247,7 @@ func (e *env) printDiagnosis(d diagnosis) {
 	if d.Memory > 0 {
 		t.add("memory", byteSize(int(d.Memory)))
 	}
+	d.Libraries.print(t)
 	switch {
 	case d.Python == "":
 		t.add("python", "none; only checks of exported files need it")
@@ -224,4 +258,17 @@ func (e *env) printDiagnosis(d diagnosis) {
 	}
 	t.add("self-test", d.SelfTest)
 	t.write(e.stdout)
+}
+
+func (l libraries) print(t *table) {
+	uses := strings.Join(l.UsedFor, ", ")
+	if l.LAPACK == "" {
+		t.add("lapack", fmt.Sprintf("%s. Not needed: large matrices in %s would take less time (Debian: apt install libopenblas0)", l.Absent, uses))
+		return
+	}
+	t.add("lapack", strings.TrimSpace(l.LAPACK+" "+l.Version))
+	t.add("", "for large matrices in "+uses)
+	for _, w := range l.Warnings {
+		t.add("warning", w)
+	}
 }

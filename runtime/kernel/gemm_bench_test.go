@@ -12,9 +12,9 @@ import (
 	"time"
 	"unsafe"
 
-	"github.com/ebitengine/purego"
 	"golang.org/x/sys/unix"
 
+	"github.com/asdlc/asdlc/runtime/dl"
 	"github.com/asdlc/asdlc/runtime/kernel/amd64"
 )
 
@@ -105,7 +105,7 @@ func BenchmarkGemmVersusOpenBLAS(b *testing.B) {
 			for workers := 1; workers <= 2; workers++ {
 				b.Run(fmt.Sprintf("%s/n=%d/workers=%d", form, n, workers), func(b *testing.B) {
 					p := newTestPool(b, workers, amd64.Best())
-					theirs.setThreads(workers)
+					theirs.SetThreads(workers)
 					rng := rand.New(rand.NewPCG(1, 1))
 					x, _ := matrix[float32](rng, n, n, 0)
 					y, _ := matrix[float32](rng, n, n, 0)
@@ -130,7 +130,7 @@ func BenchmarkGemmVersusOpenBLAS(b *testing.B) {
 // the gradients of its input and weight, narrow outputs.
 func BenchmarkGemmShapesVersusOpenBLAS(b *testing.B) {
 	theirs := openBLAS(b)
-	theirs.setThreads(1)
+	theirs.SetThreads(1)
 	for _, s := range []gemmShape{
 		{"NT", 32, 512, 512},
 		{"NN", 32, 512, 512},
@@ -152,7 +152,7 @@ func BenchmarkGemmShapesVersusOpenBLAS(b *testing.B) {
 // layer and its gradients, few examples, sides that vectors do not divide.
 func BenchmarkGemmOddVersusOpenBLAS(b *testing.B) {
 	theirs := openBLAS(b)
-	theirs.setThreads(1)
+	theirs.SetThreads(1)
 	for _, s := range []gemmShape{
 		{"", 32, 10, 512},
 		{"", 10, 32, 512},
@@ -296,13 +296,11 @@ func undisturbed(times []time.Duration) time.Duration {
 	return times[len(times)/10]
 }
 
-// blas is OpenBLAS, called through its Fortran interface, whose arguments are all pointers.
+// blas is OpenBLAS, called through its Fortran interface.
 type blas struct {
-	sgemmPtr, ssyrkPtr   uintptr
-	spotrfPtr, spotriPtr uintptr
-	threadsPtr           uintptr
-	args                 []uintptr
-	pinned               *blasArgs
+	*dl.LAPACK
+	gemm, syrk, potrf, potri *dl.Call
+	args                     *blasArgs
 }
 
 type blasArgs struct {
@@ -312,50 +310,44 @@ type blasArgs struct {
 	one, zero                float32
 }
 
-// openBLAS loads the library, or skips the benchmark.
+// openBLAS finds the library, or skips the benchmark.
 func openBLAS(b *testing.B) *blas {
-	for _, name := range []string{"OPENBLAS_CORETYPE", "OPENBLAS_L2_SIZE"} {
-		if os.Getenv(name) != "" {
-			b.Skipf("%s is set and slows OpenBLAS down: unset it", name)
-		}
+	for _, name := range dl.Slowdowns(os.Getenv) {
+		b.Skipf("%s is set and slows OpenBLAS down: unset it", name)
 	}
-	lib, err := purego.Dlopen("libopenblas.so.0", purego.RTLD_NOW)
+	lapack, err := dl.Here().LAPACK()
 	if err != nil {
-		b.Skipf("libopenblas.so.0 absent: %v", err)
+		b.Skip(err)
 	}
-	l := &blas{args: make([]uintptr, 13), pinned: &blasArgs{plain: 'N', transposed: 'T', upper: 'U', one: 1}}
-	for name, symbol := range map[string]*uintptr{
-		"sgemm_": &l.sgemmPtr, "ssyrk_": &l.ssyrkPtr, "spotrf_": &l.spotrfPtr, "spotri_": &l.spotriPtr,
-		"openblas_set_num_threads": &l.threadsPtr,
-	} {
-		if *symbol, err = purego.Dlsym(lib, name); err != nil {
-			b.Skipf("OpenBLAS: %v", err)
+	l := &blas{LAPACK: lapack, args: &blasArgs{plain: 'N', transposed: 'T', upper: 'U', one: 1}}
+	for _, r := range []struct {
+		name          string
+		args, strings int
+		call          **dl.Call
+	}{{"sgemm_", 13, 2, &l.gemm}, {"ssyrk_", 10, 2, &l.syrk}, {"spotrf_", 5, 1, &l.potrf}, {"spotri_", 5, 1, &l.potri}} {
+		routine, ok := lapack.Routine(r.name)
+		if !ok {
+			b.Skipf("%s has no %s", lapack.File, r.name)
 		}
+		*r.call = routine.Prepare(r.args, r.strings)
 	}
+	b.Cleanup(func() { lapack.SetThreads(1) })
 	return l
 }
 
-func (l *blas) setThreads(n int) { purego.SyscallN(l.threadsPtr, uintptr(n)) }
-
 // sgemm computes the row-major z = op(x)*op(y): in column-major terms z^T = op(y)^T * op(x)^T.
 func (l *blas) sgemm(transX, transY bool, m, n, k int, x []float32, ldx int, y []float32, ldy int, z []float32, ldz int) {
-	c := l.pinned
+	c := l.args
 	c.m, c.n, c.k, c.lda, c.ldb, c.ldc = int32(n), int32(m), int32(k), int32(ldy), int32(ldx), int32(ldz)
-	form := func(trans bool) uintptr {
+	form := func(trans bool) unsafe.Pointer {
 		if trans {
-			return uintptr(unsafe.Pointer(&c.transposed))
+			return unsafe.Pointer(&c.transposed)
 		}
-		return uintptr(unsafe.Pointer(&c.plain))
+		return unsafe.Pointer(&c.plain)
 	}
-	size := func(v *int32) uintptr { return uintptr(unsafe.Pointer(v)) }
-	for i, v := range []uintptr{
-		form(transY), form(transX), size(&c.m), size(&c.n), size(&c.k), uintptr(unsafe.Pointer(&c.one)),
-		uintptr(unsafe.Pointer(&y[0])), size(&c.lda), uintptr(unsafe.Pointer(&x[0])), size(&c.ldb),
-		uintptr(unsafe.Pointer(&c.zero)), uintptr(unsafe.Pointer(&z[0])), size(&c.ldc),
-	} {
-		l.args[i] = v
-	}
-	l.call(l.sgemmPtr, l.args)
+	l.gemm.Args = append(l.gemm.Args[:0],
+		form(transY), form(transX), unsafe.Pointer(&c.m), unsafe.Pointer(&c.n), unsafe.Pointer(&c.k), unsafe.Pointer(&c.one),
+		unsafe.Pointer(&y[0]), unsafe.Pointer(&c.lda), unsafe.Pointer(&x[0]), unsafe.Pointer(&c.ldb),
+		unsafe.Pointer(&c.zero), unsafe.Pointer(&z[0]), unsafe.Pointer(&c.ldc))
+	l.gemm.Do()
 }
-
-func (l *blas) call(f uintptr, args []uintptr) { purego.SyscallN(f, args...) }

@@ -9,6 +9,7 @@ import (
 	"unsafe"
 
 	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/runtime/dl"
 	"github.com/asdlc/asdlc/runtime/kernel/amd64"
 )
 
@@ -20,7 +21,7 @@ func BenchmarkCholeskyInverseVersusLAPACK(b *testing.B) {
 		for workers := 1; workers <= 2; workers++ {
 			b.Run(fmt.Sprintf("n=%d/workers=%d", n, workers), func(b *testing.B) {
 				p := newTestPool(b, workers, amd64.Best())
-				theirs.setThreads(workers)
+				theirs.SetThreads(workers)
 				a := definite(p, n)
 				o := matrixCase[float32]("CholeskyInverse", a, p)
 				run, out, err := o.prepare(b)
@@ -50,6 +51,51 @@ func BenchmarkCholeskyInverseVersusLAPACK(b *testing.B) {
 	}
 }
 
+// BenchmarkEigenVersusLAPACK alternates the portable asdl.SymmetricEigen and the one by LAPACK, and reports the milliseconds of
+// each. LAPACK has one thread always; with more than one worker the clock is that of the wall.
+func BenchmarkEigenVersusLAPACK(b *testing.B) {
+	b.Run("f32", benchEigenVersusLAPACK[float32])
+	b.Run("f64", benchEigenVersusLAPACK[float64])
+}
+
+func benchEigenVersusLAPACK[T amd64.Float](b *testing.B) {
+	openBLAS(b)
+	for _, n := range []int{16, 32, 48, 64, 128, 256, 512, 1024} {
+		for workers := 1; workers <= 2; workers++ {
+			b.Run(fmt.Sprintf("n=%d/workers=%d", n, workers), func(b *testing.B) {
+				p := newTestPool(b, workers, amd64.Best())
+				x := randomTensor[T](rand.New(rand.NewPCG(1, 1)), n, n)
+				a := New(x.Elem, n, n)
+				Syrk(p, false, n, n, 1, Data[T](x), n, 0, Data[T](a), n, nil)
+				var runs [2]func()
+				for i, rows := range [][]Row{nil, libraryFrom(dl.Here(), 1)} {
+					o := eigenCase[T](a, p)
+					o.rows = rows
+					run, out, err := o.prepare(b)
+					if err != nil {
+						b.Fatal(err)
+					}
+					runs[i] = func() {
+						if err := run(o.in, out); err != nil {
+							b.Fatal(err)
+						}
+					}
+				}
+				clock, release := clockFor(workers)
+				defer release()
+				ratio := alternation{clock: clock}
+				for b.Loop() {
+					ratio.run(runs[0], runs[1])
+				}
+				ours, theirs := undisturbed(ratio.ours), undisturbed(ratio.theirs)
+				b.ReportMetric(ours.Seconds()*1e3, "ms")
+				b.ReportMetric(theirs.Seconds()*1e3, "LAPACK-ms")
+				b.ReportMetric(float64(theirs)/float64(ours), "ratio")
+			})
+		}
+	}
+}
+
 // definite is a well conditioned positive definite matrix.
 func definite(p *Pool, n int) *Tensor {
 	x := randomTensor[float32](rand.New(rand.NewPCG(1, 1)), n, n)
@@ -64,7 +110,7 @@ func definite(p *Pool, n int) *Tensor {
 // BenchmarkSyrkVersusOpenBLAS does the same for Gram matrices of a batch, counting the operations of one triangle.
 func BenchmarkSyrkVersusOpenBLAS(b *testing.B) {
 	theirs := openBLAS(b)
-	theirs.setThreads(1)
+	theirs.SetThreads(1)
 	for _, s := range []struct{ n, k int }{{64, 64}, {64, 1024}, {512, 32}, {512, 512}, {1024, 1024}, {2048, 2048}} {
 		b.Run(fmt.Sprintf("n=%d/k=%d", s.n, s.k), func(b *testing.B) {
 			x, _ := matrix[float32](rand.New(rand.NewPCG(1, 1)), s.k, s.n, 0)
@@ -107,30 +153,22 @@ func BenchmarkInverseRoot(b *testing.B) {
 
 // inverse overwrites a triangle of the symmetric a[n, n] with that of its inverse.
 func (l *blas) inverse(n int, a []float32) {
-	c := l.pinned
+	c := l.args
 	c.n, c.lda = int32(n), int32(n)
-	args := l.args[:5]
-	for i, v := range []uintptr{
-		uintptr(unsafe.Pointer(&c.upper)), uintptr(unsafe.Pointer(&c.n)), uintptr(unsafe.Pointer(&a[0])),
-		uintptr(unsafe.Pointer(&c.lda)), uintptr(unsafe.Pointer(&c.info)),
-	} {
-		args[i] = v
+	for _, call := range []*dl.Call{l.potrf, l.potri} {
+		call.Args = append(call.Args[:0], unsafe.Pointer(&c.upper), unsafe.Pointer(&c.n), unsafe.Pointer(&a[0]),
+			unsafe.Pointer(&c.lda), unsafe.Pointer(&c.info))
+		call.Do()
 	}
-	l.call(l.spotrfPtr, args)
-	l.call(l.spotriPtr, args)
 }
 
 // ssyrk computes a triangle of the row-major y = x^T x of x[k, n].
 func (l *blas) ssyrk(n, k int, x, y []float32) {
-	c := l.pinned
+	c := l.args
 	c.n, c.k, c.lda, c.ldc = int32(n), int32(k), int32(n), int32(n)
-	args := l.args[:10]
-	for i, v := range []uintptr{
-		uintptr(unsafe.Pointer(&c.upper)), uintptr(unsafe.Pointer(&c.plain)), uintptr(unsafe.Pointer(&c.n)), uintptr(unsafe.Pointer(&c.k)),
-		uintptr(unsafe.Pointer(&c.one)), uintptr(unsafe.Pointer(&x[0])), uintptr(unsafe.Pointer(&c.lda)),
-		uintptr(unsafe.Pointer(&c.zero)), uintptr(unsafe.Pointer(&y[0])), uintptr(unsafe.Pointer(&c.ldc)),
-	} {
-		args[i] = v
-	}
-	l.call(l.ssyrkPtr, args)
+	l.syrk.Args = append(l.syrk.Args[:0],
+		unsafe.Pointer(&c.upper), unsafe.Pointer(&c.plain), unsafe.Pointer(&c.n), unsafe.Pointer(&c.k),
+		unsafe.Pointer(&c.one), unsafe.Pointer(&x[0]), unsafe.Pointer(&c.lda),
+		unsafe.Pointer(&c.zero), unsafe.Pointer(&y[0]), unsafe.Pointer(&c.ldc))
+	l.syrk.Do()
 }

@@ -7,6 +7,7 @@ import (
 	"testing"
 
 	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/runtime/dl"
 	"github.com/asdlc/asdlc/runtime/kernel/amd64"
 	"gonum.org/v1/gonum/mat"
 )
@@ -16,14 +17,33 @@ func eigenCase[T amd64.Float](a *Tensor, p *Pool) opCase {
 	return opCase{domain: graph.Asdl, op: "SymmetricEigen", in: []*Tensor{a}, out: []Spec{outLike[T](n), outLike[T](n, n)}, pool: p}
 }
 
-func TestSymmetricEigen(t *testing.T) {
-	forPools(t, func(t *testing.T, p *Pool) {
-		testSymmetricEigen[float32](t, p)
-		testSymmetricEigen[float64](t, p)
+// forEigens runs a test with each implementation of SymmetricEigen: our own, and LAPACK's for all sizes.
+func forEigens(t *testing.T, test func(t *testing.T, rows []Row)) {
+	t.Run("portable", func(t *testing.T) { test(t, nil) })
+	t.Run("lapack", func(t *testing.T) {
+		libraries := dl.Here()
+		if _, err := libraries.LAPACK(); err != nil {
+			t.Skip(err)
+		}
+		test(t, libraryFrom(libraries, 1))
 	})
 }
 
-func testSymmetricEigen[T amd64.Float](t *testing.T, p *Pool) {
+func TestSymmetricEigen(t *testing.T) {
+	forEigens(t, func(t *testing.T, rows []Row) {
+		test := func(t *testing.T, p *Pool) {
+			testSymmetricEigen[float32](t, p, rows)
+			testSymmetricEigen[float64](t, p, rows)
+		}
+		if rows != nil { // LAPACK does not use the pool
+			test(t, nil)
+			return
+		}
+		forPools(t, test)
+	})
+}
+
+func testSymmetricEigen[T amd64.Float](t *testing.T, p *Pool, rows []Row) {
 	rng := rand.New(rand.NewPCG(35, 36))
 	for _, n := range append([]int{23, 24, 25, 26}, matrixSizes...) {
 		for name, f := range map[string]func(i int) float64{
@@ -38,16 +58,17 @@ func testSymmetricEigen[T amd64.Float](t *testing.T, p *Pool) {
 				continue
 			}
 			a := tensorOf[T](withSpectrum(rng, n, f))
-			checkEigen[T](t, fmt.Sprint(name, " n=", n), a, p)
+			o := eigenCase[T](a, p)
+			o.rows = rows
+			checkEigen[T](t, fmt.Sprint(name, " n=", n), o)
 		}
 	}
 }
 
 // checkEigen checks order, eigenvalues against gonum, orthogonality and the residual AV - V diag(w).
-func checkEigen[T amd64.Float](t *testing.T, what string, a *Tensor, p *Pool) {
+func checkEigen[T amd64.Float](t *testing.T, what string, o opCase) {
 	t.Helper()
-	o := eigenCase[T](a, p)
-	got := o.run(t)
+	a, got := o.in[0], o.run(t)
 	n := a.Shape[0]
 	dense := denseOf[T](a)
 	norm := mat.Norm(dense, 2)
@@ -94,17 +115,60 @@ func checkEigen[T amd64.Float](t *testing.T, what string, a *Tensor, p *Pool) {
 }
 
 func TestSymmetricEigenSpecial(t *testing.T) {
-	got := eigenCase[float32](Of([]float32{2, 9, 1, 2}, 2, 2), nil).run(t) // the lower triangle counts
-	wantClose[float32](t, "w", got[0], []float64{1, 3}, 1e-6)
-	for _, n := range []int{1, 3, 40} {
-		for _, bad := range []float64{math.NaN(), math.Inf(1)} {
-			a := New(graph.Float64, n, n)
-			Data[float64](a)[n*n-1] = bad
-			for _, y := range eigenCase[float64](a, nil).run(t) {
-				wantNaN[float64](t, y)
+	forEigens(t, func(t *testing.T, rows []Row) {
+		lower := eigenCase[float32](Of([]float32{2, 9, 1, 2}, 2, 2), nil) // the lower triangle counts
+		lower.rows = rows
+		wantClose[float32](t, "w", lower.run(t)[0], []float64{1, 3}, 1e-6)
+		for _, n := range []int{1, 3, 40, 100} {
+			for _, bad := range []float64{math.NaN(), math.Inf(1), math.Inf(-1)} {
+				a := New(graph.Float64, n, n)
+				Data[float64](a)[n*n-1] = bad
+				o := eigenCase[float64](a, nil)
+				o.rows = rows
+				for _, y := range o.run(t) {
+					wantNaN[float64](t, y)
+				}
 			}
 		}
-	}
+	})
+}
+
+// TestSymmetricEigenRidge: the smallest eigenvalues of a float32 matrix are those that it has, though they are a few roundings of
+// the largest one.
+func TestSymmetricEigenRidge(t *testing.T) {
+	forEigens(t, func(t *testing.T, rows []Row) {
+		a := tensorOf[float32](withSpectrum(rand.New(rand.NewPCG(37, 38)), 100, func(i int) float64 { return math.Pow(10, -float64(min(i, 6))) }))
+		sym := mat.NewSymDense(100, denseOf[float32](a).RawMatrix().Data)
+		var oracle mat.EigenSym
+		if !oracle.Factorize(sym, false) {
+			t.Fatal("gonum failed")
+		}
+		o := eigenCase[float32](a, nil)
+		o.rows = rows
+		w := Data[float32](o.run(t)[0])
+		for i, want := range oracle.Values(nil) {
+			if e := math.Abs(float64(w[i])-want) / want; e > 1e-6 {
+				t.Fatalf("eigenvalue %d is %g, want %g", i, w[i], want)
+			}
+		}
+	})
+}
+
+// TestSymmetricEigenPart: each output alone is what it is beside the other.
+func TestSymmetricEigenPart(t *testing.T) {
+	forEigens(t, func(t *testing.T, rows []Row) {
+		for _, n := range []int{7, 70} {
+			whole := eigenCase[float64](tensorOf[float64](withSpectrum(rand.New(rand.NewPCG(41, 42)), n, logSpaced(n, 100))), nil)
+			whole.rows = rows
+			want := whole.run(t)
+			for i := range want {
+				part := whole
+				part.out = append([]Spec{}, whole.out...)
+				part.out[1-i].Present = false
+				wantClose[float64](t, fmt.Sprint("output ", i), part.run(t)[i], Data[float64](want[i]), 1e-12)
+			}
+		}
+	})
 }
 
 func BenchmarkSymmetricEigen(b *testing.B) {

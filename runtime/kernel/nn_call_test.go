@@ -20,6 +20,7 @@ type opCase struct {
 	constant   []int     // inputs that are known beforehand
 	out        []Spec
 	pool       *Pool
+	rows       []Row // kernels of higher rank, one of which must take the call
 }
 
 // outLike is the spec of an output of the element type of T.
@@ -61,11 +62,14 @@ func (o opCase) prepare(t testing.TB) (Run, []*Tensor, error) {
 	if c.Opset == 0 {
 		c.Opset = 22
 	}
-	r, err := NewRegistry(nnTable, integerTable(), randomTable, noiseTable, linalgTable, runtimeTable())
+	r, err := NewRegistry(nnTable, integerTable(), randomTable, noiseTable, linalgTable, runtimeTable(), o.rows)
 	if err != nil {
 		t.Fatal(err)
 	}
-	_, run, err := r.Make(c)
+	row, run, err := r.Make(c)
+	if o.rows != nil && err == nil && row.Note != o.rows[0].Note {
+		t.Fatalf("%s: the %s kernel took the call, not %s", o.op, row.Note, o.rows[0].Note)
+	}
 	for _, s := range c.Scratches {
 		s.Raw = Aligned(s.Size)
 		poison(s.Raw)

@@ -1,14 +1,19 @@
 package kernel
 
-import "slices"
+import (
+	"slices"
+
+	"github.com/asdlc/asdlc/runtime/dl"
+)
 
 // Portable lists the tables of portable kernels, which NewRegistry joins.
 func Portable() [][]Row {
 	return [][]Row{mathTable(), logicTable(), castRows(), reduceTable(), orderTable(), bitsTable(), shapeTable(), nnTable, integerTable(), randomTable, noiseTable, linalgTable, runtimeTable()}
 }
 
-// Default lists the tables that the runtime uses: the portable ones, and those on the vector kernels of the processor.
-func Default() [][]Row { return append(Portable(), vectorTable()) }
+// Default lists the tables that the runtime uses: the portable ones, those on the vector kernels of the processor, and those on
+// the libraries of this machine, which are looked for when a kernel that would need one is made.
+func Default() [][]Row { return append(Portable(), vectorTable(), Library(dl.Here())) }
 
 // mathTable are the element-wise operators on numbers.
 func mathTable() []Row {

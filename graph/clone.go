@@ -35,8 +35,8 @@ func CloneGraph(g *Graph) *Graph {
 		panic("BUG: CloneGraph of a nested graph; use CopyNodes")
 	}
 	c := NewGraph(g.Name)
-	c.names.next = maps.Clone(g.names.next)
-	k := copier{vals: make(map[*Value]*Value, len(g.names.taken))}
+	c.names = g.names.counted()
+	k := copier{vals: make(map[*Value]*Value, len(g.names.names))}
 	if err := k.fill(c, g); err != nil {
 		panic("BUG: " + err.Error()) // only attribute references fail
 	}

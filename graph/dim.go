@@ -73,11 +73,17 @@ func (d Dim) String() string {
 
 // Add is d+o; unknown if either is.
 func (d Dim) Add(o Dim) Dim {
+	if a, b, ok := ints(d, o); ok {
+		return Known(a + b)
+	}
 	return d.combine(o, func(a, b poly) poly { return a.add(b, 1) })
 }
 
 // Sub is d-o; unknown if either is.
 func (d Dim) Sub(o Dim) Dim {
+	if a, b, ok := ints(d, o); ok {
+		return Known(a - b)
+	}
 	return d.combine(o, func(a, b poly) poly { return a.add(b, -1) })
 }
 
@@ -86,6 +92,9 @@ func (d Dim) Mul(o Dim) Dim {
 	zero := Known(0)
 	if d == zero || o == zero {
 		return zero
+	}
+	if a, b, ok := ints(d, o); ok {
+		return Known(a * b)
 	}
 	return d.combine(o, poly.mul)
 }
@@ -120,14 +129,12 @@ func (d Dim) Div(o Dim) Dim {
 	if d.IsUnknown() || o.IsUnknown() || o == Known(0) || !d.computes() || !o.computes() {
 		return UnknownDim
 	}
-	if a, ok := d.Int(); ok {
-		if b, ok := o.Int(); ok {
-			q := a / b
-			if a%b != 0 && (a < 0) != (b < 0) {
-				q--
-			}
-			return Known(q)
+	if a, b, ok := ints(d, o); ok {
+		q := a / b
+		if a%b != 0 && (a < 0) != (b < 0) {
+			q--
 		}
+		return Known(q)
 	}
 	if d == o {
 		return Known(1)
@@ -142,12 +149,16 @@ func (d Dim) combine(o Dim, f func(a, b poly) poly) Dim {
 	if d.IsUnknown() || o.IsUnknown() || !d.computes() || !o.computes() {
 		return UnknownDim
 	}
-	if a, ok := d.Int(); ok {
-		if b, ok := o.Int(); ok {
-			return f(poly{"": a}, poly{"": b}).dim()
-		}
-	}
 	return f(d.poly(), o.poly()).dim()
+}
+
+// ints is the values of d and o, if both are known.
+func ints(d, o Dim) (a, b int64, ok bool) {
+	if a, ok = d.Int(); !ok {
+		return 0, 0, false
+	}
+	b, ok = o.Int()
+	return a, b, ok
 }
 
 // poly maps a monomial (symbols joined by "*", sorted; "" is the constant) to its coefficient.
@@ -343,6 +354,9 @@ func splitTop(s string, sep byte) []string {
 func (d Dim) At(sizes map[string]int64) (int64, bool) {
 	if n, ok := d.Int(); ok || d.IsUnknown() {
 		return n, ok
+	}
+	if n, ok := sizes[d.expr]; ok { // the common case
+		return n, true
 	}
 	total := int64(0)
 	for monomial, c := range d.poly() {

@@ -119,7 +119,10 @@ func (g *Graph) AddNode(domain, op string, inputs []*Value, outputs []string, at
 
 // InsertNode is AddNode before node at; at nil means at the end.
 func (g *Graph) InsertNode(at *Node, domain, op string, inputs []*Value, outputs []string, attrs ...Attr) *Node {
-	n := &Node{Domain: domain, Op: op, graph: g}
+	n := &Node{
+		Domain: domain, Op: op, graph: g,
+		inputs: make([]*Value, 0, len(inputs)), outputs: make([]*Value, 0, len(outputs)), attrs: make([]Attr, 0, len(attrs)),
+	}
 	for _, in := range inputs {
 		n.addInput(in)
 	}
@@ -314,6 +317,21 @@ func (n *Node) SetAttr(a Attr) {
 	for _, sub := range a.Graphs {
 		sub.owner = n
 	}
+	n.listGraphs(a)
+}
+
+// listGraphs brings the list of nested graphs up to date once a has come or gone. Lists handed out before stay as they are.
+func (n *Node) listGraphs(a Attr) {
+	if n.graphs == nil && a.G == nil && a.Graphs == nil {
+		return
+	}
+	n.graphs = nil
+	for _, a := range n.attrs {
+		if a.G != nil {
+			n.graphs = append(n.graphs, a.G)
+		}
+		n.graphs = append(n.graphs, a.Graphs...)
+	}
 }
 
 // dropGraphs discards the nested graphs of old that are not in a.
@@ -331,6 +349,7 @@ func (n *Node) RemoveAttr(name string) {
 		if a.Name == name {
 			n.dropGraphs(a, Attr{})
 			n.attrs = append(n.attrs[:i], n.attrs[i+1:]...)
+			n.listGraphs(a)
 			return
 		}
 	}
@@ -342,15 +361,7 @@ func (v *Value) ReplaceUses(w *Value, except ...*Node) {
 	if v == w {
 		return
 	}
-	keep := map[*Node]bool{}
-	for _, n := range except {
-		keep[n] = true
-	}
-	for _, u := range append([]Use{}, v.uses...) {
-		if !keep[u.Node] {
-			u.Node.SetInput(u.Index, w)
-		}
-	}
+	v.rewire(w, except)
 	for _, g := range v.outputOf {
 		for i, o := range g.outputs {
 			if o == v {
@@ -361,4 +372,18 @@ func (v *Value) ReplaceUses(w *Value, except ...*Node) {
 		}
 	}
 	v.outputOf = nil
+}
+
+// rewire makes the nodes that use v, but those in except, use w. The uses are gone through once, whatever their number.
+func (v *Value) rewire(w *Value, except []*Node) {
+	uses := v.uses
+	v.uses = nil
+	for _, u := range uses {
+		if slices.Contains(except, u.Node) {
+			v.uses = append(v.uses, u)
+			continue
+		}
+		u.Node.inputs[u.Index] = w
+		w.uses = append(w.uses, u)
+	}
 }

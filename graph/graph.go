@@ -280,6 +280,7 @@ type Node struct {
 	Doc    string
 
 	attrs         []Attr // sorted by name
+	graphs        []*Graph
 	inputs        []*Value
 	outputs       []*Value
 	graph         *Graph
@@ -361,16 +362,7 @@ func (n *Node) IntList(name string) []int64 {
 }
 
 // Graphs lists the nested graphs of n's attributes, in attribute order.
-func (n *Node) Graphs() []*Graph {
-	var subs []*Graph
-	for _, a := range n.attrs {
-		if a.G != nil {
-			subs = append(subs, a.G)
-		}
-		subs = append(subs, a.Graphs...)
-	}
-	return subs
-}
+func (n *Node) Graphs() []*Graph { return n.graphs }
 
 // Is reports whether n is the operator domain::op.
 func (n *Node) Is(domain, op string) bool { return n.Domain == domain && n.Op == op }

@@ -3,6 +3,7 @@ package graph
 import (
 	"errors"
 	"fmt"
+	"slices"
 	"strings"
 )
 
@@ -72,7 +73,8 @@ func (f *Function) label() string {
 func (c *checker) root(g *Graph) {
 	c.root0 = g
 	c.defined = nil
-	c.names, c.uses, c.outputs = map[string]*Value{}, map[*Value]int{}, map[*Value]int{}
+	count := len(g.names.names)
+	c.names, c.uses, c.outputs = make(map[string]*Value, count), make(map[*Value]int, count), map[*Value]int{}
 	c.domains = map[string]bool{}
 	if g.owner != nil {
 		c.fail("G2", "graph %s is a root graph but nested in node %s", g.Name, g.owner)
@@ -128,7 +130,7 @@ func (c *checker) define(g *Graph, v *Value) {
 		c.fail("G1", "a value of graph %s has no name", g.Name)
 	} else if other := c.names[v.Name]; other != nil && other != v {
 		c.fail("G1", "two values are named %s", v.Name)
-	} else if !g.names.taken[v.Name] {
+	} else if !g.NameTaken(v.Name) {
 		c.fail("G1", "the name of value %s is not reserved; change names with Rename", v.Name)
 	}
 	c.names[v.Name] = v
@@ -303,6 +305,9 @@ func doubled(uses []Use, u Use) bool {
 
 func (c *checker) attrs(n *Node) {
 	for i, a := range n.attrs {
+		if a.G != nil && !slices.Contains(n.graphs, a.G) {
+			c.fail("G9", "node %s: attribute %s was given a graph other than by SetAttr", n, a.Name)
+		}
 		if a.Name == "" || (i > 0 && n.attrs[i-1].Name >= a.Name) {
 			c.fail("G9", "node %s: attribute name %q is empty, used twice or out of order", n, a.Name)
 		}

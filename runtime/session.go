@@ -58,9 +58,11 @@ func newSession(m *graph.Model, opts Options, owned bool) (s *Session, err error
 	}
 	if opts.Float64 {
 		m = Retype(m)
+	} else {
+		m = graph.Clone(m)
 	}
 	if opts.Outputs != nil {
-		if m, err = keepOutputs(m, opts.Outputs); err != nil {
+		if err = keepOutputs(m, opts.Outputs); err != nil {
 			return nil, err
 		}
 	}
@@ -80,7 +82,7 @@ func newSession(m *graph.Model, opts Options, owned bool) (s *Session, err error
 
 func (s *Session) prepare(owned bool) error {
 	var err error
-	if s.prog, err = lower.Lower(s.model, s.opts.Registry, s.pool); err != nil {
+	if s.prog, err = lower.Take(s.model, s.opts.Registry, s.pool); err != nil {
 		return err
 	}
 	s.prog.MaxBytes = s.opts.MemoryLimit
@@ -261,11 +263,11 @@ func (s *Session) defaultFetch() []string {
 	return names
 }
 
-// keepOutputs is m with the listed outputs and the next states only.
-func keepOutputs(m *graph.Model, names []string) (*graph.Model, error) {
+// keepOutputs leaves m the listed outputs and the next states only.
+func keepOutputs(m *graph.Model, names []string) error {
 	entries, err := stateEntries(m)
 	if err != nil {
-		return nil, err
+		return err
 	}
 	want := map[string]bool{}
 	for _, e := range entries {
@@ -275,9 +277,8 @@ func keepOutputs(m *graph.Model, names []string) (*graph.Model, error) {
 	for _, name := range names {
 		want[name] = true
 	}
-	c := graph.Clone(m)
 	var outs []*graph.Value
-	for _, v := range c.Graph.Outputs() {
+	for _, v := range m.Graph.Outputs() {
 		if want[v.Name] {
 			outs = append(outs, v)
 			found[v.Name] = true
@@ -285,11 +286,11 @@ func keepOutputs(m *graph.Model, names []string) (*graph.Model, error) {
 	}
 	for _, name := range names {
 		if !found[name] {
-			return nil, located(m, fmt.Errorf("%w: no output %q", ErrFeed, name))
+			return located(m, fmt.Errorf("%w: no output %q", ErrFeed, name))
 		}
 	}
-	c.Graph.SetOutputs(outs...)
-	return c, nil
+	m.Graph.SetOutputs(outs...)
+	return nil
 }
 
 // ErrFeed marks inputs or outputs that do not fit the model: unknown or missing names, wrong types or shapes.

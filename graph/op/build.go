@@ -12,18 +12,22 @@ import (
 type Builder struct {
 	*graph.Builder
 	opset int
+	calls callResults
 }
 
-// NewBuilder appends to g, a graph of m, and infers the type of each new node.
-func NewBuilder(m *graph.Model, g *graph.Graph) *Builder {
-	b := &Builder{Builder: &graph.Builder{Graph: g, Model: m}, opset: m.Opset()}
-	b.Infer = func(n *graph.Node) error { return Infer(m, n) }
+// NewBuilder appends to g, a graph of m, and infers the type of each new node. The functions that it calls must not change while it
+// is in use.
+func NewBuilder(m *graph.Model, g *graph.Graph) *Builder { return newBuilder(m, g, callResults{}) }
+
+func newBuilder(m *graph.Model, g *graph.Graph, calls callResults) *Builder {
+	b := &Builder{Builder: &graph.Builder{Graph: g, Model: m}, opset: m.Opset(), calls: calls}
+	b.Infer = func(n *graph.Node) error { return newEnv(m, n.Graph(), calls).node(n) }
 	return b
 }
 
 // Nested is a builder for a graph that is to become an attribute of a node b will emit.
 func (b *Builder) Nested(name string) *Builder {
-	nb := NewBuilder(b.Model, b.Graph.NewNested(name))
+	nb := newBuilder(b.Model, b.Graph.NewNested(name), b.calls)
 	nb.Prefix, nb.Scope, nb.opset = b.Prefix, b.Scope, b.opset
 	return nb
 }

@@ -33,39 +33,50 @@ func (e *env) enter(c *Context, f *graph.Function) error {
 	if e.depth >= maxCallDepth {
 		return c.fail("functions nest more than %d deep: is one of them recursive?", maxCallDepth)
 	}
+	frame := e.frameOf(c, f)
+	key, held := callKey(f, c, frame)
+	known, ok := e.calls[key]
+	if !ok {
+		out, err := e.body(c, f, frame)
+		if err != nil {
+			return err
+		}
+		known = callResult{out, f, frame, held}
+		if e.calls != nil {
+			e.calls[key] = known
+		}
+	}
+	for i := range c.Out {
+		c.Out[i].Type, c.Out[i].Content = known.out[i].Type, known.out[i].Content
+	}
+	return nil
+}
+
+// body infers the body of f for a call and returns its outputs.
+func (e *env) body(c *Context, f *graph.Function, frame map[string]graph.Attr) ([]Arg, error) {
 	inner := &env{
-		model: e.model, opsets: f.Opsets, frame: e.frameOf(c, f), consts: map[*graph.Value]*graph.Tensor{},
-		scope: joinScope(e.scope, c.Node), depth: e.depth + 1, memo: e.memo, missing: e.missing, seen: e.seen, work: e.work, walk: e.walk,
+		model: e.model, opsets: f.Opsets, frame: frame, consts: map[*graph.Value]*graph.Tensor{},
+		scope: joinScope(e.scope, c.Node), depth: e.depth + 1, calls: e.calls, missing: e.missing, seen: e.seen, work: e.work, walk: e.walk,
 	}
 	if len(f.Opsets) == 0 {
 		inner.opsets = e.opsets
 	}
-	key := callKey(f, c, inner.frame)
-	out, ok := e.memo[key]
-	if !ok {
-		restore := snapshot(body)
-		defer restore()
-		forget(body)
-		for i, v := range body.Inputs() {
-			if i < len(c.In) && c.In[i].Present {
-				v.Type, v.Content = c.In[i].Type, c.Content(i)
-				inner.consts[v] = c.In[i].Const
-			}
-		}
-		if err := inner.graph(body); err != nil {
-			return err
-		}
-		for _, v := range body.Outputs() {
-			out = append(out, inner.argOf(v))
-		}
-		if e.memo != nil {
-			e.memo[key] = out
+	defer snapshot(f.Body)()
+	forget(f.Body)
+	for i, v := range f.Body.Inputs() {
+		if i < len(c.In) && c.In[i].Present {
+			v.Type, v.Content = c.In[i].Type, c.Content(i)
+			inner.consts[v] = c.In[i].Const
 		}
 	}
-	for i := range c.Out {
-		c.Out[i].Type, c.Out[i].Content = out[i].Type, out[i].Content
+	if err := inner.graph(f.Body); err != nil {
+		return nil, err
 	}
-	return nil
+	out := make([]Arg, len(f.Body.Outputs()))
+	for i, v := range f.Body.Outputs() {
+		out[i] = inner.argOf(v)
+	}
+	return out, nil
 }
 
 func joinScope(scope string, n *graph.Node) string {
@@ -96,15 +107,39 @@ func (e *env) frameOf(c *Context, f *graph.Function) map[string]graph.Attr {
 	return frame
 }
 
-// callKey tells calls apart whose results may differ.
-func callKey(f *graph.Function, c *Context, frame map[string]graph.Attr) string {
+// callResults has what calls of functions gave, by callKey. Functions must not change meanwhile.
+type callResults map[string]callResult
+
+// callResult is the outputs of a call. It holds what its key names by address, so that nothing else comes to lie there.
+type callResult struct {
+	out    []Arg
+	f      *graph.Function
+	frame  map[string]graph.Attr
+	consts []*graph.Tensor
+}
+
+// maxKeyConst is the size in bytes up to which constant arguments of calls are compared by content.
+const maxKeyConst = 64
+
+// callKey tells calls apart whose results may differ; consts are the constants that it names by address.
+func callKey(f *graph.Function, c *Context, frame map[string]graph.Attr) (key string, consts []*graph.Tensor) {
 	var sb strings.Builder
 	fmt.Fprintf(&sb, "%p", f)
 	for i, a := range c.In {
-		fmt.Fprintf(&sb, "|%t %v %v %v %p", a.Present, a.Type, a.Content == nil, c.Content(i), a.Const)
+		fmt.Fprintf(&sb, "|%t %v %v %v ", a.Present, a.Type, a.Content == nil, c.Content(i))
+		switch {
+		case a.Const == nil:
+		case len(a.Const.Raw) <= maxKeyConst:
+			fmt.Fprintf(&sb, "%x", a.Const.Raw)
+		default:
+			fmt.Fprintf(&sb, "%p", a.Const)
+			consts = append(consts, a.Const)
+		}
 	}
-	fmt.Fprintf(&sb, "|%v", frame) // maps print in key order
-	return sb.String()
+	if len(frame) > 0 {
+		fmt.Fprintf(&sb, "|%v", frame) // maps print in key order
+	}
+	return sb.String(), consts
 }
 
 // snapshot remembers types and contents of all values in g; restore brings them back.

@@ -12,15 +12,15 @@ import (
 // types too. It checks arity, element types and attributes on the way: the error is a graph.NodeError of kind
 // ErrInvalid, or ErrUnsupported for an unknown operator. One model must not be inferred by two goroutines at once.
 func Infer(m *graph.Model, n *graph.Node) error {
-	return newEnv(m, n.Graph()).node(n)
+	return newEnv(m, n.Graph(), callResults{}).node(n)
 }
 
 // InferGraph infers the whole model in order. What is declared of a value refines what is inferred; a contradiction is
 // an ErrInvalid. All unknown operators are collected and joined; the first other error ends the walk.
 func InferGraph(m *graph.Model) error {
-	e := newEnv(m, m.Graph)
+	e := newEnv(m, m.Graph, callResults{})
 	var missing []error
-	e.missing, e.merge = &missing, true
+	e.missing, e.merge, e.seen = &missing, true, map[string]bool{}
 	if err := e.graph(m.Graph); err != nil {
 		missing = append(missing, err)
 	}
@@ -31,7 +31,7 @@ func InferGraph(m *graph.Model) error {
 func InferCall(ctx *Context) error {
 	e := &env{work: new(int), walk: (*env).graph, opsets: map[string]int64{ctx.Node.Domain: int64(ctx.Opset)}}
 	if ctx.Model != nil {
-		e = newEnv(ctx.Model, ctx.Node.Graph())
+		e = newEnv(ctx.Model, ctx.Node.Graph(), callResults{})
 	}
 	e.pure = true
 	ctx.env = e
@@ -47,20 +47,20 @@ type env struct {
 	consts  map[*graph.Value]*graph.Tensor // constants passed to formal inputs
 	scope   string
 	depth   int
-	work    *int             // nodes inferred so far
-	pure    bool             // leave nested graphs as they were
-	merge   bool             // types already there are declarations to respect
-	memo    map[string][]Arg // results of function calls
-	missing *[]error         // collects unknown operators; nil: the first is returned
-	seen    map[string]bool  // unknown operators in function bodies already reported
+	work    *int            // nodes inferred so far
+	pure    bool            // leave nested graphs as they were
+	merge   bool            // types already there are declarations to respect
+	calls   callResults     // of this inference, or of all by one builder
+	missing *[]error        // collects unknown operators; nil: the first is returned
+	seen    map[string]bool // unknown operators already reported, if they are collected
 
 	// walk is (*env).graph. Rows with nested graphs call it through this field, since tables must not refer to
 	// themselves.
 	walk func(*env, *graph.Graph) error
 }
 
-func newEnv(m *graph.Model, g *graph.Graph) *env {
-	e := &env{model: m, opsets: m.Opsets, memo: map[string][]Arg{}, seen: map[string]bool{}, work: new(int), walk: (*env).graph}
+func newEnv(m *graph.Model, g *graph.Graph, calls callResults) *env {
+	e := &env{model: m, opsets: m.Opsets, calls: calls, work: new(int), walk: (*env).graph}
 	for g != nil && g.Parent() != nil {
 		g = g.Parent()
 	}
@@ -113,8 +113,9 @@ func (e *env) node(n *graph.Node) error {
 		opset = e.opsets[standardDomain(n.Domain)]
 	}
 	c.Opset = int(opset)
-	for _, v := range n.Inputs() {
-		c.In = append(c.In, e.argOf(v))
+	c.In = make([]Arg, len(n.Inputs()))
+	for i, v := range n.Inputs() {
+		c.In[i] = e.argOf(v)
 	}
 	if err := e.call(c); err != nil {
 		return e.place(err)

@@ -7,15 +7,31 @@ import (
 )
 
 // identity is a row: nodes of operator Op that are the same as something simpler. Apply returns what can take the place of
-// the node's output, or nil; it may add nodes through b, which inserts before the node.
+// the node's output, or nil; it may add nodes before the node.
 type identity struct {
 	Op    string
 	Doc   string
-	Apply func(b *op.Builder, n *graph.Node) *graph.Value
+	Apply func(s *site) *graph.Value
+}
+
+// site is a node that a row looks at.
+type site struct {
+	*graph.Node
+	m *graph.Model
+	b *op.Builder
+}
+
+// build inserts before the node.
+func (s *site) build() *op.Builder {
+	if s.b == nil {
+		s.b = op.NewBuilder(s.m, s.Graph())
+		s.b.At, s.b.Scope, s.b.Prefix = s.Node, s.Scope, s.Out(0).Name+"/"
+	}
+	return s.b
 }
 
 var identities = []identity{
-	{"Identity", "x", func(_ *op.Builder, n *graph.Node) *graph.Value { return n.In(0) }},
+	{"Identity", "x", func(n *site) *graph.Value { return n.In(0) }},
 	{"Add", "x + 0 = 0 + x = x", either(0)},
 	{"Sub", "x - 0 = x", right(0)},
 	{"Mul", "x * 1 = 1 * x = x", either(1)},
@@ -41,19 +57,19 @@ var identities = []identity{
 
 // algebra applies the rows to each node once, in order, so that results are simplified further on the way.
 func algebra(m *graph.Model) bool {
+	byOp := map[string][]identity{}
+	for _, r := range identities {
+		byOp[r.Op] = append(byOp[r.Op], r)
+	}
 	changed := false
 	for n := range m.Graph.All() {
 		if n.Domain != "" {
 			continue
 		}
-		for _, r := range identities {
-			if r.Op != n.Op {
-				continue
-			}
-			b := op.NewBuilder(m, n.Graph())
-			b.At, b.Scope, b.Prefix = n, n.Scope, n.Out(0).Name+"/"
-			w := r.Apply(b, n)
-			if w == nil || b.Err() != nil || !pass.TakesName(n.Out(0), w) {
+		for _, r := range byOp[n.Op] {
+			s := site{Node: n, m: m}
+			w := r.Apply(&s)
+			if w == nil || s.b != nil && s.b.Err() != nil || !pass.TakesName(n.Out(0), w) {
 				continue
 			}
 			refine(w, n.Out(0))

@@ -8,7 +8,7 @@ import (
 	"github.com/asdlc/asdlc/graph/op"
 )
 
-type apply = func(b *op.Builder, n *graph.Node) *graph.Value
+type apply = func(n *site) *graph.Value
 
 // number is the value of a constant of one element. The initializer behind a Param tag, which alone uses it, is none.
 func number(v *graph.Value) (x float64, ok bool) {
@@ -32,7 +32,7 @@ func neutral(x, c *graph.Value, want float64) bool {
 
 // right: the second operand is neutral.
 func right(want float64) apply {
-	return func(_ *op.Builder, n *graph.Node) *graph.Value {
+	return func(n *site) *graph.Value {
 		if neutral(n.In(0), n.In(1), want) {
 			return n.In(0)
 		}
@@ -42,11 +42,11 @@ func right(want float64) apply {
 
 // either: one of the operands is neutral.
 func either(want float64) apply {
-	return func(b *op.Builder, n *graph.Node) *graph.Value {
+	return func(n *site) *graph.Value {
 		if neutral(n.In(1), n.In(0), want) {
 			return n.In(1)
 		}
-		return right(want)(b, n)
+		return right(want)(n)
 	}
 }
 
@@ -64,8 +64,8 @@ func factor(n *graph.Node) (x *graph.Value, c float64, ok bool) {
 	return nil, 0, false
 }
 
-func mulChain(b *op.Builder, n *graph.Node) *graph.Value {
-	y, outer, ok := factor(n)
+func mulChain(n *site) *graph.Value {
+	y, outer, ok := factor(n.Node)
 	if !ok || len(y.Uses()) != 1 || y.IsOutput() {
 		return nil
 	}
@@ -77,12 +77,13 @@ func mulChain(b *op.Builder, n *graph.Node) *graph.Value {
 	if n.Out(0).Type.Elem == graph.Float32 && (math.Abs(c) > math.MaxFloat32 || math.Abs(c) < 1e-37) {
 		return nil
 	}
+	b := n.build()
 	return b.Mul(x, b.FloatLike(x, c))
 }
 
 // inverse: the operator undoes itself.
 func inverse(name string) apply {
-	return func(_ *op.Builder, n *graph.Node) *graph.Value {
+	return func(n *site) *graph.Value {
 		if d := n.In(0).Def(); d != nil && d.Is("", name) {
 			return d.In(0)
 		}
@@ -107,19 +108,19 @@ func permutation(n *graph.Node) []int64 {
 
 func sorted(perm []int64) bool { return perm != nil && slices.IsSorted(perm) }
 
-func transposeNothing(_ *op.Builder, n *graph.Node) *graph.Value {
-	if sorted(permutation(n)) {
+func transposeNothing(n *site) *graph.Value {
+	if sorted(permutation(n.Node)) {
 		return n.In(0)
 	}
 	return nil
 }
 
-func transposeTwice(b *op.Builder, n *graph.Node) *graph.Value {
+func transposeTwice(n *site) *graph.Value {
 	d := n.In(0).Def()
 	if d == nil || !d.Is("", "Transpose") {
 		return nil
 	}
-	outer, inner := permutation(n), permutation(d)
+	outer, inner := permutation(n.Node), permutation(d)
 	if outer == nil || len(outer) != len(inner) {
 		return nil
 	}
@@ -130,17 +131,17 @@ func transposeTwice(b *op.Builder, n *graph.Node) *graph.Value {
 	if sorted(perm) {
 		return d.In(0)
 	}
-	return b.Transpose(d.In(0), perm...)
+	return n.build().Transpose(d.In(0), perm...)
 }
 
-func sameTypeOut(_ *op.Builder, n *graph.Node) *graph.Value {
+func sameTypeOut(n *site) *graph.Value {
 	if op.SameShape(n.In(0), n.Out(0)) {
 		return n.In(0)
 	}
 	return nil
 }
 
-func reshapeTwice(b *op.Builder, n *graph.Node) *graph.Value {
+func reshapeTwice(n *site) *graph.Value {
 	d := n.In(0).Def()
 	if d == nil || !d.Is("", "Reshape") || !n.In(1).IsInitializer() || n.Int("allowzero", 0) != 0 {
 		return nil
@@ -149,10 +150,10 @@ func reshapeTwice(b *op.Builder, n *graph.Node) *graph.Value {
 	if !ok || slices.Contains(shape, 0) { // a 0 copies a dimension of what the first Reshape gives
 		return nil
 	}
-	return b.ReshapeTo(d.In(0), n.In(1))
+	return n.build().ReshapeTo(d.In(0), n.In(1))
 }
 
-func castNothing(_ *op.Builder, n *graph.Node) *graph.Value {
+func castNothing(n *site) *graph.Value {
 	if n.In(0).Type.Elem == graph.Elem(n.Int("to", 0)) {
 		return n.In(0)
 	}
@@ -170,7 +171,7 @@ var wider = map[graph.Elem][]graph.Elem{
 	graph.Bool:     {graph.Uint8, graph.Int32, graph.Int64, graph.Float32, graph.Float64},
 }
 
-func castBack(_ *op.Builder, n *graph.Node) *graph.Value {
+func castBack(n *site) *graph.Value {
 	d := n.In(0).Def()
 	if d == nil || !d.Is("", "Cast") {
 		return nil
@@ -184,7 +185,7 @@ func castBack(_ *op.Builder, n *graph.Node) *graph.Value {
 
 // undo: the input comes from an operator with the same second input that does the opposite.
 func undo(opposite string) apply {
-	return func(_ *op.Builder, n *graph.Node) *graph.Value {
+	return func(n *site) *graph.Value {
 		d := n.In(0).Def()
 		if d == nil || !d.Is("", opposite) || n.In(1) == nil || d.In(1) == nil {
 			return nil
@@ -196,7 +197,7 @@ func undo(opposite string) apply {
 	}
 }
 
-func single(_ *op.Builder, n *graph.Node) *graph.Value {
+func single(n *site) *graph.Value {
 	if len(n.Inputs()) == 1 {
 		return n.In(0)
 	}

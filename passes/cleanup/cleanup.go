@@ -23,9 +23,9 @@ const maxRounds = 16
 func Run(_ *pass.Ctx, m *graph.Model) error {
 	keep := keeper(m.Graph)
 	pass.Sweep(m.Graph, keep)
+	simplify(m, keep)
 	for range maxRounds {
-		simplify(m, keep)
-		if !sink(m.Graph) {
+		if !sink(m.Graph) || !simplify(m, keep) {
 			break
 		}
 	}
@@ -33,9 +33,9 @@ func Run(_ *pass.Ctx, m *graph.Model) error {
 	return nil
 }
 
-// simplify applies the rewrites that make the model smaller until none applies.
-func simplify(m *graph.Model, keep func(*graph.Node) bool) {
-	for range maxRounds {
+// simplify applies the rewrites that make the model smaller until none applies. It reports whether any did.
+func simplify(m *graph.Model, keep func(*graph.Node) bool) bool {
+	for round := range maxRounds {
 		changed := hoistConstants(m.Graph)
 		changed = pass.Fold(m) || changed
 		changed = branches(m) || changed
@@ -45,9 +45,10 @@ func simplify(m *graph.Model, keep func(*graph.Node) bool) {
 		changed = trimBranches(m.Graph) || changed
 		changed = pass.Sweep(m.Graph, keep) || changed
 		if !changed {
-			return
+			return round > 0
 		}
 	}
+	return true
 }
 
 // keeper protects declarations whose next value is an output: a state that a step writes but does not read is still

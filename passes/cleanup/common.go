@@ -1,8 +1,9 @@
 package cleanup
 
 import (
-	"fmt"
-	"strings"
+	"hash/maphash"
+	"math"
+	"slices"
 
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/passes/pass"
@@ -17,18 +18,20 @@ var random = map[string]bool{
 // common makes one node of nodes that compute the same: same operator and attributes, same inputs up to tags. A node of
 // a nested graph may turn out equal to one of a graph around it.
 func common(g *graph.Graph) bool {
-	t := &table{ids: map[*graph.Value]int{}}
+	t := &table{seed: maphash.MakeSeed(), nodes: make(map[uint64][]*graph.Node, g.Len())}
 	return t.graph(g)
 }
 
-// table has the nodes seen so far that are visible at a place, by key.
+// table has the nodes seen so far that are visible at a place, by hash.
 type table struct {
-	ids    map[*graph.Value]int
-	scopes []map[string]*graph.Node
+	seed    maphash.Seed
+	hash    maphash.Hash
+	nodes   map[uint64][]*graph.Node // outer ones first
+	entered []uint64                 // hashes of the nodes, in order
 }
 
 func (t *table) graph(g *graph.Graph) bool {
-	t.scopes = append(t.scopes, map[string]*graph.Node{})
+	around := len(t.entered)
 	changed := false
 	for n := range g.Nodes() {
 		if mergeable(n) {
@@ -41,7 +44,13 @@ func (t *table) graph(g *graph.Graph) bool {
 			changed = t.graph(sub) || changed
 		}
 	}
-	t.scopes = t.scopes[:len(t.scopes)-1]
+	if g.Owner() == nil {
+		return changed
+	}
+	for _, h := range t.entered[around:] { // what is in g is not visible outside
+		t.nodes[h] = t.nodes[h][:len(t.nodes[h])-1]
+	}
+	t.entered = t.entered[:around]
 	return changed
 }
 
@@ -61,13 +70,14 @@ func mergeable(n *graph.Node) bool {
 
 // twin is a visible node equal to n; if there is none, n is entered.
 func (t *table) twin(n *graph.Node) *graph.Node {
-	key := t.key(n)
-	for _, scope := range t.scopes {
-		if m := scope[key]; m != nil {
+	h := t.hashOf(n)
+	for _, m := range t.nodes[h] {
+		if same(n, m) {
 			return m
 		}
 	}
-	t.scopes[len(t.scopes)-1][key] = n
+	t.nodes[h] = append(t.nodes[h], n)
+	t.entered = append(t.entered, h)
 	return nil
 }
 
@@ -87,34 +97,35 @@ func (t *table) merge(n, twin *graph.Node) bool {
 	return true
 }
 
-func (t *table) key(n *graph.Node) string {
-	var sb strings.Builder
-	sb.WriteString(n.Domain)
-	sb.WriteByte(':')
-	sb.WriteString(n.Op)
+// hashOf is equal for nodes that are the same. Values that differ by tags only count as one.
+func (t *table) hashOf(n *graph.Node) uint64 {
+	t.hash.SetSeed(t.seed)
+	t.hash.WriteString(n.Op)
 	for _, v := range n.Inputs() {
-		fmt.Fprintf(&sb, ",%d", t.id(v))
+		maphash.WriteComparable(&t.hash, graph.Untagged(v))
 	}
-	fmt.Fprintf(&sb, ";%d", len(n.Outputs()))
 	for _, a := range n.Attrs() {
-		sb.WriteByte(';')
-		sb.WriteString(a.Name)
-		fmt.Fprintf(&sb, "=%d %x %d %q %v %v %q", a.Kind, a.F, a.I, a.S, a.Floats, a.Ints, a.Strings)
-		if a.T != nil {
-			fmt.Fprintf(&sb, " %d%v%x", a.T.Elem, a.T.Shape, a.T.Raw)
+		t.hash.WriteString(a.Name)
+		maphash.WriteComparable(&t.hash, a.I)
+		for _, i := range a.Ints {
+			maphash.WriteComparable(&t.hash, i)
 		}
 	}
-	return sb.String()
+	return t.hash.Sum64()
 }
 
-// id numbers values; values that differ by tags only have the same number.
-func (t *table) id(v *graph.Value) int {
-	if v == nil {
-		return 0
-	}
-	v = graph.Untagged(v)
-	if _, ok := t.ids[v]; !ok {
-		t.ids[v] = len(t.ids) + 1
-	}
-	return t.ids[v]
+// same reports whether n and m have the same operator, attributes, number of outputs, and inputs up to tags.
+func same(n, m *graph.Node) bool {
+	return n.Op == m.Op && n.Domain == m.Domain && len(n.Outputs()) == len(m.Outputs()) &&
+		slices.EqualFunc(n.Inputs(), m.Inputs(), func(v, w *graph.Value) bool { return graph.Untagged(v) == graph.Untagged(w) }) &&
+		slices.EqualFunc(n.Attrs(), m.Attrs(), sameAttr)
 }
+
+// sameAttr compares attributes without nested graphs, floats by their bits.
+func sameAttr(a, b graph.Attr) bool {
+	return a.Name == b.Name && a.Kind == b.Kind && a.I == b.I && a.S == b.S && a.Ref == b.Ref && sameFloat(a.F, b.F) &&
+		slices.Equal(a.Ints, b.Ints) && slices.Equal(a.Strings, b.Strings) && slices.EqualFunc(a.Floats, b.Floats, sameFloat) &&
+		(a.T == b.T || a.T != nil && b.T != nil && a.T.Equal(b.T))
+}
+
+func sameFloat(a, b float32) bool { return math.Float32bits(a) == math.Float32bits(b) }

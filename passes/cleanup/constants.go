@@ -1,8 +1,7 @@
 package cleanup
 
 import (
-	"fmt"
-	"hash/fnv"
+	"hash/maphash"
 	"slices"
 
 	"github.com/asdlc/asdlc/graph"
@@ -32,16 +31,14 @@ func hoistConstants(g *graph.Graph) bool {
 
 // mergeConstants makes one of all equal initializers of g. Parameters stay apart: they will differ.
 func mergeConstants(g *graph.Graph) bool {
-	first := map[string][]*graph.Value{}
-	changed := false
+	first := map[uint64][]*graph.Value{}
+	seed, changed := maphash.MakeSeed(), false
 	for _, v := range slices.Clone(g.Initializers()) {
 		if !v.IsInitializer() || v.IsOutput() || isParameter(v) {
 			continue
 		}
 		t := v.Const()
-		h := fnv.New64a()
-		h.Write(t.Raw)
-		key := fmt.Sprint(t.Elem, t.Shape, h.Sum64())
+		key := maphash.Bytes(seed, t.Raw)
 		twin := slices.IndexFunc(first[key], func(w *graph.Value) bool { return t.Equal(w.Const()) })
 		if twin < 0 {
 			first[key] = append(first[key], v)

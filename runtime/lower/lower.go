@@ -17,7 +17,7 @@ import (
 // Program is a lowered model.
 type Program struct {
 	Main     *Body
-	Model    *graph.Model // the inlined and typed copy that was lowered
+	Model    *graph.Model // what was lowered, inlined and typed
 	Registry *kernel.Registry
 	Pool     *kernel.Pool // workers of the kernels; may be nil
 	MaxBytes int64        // refuse larger tensors; 0 is graph.MaxTensorBytes
@@ -44,21 +44,25 @@ type Body struct {
 	OutputNames []string
 
 	nodes    map[*graph.Value]*gorgonia.Node
-	children map[*gorgonia.Node]gorgonia.Nodes
+	children []gorgonia.Nodes // by the node's ID
 	connect  sync.Once
 }
 
 // NodeOf is the Gorgonia node of a value of the body's graph, or of a capture; nil if there is none.
 func (b *Body) NodeOf(v *graph.Value) *gorgonia.Node { return b.nodes[v] }
 
-// Lower copies m, inlines calls of functions that have no native kernel, infers types, and builds the Gorgonia graph.
-// All operators without a kernel are reported at once, as graph.ErrUnsupported.
+// Lower lowers a copy of m, as Take does.
 func Lower(m *graph.Model, reg *kernel.Registry, pool *kernel.Pool) (*Program, error) {
+	return Take(graph.Clone(m), reg, pool)
+}
+
+// Take inlines calls of functions that have no native kernel, infers types, and builds the Gorgonia graph. All operators without
+// a kernel are reported at once, as graph.ErrUnsupported. m becomes part of the program: nobody else is to use it from then on.
+func Take(m *graph.Model, reg *kernel.Registry, pool *kernel.Pool) (*Program, error) {
 	var names []string
 	for _, o := range m.Graph.Outputs() {
 		names = append(names, o.Name)
 	}
-	m = graph.Clone(m)
 	if err := inlineCalls(m, reg); err != nil {
 		return nil, err
 	}
@@ -114,7 +118,7 @@ func IsControl(n *graph.Node) bool {
 func (p *Program) body(g *graph.Graph, captures []*graph.Value) (*Body, error) {
 	b := &Body{
 		expr: gorgonia.NewGraph(gorgonia.WithGraphName(g.Name)), Graph: g, Captures: captures,
-		nodes: map[*graph.Value]*gorgonia.Node{}, children: map[*gorgonia.Node]gorgonia.Nodes{},
+		nodes: make(map[*graph.Value]*gorgonia.Node, g.Len()),
 	}
 	for _, v := range g.Inputs() {
 		b.Inputs = append(b.Inputs, b.input(v))
@@ -157,9 +161,9 @@ func (b *Body) input(v *graph.Value) *gorgonia.Node {
 
 // add makes a node. Gorgonia looks the end of an edge up among all nodes, so edges are drawn once somebody asks for them.
 func (b *Body) add(children gorgonia.Nodes, opts ...gorgonia.NodeConsOpt) *gorgonia.Node {
-	n := gorgonia.NewUniqueNode(append([]gorgonia.NodeConsOpt{gorgonia.In(b.expr)}, opts...)...)
+	n := gorgonia.NewUniqueNode(append(opts, gorgonia.In(b.expr))...)
 	gorgonia.WithChildren(children)(n)
-	b.children[n] = children
+	b.children = append(b.children, children)
 	return n
 }
 
@@ -167,13 +171,13 @@ func (b *Body) add(children gorgonia.Nodes, opts ...gorgonia.NodeConsOpt) *gorgo
 func (b *Body) Nodes() gorgonia.Nodes { return b.expr.AllNodes() }
 
 // Children are what a node computes from.
-func (b *Body) Children(n *gorgonia.Node) gorgonia.Nodes { return b.children[n] }
+func (b *Body) Children(n *gorgonia.Node) gorgonia.Nodes { return b.children[n.ID()] }
 
 // ExprGraph is the body as Gorgonia's own tools take it.
 func (b *Body) ExprGraph() *gorgonia.ExprGraph {
 	b.connect.Do(func() {
 		for _, n := range b.expr.AllNodes() {
-			for _, c := range b.children[n] {
+			for _, c := range b.Children(n) {
 				b.expr.SetEdge(simple.Edge{F: n, T: c})
 			}
 		}
@@ -182,7 +186,7 @@ func (b *Body) ExprGraph() *gorgonia.ExprGraph {
 }
 
 func nodeOptions(t graph.Type) []gorgonia.NodeConsOpt {
-	opts := []gorgonia.NodeConsOpt{gorgonia.WithType(nodeType(t))}
+	opts := append(make([]gorgonia.NodeConsOpt, 0, 5), gorgonia.WithType(nodeType(t))) // with room for what callers add
 	if t.Rank() != 0 {
 		opts = append(opts, gorgonia.WithShape(nodeShape(t)...))
 	}
@@ -192,9 +196,9 @@ func nodeOptions(t graph.Type) []gorgonia.NodeConsOpt {
 // node lowers n into b.
 func (p *Program) node(b *Body, n *graph.Node) error {
 	p.nextID++
-	o := &Op{Node: n, Opset: int(p.Model.Opsets[n.Domain]), prog: p, id: p.nextID}
-	var children gorgonia.Nodes
-	var types []hm.Type
+	count := len(n.Inputs())
+	o := &Op{Node: n, Opset: int(p.Model.Opsets[n.Domain]), Args: make([]int, 0, count), prog: p, id: p.nextID}
+	children, types := make(gorgonia.Nodes, 0, count), make([]hm.Type, 0, count+1)
 	add := func(v *graph.Value) (int, error) {
 		c, ok := b.nodes[v]
 		if !ok {
@@ -223,6 +227,9 @@ func (p *Program) node(b *Body, n *graph.Node) error {
 
 // nested lowers the graphs of o's node; add makes a captured value a child.
 func (p *Program) nested(o *Op, add func(*graph.Value) (int, error)) error {
+	if len(o.Node.Graphs()) == 0 {
+		return nil
+	}
 	args := map[*graph.Value]int{}
 	for _, sub := range o.Node.Graphs() {
 		captures := freeValues(sub)

@@ -59,6 +59,9 @@ func fuseChains(g *graph.Graph, reg *kernel.Registry) {
 			}
 		}
 	}
+	for _, f := range found {
+		c.computeAgain(f)
+	}
 	for n := range g.Nodes() {
 		if c.of[n] != nil {
 			c.copyInto(n)

@@ -156,6 +156,9 @@ func sigmoid(e emit, x reg.VecVirtual) reg.VecVirtual {
 // erf is x + x P(x^2) for |x| < 1, else 1 - e^-a^2 Q(1/(1 + a/2)) with a = min(|x|, 4) and the sign of x: erf(4) rounds to 1.
 // Both polynomials are minimax fits (by iteratively reweighted least squares) of erf(x)/x - 1 and of e^a^2 erfc(a).
 func erf(e emit, x reg.VecVirtual) reg.VecVirtual {
+	if e.bytes == 64 {
+		return erfByParts(e, x)
+	}
 	square := e.op(VMULPS, x, x)
 	small := e.horner(square, 7.889119545e-05, -0.0008020841283, 0.00518953534, -0.02685444459, 0.1128360018, -0.3761262714, 0.128379166)
 	VFMADD213PS(x, x, small)
@@ -177,4 +180,77 @@ func erf(e emit, x reg.VecVirtual) reg.VecVirtual {
 	VFNMADD231PS(q, exp(e, minus), large)
 	sign := e.op(VANDPS, x, e.bits(signBit))
 	return e.op(VORPS, e.choose(less, abs, e.constant(1), e.abs(small), large), sign)
+}
+
+// erfParts has erf(k/4 + t), 0 <= t < 1/4, for k = 0, 1, ... 15 as polynomials in t, the highest power first: minimax fits of the
+// relative error (by iteratively reweighted least squares). That of k = 0 is erf(t) - t, which keeps small results exact.
+var erfParts = [][16]float64{
+	{
+		0.105946951, 0.0462760739, -0.0265809521, -0.0665819049, -0.0610670932, -0.0306805745, -0.00233656145, 0.0113077406,
+		0.0124371219, 0.00836111046, 0.00423907256, 0.00172976963, 0.000585304108, 0.000166982412, 4.05843057e-05, 8.4622734e-06,
+	},
+	{
+		0.00202440261, 0.136494353, 0.192107469, 0.153767198, 0.0665018857, -0.010807584, -0.04792092, -0.0492304601,
+		-0.0341760814, -0.0184316318, -0.00811635517, -0.00298964255, -0.000934036972, -0.000249706703, -5.74687729e-05, -1.14353543e-05,
+	},
+	{
+		-0.376332283, -0.310371399, -0.147584125, 0.0264369901, 0.13874118, 0.168136343, 0.139168128, 0.0902909338,
+		0.0481826849, 0.021639891, 0.00828605238, 0.00272692763, 0.000775507069, 0.000191315485, 4.10576067e-05, 7.68157861e-06,
+	},
+	{
+		7.00029887e-06, -0.264936417, -0.439328432, -0.482179612, -0.415130109, -0.295686424, -0.178419232, -0.092363596,
+		-0.0413314104, -0.0160652567, -0.00544201955, -0.00161035277, -0.000416989322, -9.46115179e-05, -1.8828785e-05, -3.28935971e-06,
+	},
+	{
+		0.128379136, 1.06001282, 0.878781319, 0.642930686, 0.415107995, 0.23652187, 0.118930787, 0.0527751446,
+		0.0206669271, 0.00714221271, 0.00217820611, 0.000586237176, 0.000139236989, 2.91837787e-05, 5.39799703e-06, 8.81102949e-07,
+	},
+	{
+		0, 0.276326388, 0.520499885, 0.711155653, 0.842700779, 0.92290014, 0.966105163, 0.986671686,
+		0.995322287, 0.998537302, 0.999593019, 0.999899387, 0.999977887, 0.999995708, 0.999999285, 0.999999881,
+	},
+}
+
+// erfByParts is erf for registers of sixteen lanes, which hold a table of a coefficient of all parts. Beyond 4 it is 1.
+func erfByParts(e emit, x reg.VecVirtual) reg.VecVirtual {
+	bound, k := e.reg(), K()
+	e.mov(e.constant(float64(math.Nextafter32(4, 0))), bound)
+	a := e.op(VMINPS, bound, e.abs(x)) // of NaN and the bound, MINPS gives its second source
+	start := e.reg()
+	VRNDSCALEPS(U8(2<<4|8|3), a, start) // towards zero, to a quarter
+	t := e.op(VSUBPS, a, start)
+	part := e.op(VADDPS, start, e.constant(1<<21)) // the last bits count quarters
+	var p reg.VecVirtual
+	for i, c := range erfParts {
+		q := e.reg()
+		if i == len(erfParts)-1 {
+			e.mov(t, q)
+			VCMPPS(U8(greater), e.bits(0), start, k)
+			VPERMPS(lookup(c), part, k, q)
+		} else {
+			VPERMPS(lookup(c), part, q)
+		}
+		if p != nil {
+			VFMADD213PS(q, t, p)
+		} else {
+			p = q
+		}
+	}
+	return e.op(VORPS, p, e.op(VANDPS, x, e.bits(signBit)))
+}
+
+// lookups holds the tables already emitted into this file.
+var lookups = map[[16]float64]Mem{}
+
+// lookup is the address of a table of sixteen numbers.
+func lookup(c [16]float64) Mem {
+	if m, ok := lookups[c]; ok {
+		return m
+	}
+	m := GLOBL(fmt.Sprintf("lookup%d", len(lookups)), attr.RODATA|attr.NOPTR)
+	for i, v := range c {
+		DATA(4*i, U32(math.Float32bits(float32(v))))
+	}
+	lookups[c] = m
+	return m
 }

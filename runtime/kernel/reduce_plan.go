@@ -16,8 +16,9 @@ type reducer[T numeric, A any] struct {
 	finish func(acc A, count int) T
 }
 
-// columns is the number of accumulators that a task keeps when it folds along leading axes.
-const columns = 128
+// columns is the number of accumulators that a task keeps when it folds along leading axes: rows are read whole where they are not
+// longer, for memory likes long runs.
+const columns = 1024
 
 // parts bounds the number of parts in which one long fold is cut, so that several workers share it. The cut depends
 // on the shape only: the result is the same for any number of workers.

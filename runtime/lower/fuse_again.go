@@ -71,7 +71,7 @@ func (c *chains) again(f, b *chain) []*graph.Node {
 
 // lasts reports whether v, which f reads, is there until chain b has run in any case.
 func (c *chains) lasts(v *graph.Value, f, b *chain) bool {
-	if v.IsInitializer() || v.IsOutput() {
+	if v.IsInitializer() || v.IsOutput() || v.Graph() != c.g {
 		return true
 	}
 	return slices.ContainsFunc(v.Uses(), func(u graph.Use) bool { return c.of[u.Node] != f && c.place[c.owner(u.Node)] >= c.place[b.nodes[0]] })

@@ -233,6 +233,7 @@ func (c *copier) node(dst *Graph, at *Node, n *Node) (*Node, error) {
 			c.vals[v] = w.outputs[i]
 		}
 	}
+	w.attrs = make([]Attr, 0, len(n.attrs))
 	for _, a := range n.attrs {
 		if err := c.copyAttr(w, a); err != nil {
 			return nil, err

@@ -18,20 +18,27 @@ var random = map[string]bool{
 // common makes one node of nodes that compute the same: same operator and attributes, same inputs up to tags. A node of
 // a nested graph may turn out equal to one of a graph around it.
 func common(g *graph.Graph) bool {
-	t := &table{seed: maphash.MakeSeed(), nodes: make(map[uint64][]*graph.Node, g.Len())}
+	t := &table{seed: maphash.MakeSeed(), last: make(map[uint64]int, g.Len()), nodes: []entry{{}}}
 	return t.graph(g)
 }
 
-// table has the nodes seen so far that are visible at a place, by hash.
+// table has the nodes seen so far that are visible at a place.
 type table struct {
-	seed    maphash.Seed
-	hash    maphash.Hash
-	nodes   map[uint64][]*graph.Node // outer ones first
-	entered []uint64                 // hashes of the nodes, in order
+	seed  maphash.Seed
+	hash  maphash.Hash
+	nodes []entry        // in order; the first is none
+	last  map[uint64]int // by hash, the place of the last such node
+}
+
+// entry is a node and the place of the one before it that has the same hash; 0 is none.
+type entry struct {
+	node *graph.Node
+	hash uint64
+	prev int
 }
 
 func (t *table) graph(g *graph.Graph) bool {
-	around := len(t.entered)
+	around := len(t.nodes)
 	changed := false
 	for n := range g.Nodes() {
 		if mergeable(n) {
@@ -47,10 +54,10 @@ func (t *table) graph(g *graph.Graph) bool {
 	if g.Owner() == nil {
 		return changed
 	}
-	for _, h := range t.entered[around:] { // what is in g is not visible outside
-		t.nodes[h] = t.nodes[h][:len(t.nodes[h])-1]
+	for _, e := range slices.Backward(t.nodes[around:]) { // what is in g is not visible outside
+		t.last[e.hash] = e.prev
 	}
-	t.entered = t.entered[:around]
+	t.nodes = t.nodes[:around]
 	return changed
 }
 
@@ -71,13 +78,14 @@ func mergeable(n *graph.Node) bool {
 // twin is a visible node equal to n; if there is none, n is entered.
 func (t *table) twin(n *graph.Node) *graph.Node {
 	h := t.hashOf(n)
-	for _, m := range t.nodes[h] {
-		if same(n, m) {
+	last := t.last[h]
+	for at := last; at > 0; at = t.nodes[at].prev {
+		if m := t.nodes[at].node; same(n, m) {
 			return m
 		}
 	}
-	t.nodes[h] = append(t.nodes[h], n)
-	t.entered = append(t.entered, h)
+	t.last[h] = len(t.nodes)
+	t.nodes = append(t.nodes, entry{n, h, last})
 	return nil
 }
 

@@ -34,8 +34,8 @@ type instr struct {
 
 // newCode flattens b, keeping only what its wanted outputs need; wanted nil is all.
 func newCode(b *lower.Body, wanted []bool) *code {
-	c := &code{body: b}
 	all := b.Nodes()
+	c := &code{body: b, instrs: make([]instr, 0, b.Graph.Len())}
 	f := flattener{code: c, first: make([]int, len(all))}
 	for _, n := range all {
 		f.add(n)
@@ -84,18 +84,13 @@ func (f *flattener) add(n *gorgonia.Node) {
 		in.out[o.Index] = f.slot()
 		f.first[n.ID()] = in.out[o.Index]
 	case *lower.Op:
-		in := instr{op: o}
-		for _, c := range children {
-			in.args = append(in.args, f.first[c.ID()])
-		}
-		for _, a := range o.Args {
-			slot := -1
+		in := instr{op: o, args: f.slotsOf(children), in: make([]int, len(o.Args)), out: make([]int, len(o.Node.Outputs()))}
+		for i, a := range o.Args {
+			in.in[i] = -1
 			if a >= 0 {
-				slot = in.args[a]
+				in.in[i] = in.args[a]
 			}
-			in.in = append(in.in, slot)
 		}
-		in.out = make([]int, len(o.Node.Outputs()))
 		for i := range in.out {
 			in.out[i] = -1
 		}

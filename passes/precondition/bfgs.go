@@ -114,7 +114,7 @@ func (p *secantPair) damping(b *op.Builder) (dampA, dampG *graph.Value) {
 // update is what happens once the next parameters are known.
 func (p *secantPair) update(b *op.Builder, stats, sols []*graph.Value) []*graph.Value {
 	dampA, dampG := p.damping(b)
-	mean := p.meanInput(b)
+	mean := b.Squeeze(p.v.meanIn(p.e, b, p.cap.layers), 0)
 	s := b.MatMul(sols[0], mean)
 	y := b.Add(b.MatMul(stats[0], s), b.Mul(s, dampA))
 	hA := bfgs(b, sols[0], s, y, b.Float(p.e.elem, 0))
@@ -165,28 +165,14 @@ func (p *secantPair) perRow(b *op.Builder, g *graph.Value) *graph.Value {
 	return b.Mul(g, p.cap.factor)
 }
 
-// meanInput is the mean of the rows of the layer's inputs, with a coordinate of ones for a bias.
-func (p *secantPair) meanInput(b *op.Builder) *graph.Value {
-	var sum, count *graph.Value
-	for _, l := range p.cap.layers {
-		x := p.v.rowsIn(p.e, b, l)
-		sum, count = plus(b, sum, b.Sum(x, 0)), plus(b, count, b.CountOf(x, p.e.elem, 0))
-	}
-	mean := b.Div(sum, count)
-	if p.v.joint {
-		mean = b.Concat(0, mean, b.Expand(b.Float(p.e.elem, 1), b.Ints(1)))
-	}
-	return mean
-}
-
 // meanOutput is the mean of the rows of a quantity in the shape of the layer's outputs.
 func (p *secantPair) meanOutput(b *op.Builder, of func(use int, l pass.Layer) *graph.Value) *graph.Value {
 	var sum, count *graph.Value
 	for use, l := range p.cap.layers {
-		rows := p.v.rowsOut(p.e, b, l, of(use, l))
-		sum, count = plus(b, sum, b.Sum(rows, 0)), plus(b, count, b.CountOf(rows, p.e.elem, 0))
+		sum = plus(b, sum, p.v.sumOut(b, l, of(use, l)))
+		count = plus(b, count, b.CountOf(p.v.rowsOut(p.e, b, l, l.Out), p.e.elem, 0))
 	}
-	return b.Div(sum, count)
+	return b.Squeeze(b.Div(sum, count), 0)
 }
 
 // dampedPair makes a pair of positive curvature: Powell's damping moves s towards Hy so that s.y is at least powellMu y.Hy;

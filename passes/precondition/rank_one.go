@@ -21,20 +21,12 @@ func rankOneBlock(e *engine, cap *captured) *block {
 	bl.stats = []slot{curvature("a", v.shape(v.in, 1), "zeros"), curvature("d", v.shape(v.out, 1), "zeros")}
 	bl.note.Treatment = fmt.Sprintf("mean input %d, mean output gradient %d", v.in, v.out) + v.each()
 	bl.fresh = func(b *op.Builder) []*graph.Value {
-		var sum, count *graph.Value
-		for _, l := range cap.layers {
-			x := v.withOnes(b, v.rowsIn(e, b, l))
-			axis := x.Type.Rank() - 2
-			sum, count = plus(b, sum, b.SumKeep(x, int64(axis))), plus(b, count, b.CountOf(x, e.elem, axis))
-		}
-		d := e.overUses(b, cap, func(l pass.Layer, g *graph.Value) *graph.Value {
-			rows := v.rowsOut(e, b, l, g)
-			return b.SumKeep(rows, int64(rows.Type.Rank()-2))
-		})
+		a := v.meanIn(e, b, cap.layers)
+		d := e.overUses(b, cap, func(l pass.Layer, g *graph.Value) *graph.Value { return v.sumOut(b, l, g) })
 		if cap.factor != nil {
 			d = b.Mul(d, cap.factor)
 		}
-		return []*graph.Value{b.Swap(b.Div(sum, count)), b.Swap(b.Div(d, e.dataSize()))}
+		return []*graph.Value{b.Swap(a), b.Swap(b.Div(d, e.dataSize()))}
 	}
 	bl.apply = func(b *op.Builder, grads, stats, _ []*graph.Value) []*graph.Value {
 		g, a, d, lambda := v.gradient(b, grads), stats[0], stats[1], e.damping()

@@ -101,6 +101,24 @@ func (v view) rowsOut(e *engine, b *op.Builder, l pass.Layer, g *graph.Value) *g
 	return v.byGroup(b, v.outputs(b, l, g, e.reduces()), v.out)
 }
 
+// meanIn is the mean over all uses of the rows of inputs, with the coordinate of ones: [1, i+] or [groups, 1, i+].
+func (v view) meanIn(e *engine, b *op.Builder, uses []pass.Layer) *graph.Value {
+	var sum, count *graph.Value
+	for _, l := range uses {
+		x := v.rowsIn(e, b, l)
+		axis := x.Type.Rank() - 2
+		sum, count = plus(b, sum, b.SumKeep(x, int64(axis))), plus(b, count, b.CountOf(x, e.elem, axis))
+	}
+	return v.withOnes(b, b.Div(sum, count))
+}
+
+// sumOut is the sum of the rows of output gradients, or of what else has the shape of the outputs: [1, o] or [groups, 1, o].
+// Positions first: so the sum needs no rows.
+func (v view) sumOut(b *op.Builder, l pass.Layer, g *graph.Value) *graph.Value {
+	rows := v.byGroup(b, v.outputs(b, l, g, true), v.out)
+	return b.SumKeep(rows, int64(rows.Type.Rank()-2))
+}
+
 func (e *engine) reduces() bool { return e.rec.Curvature.Sharing == "reduce" }
 
 // withOnes appends the coordinate of ones to rows, if there is one.

@@ -201,5 +201,6 @@ func dot(b *op.Builder, x, y *graph.Value) *graph.Value { return b.Sum(b.Mul(x, 
 // bfgs is the BFGS update of an inverse Hessian h by a pair with s.y above least; by another it stays.
 func bfgs(b *op.Builder, h, s, y, least *graph.Value) *graph.Value {
 	ok := b.Compare("Greater", dot(b, s, y), least)
-	return b.Where(ok, b.Call("BFGS", 1, []*graph.Value{h, s, y})[0], h)
+	zero := b.FloatLike(s, 0)
+	return b.Call("BFGS", 1, []*graph.Value{h, b.Where(ok, s, zero), b.Where(ok, y, zero)})[0]
 }

@@ -59,5 +59,9 @@ func testBFGS[T amd64.Float](t *testing.T, pool *Pool) {
 		if got := o.allocs(t); got != 0 {
 			t.Errorf("side %d: %v allocations per run", n, got)
 		}
+		none := opCase{domain: graph.Asdl, op: "BFGS", in: []*Tensor{o.in[0], vector(mat.NewDense(n, 1, nil)), vector(mat.NewDense(n, 1, nil))}, out: o.out, pool: pool}
+		if !mat.Equal(denseOf[T](none.run(t)[0]), denseOf[T](o.in[0])) {
+			t.Errorf("side %d: no pair changes the matrix", n)
+		}
 	}
 }

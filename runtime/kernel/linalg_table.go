@@ -11,7 +11,7 @@ var linalgTable = []Row{
 	{Domain: graph.Asdl, Op: "SymmetricEigen", Elems: floats, Note: "portable", Make: byFloat(makeSymmetricEigen[float32], makeSymmetricEigen[float64])},
 	{Domain: graph.Asdl, Op: "Polar", Elems: floats, Note: "portable", Make: byFloat(makePolar[float32], makePolar[float64])},
 	{Domain: graph.Asdl, Op: "EigenBasis", Elems: floats, Note: "portable", Make: byFloat(makeEigenBasis[float32], makeEigenBasis[float64])},
-	{Domain: graph.Asdl, Op: "BFGS", Elems: floats, Note: "portable", Make: byFloat(makeBFGS[float32], makeBFGS[float64])},
+	{Domain: graph.Asdl, Op: "BFGS", Elems: floats, Note: "portable", InPlace: []int{0}, Make: byFloat(makeBFGS[float32], makeBFGS[float64])},
 	{Domain: graph.Asdl, Op: "UpperInverse", Elems: floats, Note: "portable", Make: byFloat(makeUpperInverse[float32], makeUpperInverse[float64])},
 	{Domain: graph.Asdl, Op: "LieStep", Elems: floats, Note: "portable", Make: byFloat(makeLieStep[float32], makeLieStep[float64])},
 	{Domain: graph.Asdl, Op: "InverseFreeStep", Elems: floats, Note: "portable", Make: byFloat(makeInverseFree[float32], makeInverseFree[float64])},

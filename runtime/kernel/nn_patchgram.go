@@ -53,38 +53,48 @@ func makePatchSum[T amd64.Float](c *Call) (Run, error) {
 		return nil, err
 	}
 	s := &patchSum[T]{images: c.In[0].Shape[0], channels: c.In[0].Shape[1], p: newPatches(w, w.in, w.out)}
-	body, grain := s.rows, grainFor(s.images*s.p.places)
+	s.tasks = max(1, min(c.Pool.Size(), s.channels))
+	planes := c.Scratch(8 * s.tasks * s.p.image)
+	body := func(lo, hi int) {
+		for task := lo; task < hi; task++ {
+			for channel := task * s.channels / s.tasks; channel < (task+1)*s.channels/s.tasks; channel++ {
+				s.channel(channel, ScratchOf[float64](planes)[task*s.p.image:][:s.p.image])
+			}
+		}
+	}
 	return func(in, out []*Tensor) error {
 		s.x, s.y = Data[T](in[0]), Data[T](out[0])
-		c.Pool.For(len(s.y), grain, body)
+		c.Pool.For(s.tasks, 1, body)
 		s.x, s.y = nil, nil
 		return nil
 	}, nil
 }
 
+// patchSum adds up the images, and then the elements of their sum under each element of the kernel.
 type patchSum[T amd64.Float] struct {
-	images, channels int
-	p                *patches
-	x, y             []T
+	images, channels, tasks int
+	p                       *patches
+	x, y                    []T
 }
 
-// rows sums the elements under kernel element r%kernels of channel r/kernels.
-func (s *patchSum[T]) rows(lo, hi int) {
+func (s *patchSum[T]) channel(channel int, sum []float64) {
 	p := s.p
-	for r := lo; r < hi; r++ {
-		channel, k := r/p.kernels, r%p.kernels
+	clear(sum)
+	for i := range s.images {
+		for j, v := range s.x[(i*s.channels+channel)*p.image:][:p.image] {
+			sum[j] += float64(v)
+		}
+	}
+	for k := range p.kernels {
 		kx := k % p.kw
 		from, n := p.lo[kx]*p.step+p.first[kx], p.hi[kx]-p.lo[kx]
 		total := 0.0
-		for i := range s.images {
-			plane := s.x[(i*s.channels+channel)*p.image:][:p.image]
-			for _, at := range p.lineAt[k/p.kw*p.lines:][:p.lines] {
-				if at >= 0 && n > 0 {
-					total += lineSum(plane[int(at)+from:], n, p.step)
-				}
+		for _, at := range p.lineAt[k/p.kw*p.lines:][:p.lines] {
+			if at >= 0 && n > 0 {
+				total += lineSum(sum[int(at)+from:], n, p.step)
 			}
 		}
-		s.y[r] = T(total)
+		s.y[channel*p.kernels+k] = T(total)
 	}
 }
 

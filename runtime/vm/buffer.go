@@ -197,28 +197,80 @@ func (p *planner) settle() {
 		if b.last < never {
 			b.last = never
 		}
-		if b.kind == inArena && p.likeTarget(w) && b.size == byteSize(w.target) && p.free(w, b.def) {
-			b.kind, b.owner = external, w.target
-			for _, v := range w.victims {
-				p.overwritten = append(p.overwritten, overwrite{buf: p.slotBuf[w.slot], victim: v})
-			}
+		if b.kind == inArena && p.likeTarget(w) && b.size == byteSize(w.target) && p.free(w, b.def, p.slotBuf[w.slot]) {
+			p.moveTo(w, p.slotBuf[w.slot])
 			continue
 		}
 		p.commits = append(p.commits, commit{src: p.tensors[w.slot], dst: w.target, replace: w.replace})
 	}
 }
 
+// moveTo puts buffer buf into w's target, and with it the input that it may take over and that dies there, if that can be
+// in the target as well, and so on: what a state goes through on its way to the next one.
+func (p *planner) moveTo(w want, buf int) {
+	for {
+		b := &p.bufs[buf]
+		b.kind, b.owner = external, w.target
+		for _, v := range w.victims {
+			p.overwritten = append(p.overwritten, overwrite{buf: buf, victim: v})
+		}
+		from := p.diesInto(w, buf)
+		if from < 0 {
+			return
+		}
+		p.overwritten = append(p.overwritten, overwrite{buf: buf, victim: from})
+		buf = from
+	}
+}
+
+// diesInto is a buffer of the arena that the step which makes buf may write over, made by a step that may write over w's
+// victims; or -1.
+func (p *planner) diesInto(w want, buf int) int {
+	at := p.bufs[buf].def
+	d := &p.drafts[at]
+	if d.mode == dynamic {
+		return -1
+	}
+	for _, pair := range append(d.inPlace(), d.passed()...) {
+		if pair.in < 0 || pair.out < 0 || p.slotBuf[pair.out] != buf {
+			continue
+		}
+		from := p.slotBuf[pair.in]
+		a := &p.bufs[from]
+		if a.kind == inArena && a.last == at && a.def >= 0 && a.size == p.bufs[buf].size && p.mayOverwrite(d, from, buf) && p.free(w, a.def, from) {
+			return from
+		}
+	}
+	return -1
+}
+
+// passed lists the results of an If that a branch takes unchanged from outside.
+func (d *draft) passed() []slotPair {
+	var pairs []slotPair
+	if d.instr == nil || d.instr.op.Node.Op != "If" {
+		return nil
+	}
+	for _, branch := range d.instr.bodies {
+		for k, slot := range branch.outputs {
+			if at := slices.Index(branch.captures, branch.unchanged(slot)); at >= 0 && k < len(d.outs) {
+				pairs = append(pairs, slotPair{d.args[branch.body.CaptureArgs[at]], d.outs[k]})
+			}
+		}
+	}
+	return pairs
+}
+
 // overwrite says that buffer buf lies in the memory of victim.
 type overwrite struct{ buf, victim int }
 
-// free reports whether the step at may write over w's victims: nobody reads them later, and the step itself only
+// free reports whether the step at may write buffer buf over w's victims: nobody reads them later, and the step itself only
 // where it can work in place.
-func (p *planner) free(w want, at int) bool {
+func (p *planner) free(w want, at, buf int) bool {
 	for _, v := range w.victims {
 		switch last := p.bufs[v].last; {
 		case last > at:
 			return false
-		case last == at && !p.mayOverwrite(&p.drafts[at], v, p.slotBuf[w.slot]):
+		case last == at && !p.mayOverwrite(&p.drafts[at], v, buf):
 			return false
 		}
 	}

@@ -32,6 +32,16 @@ type instr struct {
 	bodies []*code // of If, Loop, Scan
 }
 
+// unchanged is the slot of which slot has the value by Identity alone.
+func (c *code) unchanged(slot int) int {
+	for i := len(c.instrs) - 1; i >= 0 && slot >= 0; i-- {
+		if in := &c.instrs[i]; in.op.Node.Op == "Identity" && in.out[0] == slot {
+			slot = in.in[0]
+		}
+	}
+	return slot
+}
+
 // newCode flattens b, keeping only what its wanted outputs need; wanted nil is all.
 func newCode(b *lower.Body, wanted []bool) *code {
 	all := b.Nodes()

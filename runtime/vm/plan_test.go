@@ -2,6 +2,7 @@ package vm
 
 import (
 	"fmt"
+	"math"
 	"testing"
 
 	"github.com/asdlc/asdlc/graph"
@@ -133,6 +134,41 @@ func TestStatesStayInPlace(t *testing.T) {
 		if len(child.plan.steps) == 0 && len(child.plan.commits) > 0 {
 			t.Error("the branch that keeps the state copies it")
 		}
+	}
+}
+
+// What a state goes through on its way to the next one lies in its memory as well: the result of an If, and what is made of it.
+func TestStatesPassThroughTheirMemory(t *testing.T) {
+	const n = 1 << 14
+	m := graph.NewModel(17)
+	b := op.NewBuilder(m, m.Graph)
+	s := m.Graph.AddInput("s", graph.StaticType(graph.Float32, n))
+	begun := m.Graph.AddInput("begun", graph.StaticType(graph.Bool))
+	then, otherwise := b.Nested("then"), b.Nested("else")
+	then.Graph.AddOutput(then.Op("Identity", []*graph.Value{s}))
+	otherwise.Graph.AddOutput(otherwise.Op("Expand", []*graph.Value{otherwise.Float(graph.Float32, 5), otherwise.Ints(n)}))
+	x := b.Node("", "If", []*graph.Value{begun}, 1, graph.G("then_branch", then.Graph), graph.G("else_branch", otherwise.Graph)).Out(0)
+	m.Graph.AddOutput(b.Unary("Neg", b.Unary("Exp", x)))
+	v := ready(t, m, []StatePair{{In: 0, Out: 0}})
+	if p := v.plans[0].plan; len(p.commits) != 0 || p.size >= 4*n {
+		t.Errorf("%d copies, %d bytes of memory beside the state", len(p.commits), p.size)
+	}
+	want := float32(-math.Exp(5))
+	for _, run := range []bool{false, true} { // the first step made -exp(5), for begun is false
+		if got := kernel.Data[float32](v.State(0))[n-1]; math.Abs(float64(got/want-1)) > 1e-6 {
+			t.Errorf("state %g, want %g", got, want)
+		}
+		if run {
+			break
+		}
+		yes := kernel.New(graph.Bool)
+		yes.Raw = kernel.Aligned(1)
+		yes.Raw[0] = 1
+		v.Bind(1, yes)
+		if err := v.RunAll(); err != nil {
+			t.Fatal(err)
+		}
+		want = float32(-math.Exp(float64(want)))
 	}
 }
 

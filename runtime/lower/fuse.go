@@ -15,11 +15,14 @@ type fusion struct {
 	Match func(n *graph.Node) ([]*graph.Value, []graph.Attr)
 	// Whole says that what Root, a Transpose, transposes is costly by itself: whatever else uses it gets it from the fused node.
 	Whole bool
+	// Swapped says that Root gives the result with its first two dimensions exchanged.
+	Swapped bool
 }
 
 var fusions = []fusion{
 	{Root: "MatMul", Op: "MatMul", Match: matchMatMul},
 	{Root: "Transpose", Op: "ConvWeightGrad", Match: matchConvWeightGrad, Whole: true},
+	{Root: "Conv", Op: "ConvWeightGrad", Match: matchSwappedWeightGrad, Swapped: true},
 	{Root: "Transpose", Op: "MatMul", Match: matchTransposedGemm},
 	{Root: "Where", Op: "ReluGrad", Match: matchReluGrad},
 	{Root: "Gemm", Op: "PatchGram", Match: matchPatchGram},
@@ -49,6 +52,9 @@ func fuse(g *graph.Graph, reg *kernel.Registry) {
 			}
 			fused := n.Graph().InsertNode(at, graph.Asdl, f.Op, in, []string{n.Out(0).Name + "/fused"}, attrs...)
 			fused.Scope, fused.Out(0).Type = n.Scope, n.Out(0).Type
+			if f.Swapped {
+				fused = swappedBack(fused, at)
+			}
 			n.Out(0).ReplaceUses(fused.Out(0))
 			if at != n {
 				fromFused(raw, fused.Out(0), n)
@@ -66,6 +72,18 @@ func fuse(g *graph.Graph, reg *kernel.Registry) {
 		fuseBatchNormGrad(g, reg)
 		fuseChains(g, reg)
 	}
+}
+
+// swappedBack exchanges the first two dimensions of what fused gives, which has the type of the result, before at.
+func swappedBack(fused, at *graph.Node) *graph.Node {
+	x := fused.Out(0)
+	want := x.Type
+	swap := swapOfTwo(want.Rank())
+	x.Type.Dims = slices.Clone(want.Dims)
+	x.Type.Dims[0], x.Type.Dims[1] = want.Dims[1], want.Dims[0]
+	back := fused.Graph().InsertNode(at, "", "Transpose", []*graph.Value{x}, []string{x.Name + "/back"}, graph.Is("perm", swap...))
+	back.Scope, back.Out(0).Type = fused.Scope, want
+	return back
 }
 
 // fromFused makes what uses raw beside n, its transpose, use x, which is that as well, or a transpose of x.

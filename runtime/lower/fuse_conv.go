@@ -14,17 +14,57 @@ func matchConvWeightGrad(n *graph.Node) ([]*graph.Value, []graph.Attr) {
 	if rank < 3 {
 		return nil, nil
 	}
-	swap := []int64{1, 0}
-	for i := 2; i < rank; i++ {
-		swap = append(swap, int64(i))
-	}
+	swap := swapOfTwo(rank)
 	result := transposed(n.Out(0), swap...)
 	if cut := made(result, "Slice"); cut != nil && fromStart(cut) {
 		result = cut.In(0)
 	}
-	conv := made(result, "Conv")
 	shape, ok := n.Out(0).Type.Static()
-	if conv == nil || !ok || len(shape) != rank || conv.In(2) != nil || conv.Str("auto_pad", "NOTSET") != "NOTSET" {
+	if !ok || len(shape) != rank {
+		return nil, nil
+	}
+	return weightGradOf(made(result, "Conv"), shape, swap)
+}
+
+// matchSwappedWeightGrad recognises the same where the result is not cut and exchanged at once, but used as it is: in a sum of two
+// such gradients, as second derivatives have it.
+func matchSwappedWeightGrad(n *graph.Node) ([]*graph.Value, []graph.Attr) {
+	shape, ok := n.Out(0).Type.Static()
+	if !ok || len(shape) < 3 || n.In(1).Type.Rank() != len(shape) || n.Int("group", 1) != 1 {
+		return nil, nil
+	}
+	dilations := n.IntList("dilations")
+	for i, d := range n.In(1).Type.Dims[2:] {
+		size, ok := d.Size()
+		if i < len(dilations) {
+			size *= dilations[i]
+		}
+		if !ok || size < shape[i+2] { // filters smaller than the result: not what the kernel is for
+			return nil, nil
+		}
+	}
+	for _, u := range n.Out(0).Uses() {
+		if u.Node.Is("", "Transpose") || u.Node.Is("", "Slice") { // matchConvWeightGrad's
+			return nil, nil
+		}
+	}
+	swap := swapOfTwo(len(shape))
+	return weightGradOf(n, append([]int64{shape[1], shape[0]}, shape[2:]...), swap)
+}
+
+// swapOfTwo exchanges the first two dimensions.
+func swapOfTwo(rank int) []int64 {
+	swap := []int64{1, 0}
+	for i := 2; i < rank; i++ {
+		swap = append(swap, int64(i))
+	}
+	return swap
+}
+
+// weightGradOf are the inputs and attributes of asdl.ConvWeightGrad for a gradient of the given shape, which conv computes with the
+// first two dimensions exchanged.
+func weightGradOf(conv *graph.Node, shape, swap []int64) ([]*graph.Value, []graph.Attr) {
+	if conv == nil || conv.In(2) != nil || conv.Str("auto_pad", "NOTSET") != "NOTSET" {
 		return nil, nil
 	}
 	group := conv.Int("group", 1)
@@ -33,7 +73,7 @@ func matchConvWeightGrad(n *graph.Node) ([]*graph.Value, []graph.Attr) {
 	if group != 1 {
 		x = ungrouped(conv.In(0), group, shape[1])
 	}
-	if g == nil || x == nil || x.Type.Rank() != rank {
+	if g == nil || x == nil || x.Type.Rank() != len(shape) {
 		return nil, nil
 	}
 	attrs := []graph.Attr{graph.I("group", group), graph.Is("kernel_shape", shape[2:]...)}

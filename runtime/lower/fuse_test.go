@@ -24,6 +24,12 @@ func TestFuse(t *testing.T) {
 			c = Conv <group: int = 2, pads: ints = [1, 1, 1, 1]> (xt, gt)
 			a = Transpose <perm: ints = [1, 0, 2, 3]> (c)
 			i = Identity(c) b = Transpose <perm: ints = [1, 0, 2, 3]> (i) }`},
+		{"ConvWeightGrad", `g (float[2,3,6,7] x, float[3,4,4,3] y, float[2,4,3,4] dy) => (float[4,3,4,3] a, float[4,3,4,3] b) {
+			xt = Transpose <perm: ints = [1, 0, 2, 3]> (x) gt = Transpose <perm: ints = [1, 0, 2, 3]> (dy)
+			c = Conv <dilations: ints = [2, 2], pads: ints = [1, 1, 1, 1]> (xt, gt)
+			s = Sub (c, y) a = Transpose <perm: ints = [1, 0, 2, 3]> (s)
+			i = Identity(gt) d = Conv <dilations: ints = [2, 2], pads: ints = [1, 1, 1, 1]> (xt, i)
+			u = Sub (d, y) b = Transpose <perm: ints = [1, 0, 2, 3]> (u) }`},
 		{"ReluGrad", `g (float[2,3] x, float[2,3] dy) => (float[2,3] a, float[2,3] b) <float zero = {0}, float[3] shift = {3, 3, 3}> {
 			y = Max(x, shift) p = Greater(y, zero) a = Where(p, dy, zero)
 			i = Identity(zero) b = Where(p, dy, i) }`},

@@ -30,6 +30,11 @@ var runtimeTable = []Schema{
 		Doc:   "MatMul of operands with their last two dimensions exchanged, or of triangular ones",
 	},
 	{
+		Domain: graph.Asdl, Name: "UpperSolve", Since: 1, Inputs: []Param{one("Q", "T", floatElem), one("B", "T", floatElem)},
+		Outputs: []Param{one("X", "T", floatElem)}, Attrs: []AttrSpec{attrInt("right", 0), attrInt("trans", 0)},
+		Infer: func(c *Context) error { c.like(0, 1); return nil }, Doc: "X of op(Q) X = B, or of X op(Q) = B, for an upper triangular Q",
+	},
+	{
 		Domain: graph.Asdl, Name: "PatchGram", Since: 1, Inputs: unaryIn(floatElem), Outputs: unaryOut(floatElem), Attrs: patchAttrs,
 		Infer: func(c *Context) error { return c.inferPatches(false) }, Doc: "sum of p p^T over the patches p that a Conv sees",
 	},

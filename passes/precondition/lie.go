@@ -2,7 +2,6 @@ package precondition
 
 import (
 	"fmt"
-	"slices"
 
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/graph/op"
@@ -77,13 +76,13 @@ func (f lieFactor) inverse(b *op.Builder, q *graph.Value) *graph.Value {
 // peak is the largest entry of Q's diagonal, which is positive.
 func (f lieFactor) peak(b *op.Builder, q *graph.Value) *graph.Value {
 	if !f.diagonal {
-		q = b.Mul(q, eye(b, q))
+		q = b.Op("Slice", []*graph.Value{b.Reshape(q, -1), b.Ints(0), b.Ints(f.n * f.n), b.Ints(0), b.Ints(f.n + 1)})
 	}
 	return b.Reduce("ReduceMax", q, false)
 }
 
 // gradient is the gradient of h^T P h + v^T P^-1 v on the group of Q, from a = Q h and z = Q^-T v, all factors applied:
-// triu(a a^T - z z^T) of the unfoldings along dimension d.
+// a a^T - z z^T of the unfoldings along dimension d, of which the upper triangle counts.
 func (f lieFactor) gradient(b *op.Builder, a, z *graph.Value, d int) *graph.Value {
 	if f.diagonal {
 		var others []int64
@@ -99,53 +98,57 @@ func (f lieFactor) gradient(b *op.Builder, a, z *graph.Value, d int) *graph.Valu
 		return b.Sum(g, others...)
 	}
 	ua, uz := unfold(b, a, d), unfold(b, z, d)
-	return b.Op("Trilu", []*graph.Value{b.Sub(b.Gemm(ua, ua, false, true), b.Gemm(uz, uz, false, true))}, graph.I("upper", 1))
+	return b.Sub(b.Gemm(ua, ua, false, true), b.Gemm(uz, uz, false, true))
 }
 
-// step is Q - mu/max|g| g Q: with mu below 1 the diagonal stays positive.
-func (f lieFactor) step(b *op.Builder, q, g, mu *graph.Value) *graph.Value {
-	largest := b.Op("Max", []*graph.Value{b.Reduce("ReduceMax", b.Unary("Abs", g), false), b.FloatLike(q, 1e-30)})
-	g = b.Mul(g, b.Div(mu, largest))
+// step is Q - mu/max|g| g Q, times scale: with mu below 1 the diagonal stays positive.
+func (f lieFactor) step(b *op.Builder, q, g, mu, scale *graph.Value) *graph.Value {
+	largest := b.Op("Max", []*graph.Value{b.Reduce("ReduceMax", b.Unary("Abs", g), false), b.FloatLike(q, 1e-30)}) // g is symmetric
+	rate := b.Div(mu, largest)
+	gq := g
 	if f.diagonal {
-		return b.Sub(q, b.Mul(g, q))
+		gq = b.Mul(g, q)
+	} else {
+		gq = b.MatMul(f.triangular(b, g), f.triangular(b, q))
 	}
-	return b.Sub(q, b.MatMul(g, q))
+	next := b.Sub(q, b.Mul(gq, rate))
+	if scale == nil {
+		return next
+	}
+	return b.Mul(next, scale)
 }
 
 // lieFit improves the factors qs of all dimensions by pairs (h, v) of tensors, h = Hv for PSGD (Li 2018, Kronecker form):
-// factors balanced, so that their largest diagonal entries are equal, then one step each, along the mean of the pairs'
-// gradients.
+// factors balanced, so that their largest diagonal entries are equal, and one step each, along the mean of the pairs'
+// gradients. As the balance leaves the product of the factors as it is, so does it the gradients: it comes last.
 func lieFit(b *op.Builder, fs []lieFactor, qs []*graph.Value, pairs [][2]*graph.Value, mu *graph.Value) []*graph.Value {
-	qs = slices.Clone(qs)
+	upper, inverses := make([]*graph.Value, len(fs)), make([]*graph.Value, len(fs))
 	for d, f := range fs {
-		qs[d] = f.triangular(b, qs[d])
-	}
-	qs = balanced(b, fs, qs)
-	inverses := make([]*graph.Value, len(fs))
-	for d, f := range fs {
-		inverses[d] = f.inverse(b, qs[d])
+		upper[d], inverses[d] = f.triangular(b, qs[d]), f.inverse(b, qs[d])
 	}
 	sums := make([]*graph.Value, len(fs))
 	for _, p := range pairs {
 		a, z := p[0], p[1]
 		for d, f := range fs {
-			a, z = f.along(b, a, qs[d], d, false), f.along(b, z, inverses[d], d, true)
+			a, z = f.along(b, a, upper[d], d, false), f.along(b, z, inverses[d], d, true)
 		}
 		for d, f := range fs {
 			sums[d] = plus(b, sums[d], f.gradient(b, a, z, d))
 		}
 	}
+	scales := balance(b, fs, qs)
 	next := make([]*graph.Value, len(fs))
 	for d, f := range fs {
-		next[d] = f.step(b, qs[d], sums[d], mu)
+		next[d] = f.step(b, qs[d], sums[d], mu, scales[d])
 	}
 	return next
 }
 
-// balanced scales factors to the geometric mean of their largest diagonal entries; their product stays.
-func balanced(b *op.Builder, fs []lieFactor, qs []*graph.Value) []*graph.Value {
+// balance scales factors to the geometric mean of their largest diagonal entries; nil for a single one.
+func balance(b *op.Builder, fs []lieFactor, qs []*graph.Value) []*graph.Value {
+	scales := make([]*graph.Value, len(fs))
 	if len(fs) < 2 {
-		return qs
+		return scales
 	}
 	peaks := make([]*graph.Value, len(fs))
 	var logs *graph.Value
@@ -154,17 +157,17 @@ func balanced(b *op.Builder, fs []lieFactor, qs []*graph.Value) []*graph.Value {
 		logs = plus(b, logs, b.Unary("Log", peaks[d]))
 	}
 	mean := b.Unary("Exp", b.Scale(logs, 1/float64(len(fs))))
-	out := make([]*graph.Value, len(fs))
 	for d := range fs {
-		out[d] = b.Mul(qs[d], b.Div(mean, peaks[d]))
+		scales[d] = b.Div(mean, peaks[d])
 	}
-	return out
+	return scales
 }
 
 // lieApply is P x = Q^T Q x along all dimensions.
 func lieApply(b *op.Builder, fs []lieFactor, qs []*graph.Value, x *graph.Value) *graph.Value {
 	for d, f := range fs {
-		x = f.along(b, f.along(b, x, qs[d], d, false), qs[d], d, true)
+		q := f.triangular(b, qs[d])
+		x = f.along(b, f.along(b, x, q, d, false), q, d, true)
 	}
 	return x
 }

@@ -123,7 +123,11 @@ func jobsOf[T amd64.Float](p *Pool) *freeList[gemmJob[T]] {
 func runGemm[T amd64.Float](p *Pool, s *gemmSpec[T], ws []byte) {
 	g := amd64.MatrixOf[T](p.Kernels())
 	plan := planGemm(g, s, p.Size())
-	bytes := laneBytes(g, s.m, s.n, s.k)
+	cols := s.n
+	if s.ta != dense {
+		cols = max(cols, 2) // A is packed
+	}
+	bytes := laneBytes(g, s.m, cols, s.k)
 	lanes := min(p.Size(), plan.tasks())
 	need := lanes*bytes + alignment
 	var cached *[]byte

@@ -100,8 +100,8 @@ func planGemm[T amd64.Float](g *amd64.GEMM[T], s *gemmSpec[T], workers int) gemm
 	p.taskRows = min(s.m, ceilDiv(ceilDiv(s.m, p.rowTasks), g.Rows)*g.Rows)
 	p.taskCols = ceilDiv(ceilDiv(s.n, p.colTasks), p.width) * p.width
 	p.rowTasks, p.colTasks = ceilDiv(s.m, p.taskRows), ceilDiv(s.n, p.taskCols)
-	p.packA = s.wantPackedA(p.taskCols)
-	p.packB = s.wantPackedB(p.taskRows, g.Rows)
+	p.packA = s.ta != dense || s.wantPackedA(p.taskCols)
+	p.packB = s.tb != dense || s.wantPackedB(p.taskRows, g.Rows)
 	return p
 }
 
@@ -158,6 +158,9 @@ func (j *gemmJob[T]) block(r rect, p0, depth int, scratch []T) {
 	packedB, packedA := scratch[:stripsPerPack*strip], scratch[stripsPerPack*strip:]
 	if j.plan.packA && depth > 0 {
 		j.packA(r.a, r.i0, r.i1-r.i0, p0, depth, packedA)
+		if j.ta != dense {
+			j.maskA(r.i0, r.i1-r.i0, p0, depth, packedA)
+		}
 	}
 	for j0 := r.j0; j0 < r.j1; j0 += j.plan.width {
 		var b []T
@@ -170,6 +173,9 @@ func (j *gemmJob[T]) block(r rect, p0, depth int, scratch []T) {
 			if at == 0 {
 				for col := j0; col < min(j0+stripsPerPack*j.plan.width, r.j1); col += j.plan.width {
 					j.packB(r.b, col, min(j.plan.width, r.j1-col), p0, depth, packedB[(col-j0)*depth:])
+					if j.tb != dense {
+						j.maskB(col, min(j.plan.width, r.j1-col), p0, depth, packedB[(col-j0)*depth:])
+					}
 				}
 			}
 			b, ldb = packedB[at*strip:], j.plan.width

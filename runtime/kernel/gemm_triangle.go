@@ -23,7 +23,7 @@ func triangleOf(name string) triangle {
 }
 
 // gemmTriangular is Gemm for op(A) or op(B) that are triangular, as ta and tb say, and then square: about half of the work, or a
-// quarter. What lies outside of a triangle must be zero as stored: blocks that touch the diagonal read it.
+// quarter. What is stored outside of a triangle counts as zero.
 func gemmTriangular[T amd64.Float](p *Pool, transA, transB bool, m, n, k int, alpha T, a []T, lda int, ta triangle, b []T, ldb int, tb triangle,
 	beta T, c []T, ldc int, ws []byte,
 ) {
@@ -36,6 +36,11 @@ func gemmTriangular[T amd64.Float](p *Pool, transA, transB bool, m, n, k int, al
 	}
 	spec.check()
 	runGemm(p, &spec, ws)
+}
+
+// triangularWorkspace is what GemmWorkspace is, for gemmTriangular and syrkTriangular.
+func triangularWorkspace[T amd64.Float](p *Pool, m, n, k int) int {
+	return GemmWorkspace[T](p, m, max(n, 2), k) // a triangular A is packed for a single column too
 }
 
 // gemmSymmetric is C = alpha*op(A)*op(B), n x n, for operands whose product is symmetric, as that of symmetric matrices that
@@ -65,6 +70,14 @@ func syrkTriangular[T amd64.Float](p *Pool, trans bool, n int, a []T, lda int, t
 	runGemm(p, &spec, ws)
 }
 
+// swapped is the triangle of the transpose, if trans says so.
+func (t triangle) swapped(trans bool) triangle {
+	if trans {
+		return t.transposed()
+	}
+	return t
+}
+
 func (t triangle) transposed() triangle {
 	switch t {
 	case lowerTriangle:
@@ -90,6 +103,42 @@ func (s *gemmSpec[T]) span(i0, i1, j0, j1, lo, hi int) (int, int) {
 		hi = min(hi, j1)
 	}
 	return lo, max(lo, hi)
+}
+
+// maskA clears what lies outside of a triangular op(A) in a packed block of it.
+func (j *gemmJob[T]) maskA(i, rows, p, depth int, packed []T) {
+	if j.ta == upperTriangle && p >= i+rows-1 || j.ta == lowerTriangle && p+depth-1 <= i {
+		return
+	}
+	tiles := ceilDiv(rows, j.g.Rows)
+	for t := range tiles {
+		lo, hi := t*rows/tiles, (t+1)*rows/tiles
+		for q := range depth {
+			column := packed[lo*depth+q*(hi-lo):][:hi-lo]
+			diagonal := p + q - i - lo // row of the tile
+			if j.ta == upperTriangle {
+				clear(column[min(max(diagonal+1, 0), hi-lo):])
+			} else {
+				clear(column[:min(max(diagonal, 0), hi-lo)])
+			}
+		}
+	}
+}
+
+// maskB does that for a packed strip of op(B).
+func (j *gemmJob[T]) maskB(col, width, p, depth int, packed []T) {
+	if j.tb == upperTriangle && p+depth-1 <= col || j.tb == lowerTriangle && p >= col+width-1 {
+		return
+	}
+	for q := range depth {
+		row := packed[q*j.plan.width:][:width]
+		diagonal := p + q - col
+		if j.tb == upperTriangle {
+			clear(row[:min(max(diagonal, 0), width)])
+		} else {
+			clear(row[min(max(diagonal+1, 0), width):])
+		}
+	}
 }
 
 // uneven reports whether rectangles of C of one size are of unequal work.

@@ -2,6 +2,7 @@ package kernel
 
 import (
 	"fmt"
+	"math"
 	"math/rand/v2"
 	"slices"
 	"testing"
@@ -39,8 +40,14 @@ func testTriangular[T amd64.Float](t *testing.T, p *Pool) {
 					c, ldc := matrix[T](rng, m, cols, 3)
 					want := slices.Clone(c)
 					Gemm(p, transA, transB, m, cols, n, 0.5, a, lda, b, ldb, beta, want, ldc, nil)
+					soil(a, lda, n, transA, ta)
+					soil(b, ldb, n, transB, tb)
 					gemmTriangular(p, transA, transB, m, cols, n, 0.5, a, lda, ta, b, ldb, tb, beta, c, ldc, nil)
-					if !slices.EqualFunc(c, want, func(x, y T) bool { return x == y || x != x && y != y }) { // NaN between rows
+					same := func(x, y T) bool { return x == y || x != x && y != y } // NaN between rows
+					if m == 1 && transB {                                           // Gemm sums in another order there
+						same = func(x, y T) bool { return !(math.Abs(float64(x-y)) > 1e-5) }
+					}
+					if !slices.EqualFunc(c, want, same) {
 						t.Fatalf("%dx%dx%d, transposed %t %t, triangles %d %d: not the product", m, cols, n, transA, transB, ta, tb)
 					}
 				}
@@ -65,6 +72,20 @@ func cut[T amd64.Float](rng *rand.Rand, rows, cols int, trans bool, t triangle) 
 	return x, ld
 }
 
+// soil puts NaN outside of the triangle of a matrix of cut: nobody may see it.
+func soil[T amd64.Float](x []T, ld, n int, trans bool, t triangle) {
+	if trans {
+		t = t.transposed()
+	}
+	for i := range n {
+		for j := range n {
+			if t == lowerTriangle && j > i || t == upperTriangle && j < i {
+				x[i*ld+j] = T(math.NaN())
+			}
+		}
+	}
+}
+
 // TestSymmetricProducts: I^T I for triangular I, and powers of a symmetric matrix, are symmetric and the products that they
 // should be.
 func TestSymmetricProducts(t *testing.T) {
@@ -76,6 +97,7 @@ func TestSymmetricProducts(t *testing.T) {
 					x, ld := cut[float64](rng, n, n, trans, shape)
 					want, got, power := make([]float64, n*n), make([]float64, n*n), make([]float64, n*n)
 					Gemm(p, trans, !trans, n, n, n, 1, x, ld, x, ld, 0, want, n, nil)
+					soil(x, ld, n, trans, shape)
 					syrkTriangular(p, trans, n, x, ld, shape, got, n, nil)
 					wantProduct(t, fmt.Sprint("syrk ", n), n, got, want)
 					Gemm(p, false, false, n, n, n, 2, got, n, got, n, 0, want, n, nil)

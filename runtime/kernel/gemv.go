@@ -18,7 +18,7 @@ func (s *gemmSpec[T]) asRow() {
 }
 
 // isDots reports whether the product is a row of dot products along stored rows of B.
-func (s *gemmSpec[T]) isDots() bool { return s.m == 1 && s.transB && s.k > 0 }
+func (s *gemmSpec[T]) isDots() bool { return s.m == 1 && s.transB && s.k > 0 && !s.special() }
 
 // dotTask computes the elements j0 <= j < j1 of a row of dot products.
 func (j *gemmJob[T]) dotTask(r rect, scratch []T) {

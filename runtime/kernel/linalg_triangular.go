@@ -40,7 +40,7 @@ func (v *upperInverse[T]) workspace(n int) int {
 	}
 	h := halfOf(n)
 	m := n - h
-	return max(GemmWorkspace[T](v.pool, h, m, m), GemmWorkspace[T](v.pool, h, m, h), v.workspace(h), v.workspace(m))
+	return max(triangularWorkspace[T](v.pool, h, m, m), triangularWorkspace[T](v.pool, h, m, h), v.workspace(h), v.workspace(m))
 }
 
 // invert writes the inverse of the block of rows and columns from lo to hi.

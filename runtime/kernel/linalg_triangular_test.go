@@ -20,19 +20,7 @@ func TestUpperInverse(t *testing.T) {
 func testUpperInverse[T amd64.Float](t *testing.T, pool *Pool) {
 	rng := rand.New(rand.NewPCG(41, 42))
 	for _, n := range []int{1, 2, 31, 32, 33, 64, 65, 130} {
-		q, garbage := mat.NewDense(n, n, nil), mat.NewDense(n, n, nil)
-		for i := range n {
-			for j := range n {
-				garbage.Set(i, j, 1e3)
-				if v := rng.NormFloat64() / float64(n); j > i {
-					q.Set(i, j, v)
-				}
-			}
-			q.Set(i, i, 0.5+rng.Float64())
-			for j := i; j < n; j++ {
-				garbage.Set(i, j, q.At(i, j))
-			}
-		}
+		q, garbage := upperMatrix(rng, n)
 		var want mat.Dense
 		if err := want.Inverse(q); err != nil {
 			t.Fatal(err)

@@ -165,7 +165,7 @@ func batchOffsets(batch, shape []int, size int) []int {
 }
 
 // makeMatMul is ONNX MatMul, numpy.matmul, and asdl.MatMul, which has attributes transA and transB, and triangleA and triangleB
-// where op(A) or op(B) is a square matrix with zeros outside of its upper or lower triangle.
+// where only the upper or lower triangle of a square op(A) or op(B) counts.
 func makeMatMul[T amd64.Float](c *Call) (Run, error) {
 	if err := c.sameElem(0); err != nil {
 		return nil, err
@@ -200,7 +200,7 @@ func (p *products[T]) triangular(c *Call, ta, tb triangle) (Run, error) {
 	if len(p.cOff) != 1 || ta != dense && p.m != p.k || tb != dense && p.n != p.k {
 		return nil, c.Errorf(graph.ErrInvalid, "triangular operands in %d products of %dx%d and %dx%d", len(p.cOff), p.m, p.k, p.k, p.n)
 	}
-	ws := c.Scratch(GemmWorkspace[T](c.Pool, p.m, p.n, p.k))
+	ws := c.Scratch(triangularWorkspace[T](c.Pool, p.m, p.n, p.k))
 	pool := c.Pool
 	return func(in, out []*Tensor) error {
 		gemmTriangular(pool, p.transA, p.transB, p.m, p.n, p.k, 1, Data[T](in[0]), p.lda, ta, Data[T](in[1]), p.ldb, tb, 0, Data[T](out[0]), p.ldc, ws.Raw)

@@ -15,7 +15,9 @@ func runtimeTable() []Row {
 	grad.InPlace = []int{0, 1}
 	chain := runtimeRow(Row{Op: "Pointwise", Elems: floats, Note: "portable", Make: byFloat(makePointwise[float32], makePointwise[float64])})
 	chain.AnyInPlace = true
-	return append(rows, grad, chain,
+	solve := runtimeRow(Row{Op: "UpperSolve", Elems: floats, Note: "portable", Make: byFloat(makeUpperSolve[float32], makeUpperSolve[float64])})
+	solve.InPlace = []int{1}
+	return append(rows, grad, chain, solve,
 		runtimeRow(Row{Op: "ConvWeightGrad", Elems: floats, Note: "portable", Make: byFloat(makeConvWeightGrad[float32], makeConvWeightGrad[float64])}),
 		runtimeRow(Row{Op: "MatMul", Elems: floats, Note: "portable", Make: byFloat(makeMatMul[float32], makeMatMul[float64])}),
 		runtimeRow(Row{Op: "PatchGram", Elems: floats, Note: "portable", Make: byFloat(makePatchGram[float32], makePatchGram[float64])}),

@@ -9,6 +9,9 @@ import (
 	"github.com/asdlc/asdlc/runtime/vm"
 )
 
+// upperInverse stands for the function that a kernel replaces.
+const upperInverse = `<domain: "asdl", opset_import: ["" : 17]> UpperInverse (q) => (x) { x = Identity(q) }`
+
 // Each pattern becomes one node, and its value stays; an Identity in the pattern prevents that, so that both can be compared.
 func TestFuse(t *testing.T) {
 	for _, tc := range []struct{ op, src string }{
@@ -53,6 +56,10 @@ func TestFuse(t *testing.T) {
 		{"MatMul", `g (float[3,5] x, float[5,4] y) => (float[4,3] a, float[4,3] b) {
 			p = Gemm(x, y) a = Transpose <perm: ints = [1, 0]> (p)
 			q = Gemm(x, y) i = Identity(q) b = Transpose <perm: ints = [1, 0]> (i) }`},
+		{"UpperSolve", `g (float[3,3] x, float[3,4] y) => (float[3,4] a, float[3,4] b) {
+			q = asdl.UpperInverse(x) a = Gemm <transA: int = 1> (q, y) r = asdl.UpperInverse(x) i = Identity(r) b = Gemm <transA: int = 1> (i, y) }` + upperInverse},
+		{"UpperSolve", `g (float[3,3] x, float[4,3] y) => (float[4,3] a, float[4,3] b) {
+			q = asdl.UpperInverse(x) a = MatMul(y, q) r = asdl.UpperInverse(x) i = Identity(r) b = MatMul(y, i) }` + upperInverse},
 		{"PatchGram", `g (float[2,3,5,4] x) => (float[12,12] a, float[12,12] b) <float[4,1,2,2] eye = {1,0,0,0, 0,1,0,0, 0,0,1,0, 0,0,0,1},
 			int64[4] three = {3, 1, 1, 1}, int64[3] flat = {0, -1, 12}, int64[2] rows = {-1, 12}> {
 			f = Tile(eye, three) c = Conv <group: int = 3, kernel_shape: ints = [2, 2], strides: ints = [2, 1], pads: ints = [1, 0, 0, 1]> (x, f)

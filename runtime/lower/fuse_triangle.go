@@ -1,6 +1,8 @@
 package lower
 
 import (
+	"slices"
+
 	"github.com/asdlc/asdlc/graph"
 	"github.com/asdlc/asdlc/runtime/kernel"
 )
@@ -145,13 +147,49 @@ func fuseTriangles(g *graph.Graph, reg *kernel.Registry) {
 		if a == 0 && b == 0 || n.In(0) == n.In(1) { // products with itself have kernels of their own
 			continue
 		}
+		if fuseSolve(n, reg) {
+			continue
+		}
+		in := []*graph.Value{untrimmed(n.In(0)), untrimmed(n.In(1))}
 		attrs := append(productAttrs(n.Int("transA", 0) != 0, n.Int("transB", 0) != 0), graph.S("triangleA", a.String()), graph.S("triangleB", b.String()))
-		fused := n.Graph().InsertNode(n, graph.Asdl, "MatMul", []*graph.Value{n.In(0), n.In(1)}, []string{n.Out(0).Name + "/triangular"}, attrs...)
+		fused := n.Graph().InsertNode(n, graph.Asdl, "MatMul", in, []string{n.Out(0).Name + "/triangular"}, attrs...)
 		fused.Scope, fused.Out(0).Type = n.Scope, n.Out(0).Type
 		s[fused.Out(0)] = s.of(n.Out(0))
 		n.Out(0).ReplaceUses(fused.Out(0))
 		dropUnused(n)
 	}
+}
+
+// fuseSolve solves with a triangular matrix in place of a product with its inverse, where products are all that the inverse is for.
+func fuseSolve(n *graph.Node, reg *kernel.Registry) bool {
+	if !reg.Has(graph.Asdl, "UpperSolve") {
+		return false
+	}
+	for side, other := range []int{1, 0} {
+		inverse := n.In(side)
+		call := inverse.Def()
+		if call == nil || !call.Is(graph.Asdl, "UpperInverse") || inverse.IsOutput() || n.Int([]string{"transB", "transA"}[side], 0) != 0 ||
+			slices.ContainsFunc(inverse.Uses(), func(u graph.Use) bool {
+				return !plainProduct(u.Node) || u.Node.In(0) == u.Node.In(1) || u.Node.Int([]string{"transB", "transA"}[u.Index], 0) != 0
+			}) {
+			continue
+		}
+		attrs := []graph.Attr{graph.I("right", int64(side)), graph.I("trans", n.Int([]string{"transA", "transB"}[side], 0))}
+		solve := n.Graph().InsertNode(n, graph.Asdl, "UpperSolve", []*graph.Value{untrimmed(call.In(0)), n.In(other)}, []string{n.Out(0).Name + "/solved"}, attrs...)
+		solve.Scope, solve.Out(0).Type = n.Scope, n.Out(0).Type
+		n.Out(0).ReplaceUses(solve.Out(0))
+		dropUnused(n)
+		return true
+	}
+	return false
+}
+
+// untrimmed is what a Trilu that gives v takes a triangle of: the product takes it by itself.
+func untrimmed(v *graph.Value) *graph.Value {
+	if n := made(v, "Trilu"); n != nil && n.In(1) == nil {
+		return n.In(0)
+	}
+	return v
 }
 
 // String is the attribute of asdl.MatMul; of a diagonal it gives one of the two triangles that it is.

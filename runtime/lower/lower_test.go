@@ -23,7 +23,7 @@ func lowered(t testing.TB, src string, extra ...kernel.Row) *lower.Program {
 	if err != nil {
 		t.Fatal(err)
 	}
-	p, err := lower.Lower(graphtest.MustParse(t, `<ir_version: 8, opset_import: ["" : 17, "my" : 1]> `+src), reg, nil)
+	p, err := lower.Lower(graphtest.MustParse(t, `<ir_version: 8, opset_import: ["" : 17, "my" : 1, "asdl" : 1]> `+src), reg, nil)
 	if err != nil {
 		t.Fatal(err)
 	}

@@ -42,6 +42,7 @@ var identities = []identity{
 	{"Not", "not not x = x", inverse("Not")},
 	{"Transpose", "a permutation that permutes nothing", transposeNothing},
 	{"Transpose", "two permutations are one", transposeTwice},
+	{"Gather", "parts of a Transpose are the Transpose of parts, which are fewer", gatherFirst},
 	{"Reshape", "to the same shape", sameTypeOut},
 	{"Reshape", "two are the second", reshapeTwice},
 	{"Expand", "to the same shape", sameTypeOut},

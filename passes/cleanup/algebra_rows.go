@@ -134,6 +134,27 @@ func transposeTwice(n *site) *graph.Value {
 	return n.build().Transpose(d.In(0), perm...)
 }
 
+func gatherFirst(n *site) *graph.Value {
+	d, indices := n.In(0).Def(), n.In(1)
+	if d == nil || !d.Is("", "Transpose") || !indices.Type.Ranked || indices.Type.Rank() != 1 {
+		return nil
+	}
+	perm, axis := permutation(d), n.Int("axis", 0)
+	if axis < 0 {
+		axis += int64(len(perm))
+	}
+	if perm == nil || axis >= int64(len(perm)) {
+		return nil
+	}
+	parts, ok1 := indices.Type.Dims[0].Size()
+	whole, ok2 := n.In(0).Type.Dims[axis].Size()
+	if !ok1 || !ok2 || parts > whole {
+		return nil
+	}
+	b := n.build()
+	return b.Transpose(b.Gather(d.In(0), indices, perm[axis]), perm...)
+}
+
 func sameTypeOut(n *site) *graph.Value {
 	if op.SameShape(n.In(0), n.Out(0)) {
 		return n.In(0)

@@ -10,6 +10,12 @@ import (
 type examples struct {
 	a, d *graph.Value // [N, P, i+] and [N, P, o]; of a layer with groups, [groups, N, P, ...]
 	n    *graph.Value // what the sum over examples of U_n U_n^T is divided by, a scalar
+
+	scale float64 // what U_n is to be multiplied with beside that
+	fresh bool    // the Gram matrix is made on this step
+	// sums, if there is one, makes the sums over examples of v_n a_n, [P, i+], and of q_n d_n, [P, o], for v and q of [N, 1], without
+	// a and d.
+	sums func(b *op.Builder, v, q *graph.Value) (a, d *graph.Value)
 }
 
 // examples collects a and d of all uses of a layer, from what of makes of one: of the gradient g of the un-averaged loss in
@@ -39,7 +45,7 @@ func (e *engine) examples(b *op.Builder, cap *captured, of func(l pass.Layer, g 
 			as, ds = append(as, joinedAt(b, axis, positionsA)), append(ds, joinedAt(b, axis, positionsD))
 		}
 	}
-	x := examples{n: e.dataSize()}
+	x := examples{n: e.dataSize(), scale: 1, fresh: true}
 	axis := int64(as[0].Type.Rank() - 3)
 	x.a, x.d = joinedAt(b, axis, as), joinedAt(b, axis, ds)
 	if s := e.rec.Curvature.Samples; e.rec.Curvature.Source == "mc" && s > 1 {
@@ -92,10 +98,12 @@ func (x examples) cut(b *op.Builder, rank int64) examples {
 	}
 	if known && positions < o {
 		v := b.Swap(leading(b, b.MatMul(x.d, b.Swap(x.d)), positions, rank))
-		return examples{a: b.MatMul(v, x.a), d: b.MatMul(v, x.d), n: x.n}
+		x.a, x.d, x.sums = b.MatMul(v, x.a), b.MatMul(v, x.d), nil
+		return x
 	}
 	e := leading(b, b.MatMul(b.Swap(x.d), x.d), o, rank)
-	return examples{a: b.MatMul(b.Swap(b.MatMul(x.d, e)), x.a), d: b.Swap(e), n: x.n}
+	x.a, x.d, x.sums = b.MatMul(b.Swap(b.MatMul(x.d, e)), x.a), b.Swap(e), nil
+	return x
 }
 
 // leading are the eigenvectors of the largest eigenvalues of symmetric matrices m of a side: [..., side, rank].
@@ -117,23 +125,46 @@ func leading(b *op.Builder, m *graph.Value, side, rank int64) *graph.Value {
 // matrices; with more, the sum is taken as it is, or through the gradients U_n themselves, whichever is less work
 // for many examples.
 func (x examples) gram(b *op.Builder) *graph.Value {
+	return b.Scale(x.gramAsStored(b), x.scale*x.scale)
+}
+
+func (x examples) gramAsStored(b *op.Builder) *graph.Value {
 	r := x.a.Type.Rank()
-	i, o := side(x.a, r-1), side(x.d, r-1)
-	positions, known := x.a.Type.Dims[r-2].Size()
 	switch {
-	case known && positions == 1:
+	case x.single():
 		return b.Mul(products(b, b.Squeeze(x.a, int64(r-2))), products(b, b.Squeeze(x.d, int64(r-2))))
-	case known && positions*positions*(i+o) < i*o:
+	case !x.formed():
 		pair := func(y *graph.Value) *graph.Value { // [N, N, P, P]
 			return b.MatMul(b.Unsqueeze(y, int64(r-2)), b.Swap(b.Unsqueeze(y, int64(r-3))))
 		}
 		return b.Sum(b.Mul(pair(x.a), pair(x.d)), int64(r-1), int64(r))
 	}
+	return products(b, x.gradients(b))
+}
+
+// single reports whether examples have one position each.
+func (x examples) single() bool {
+	n, known := x.a.Type.Dims[x.a.Type.Rank()-2].Size()
+	return known && n == 1
+}
+
+// formed reports whether the gradients U_n are made for the Gram matrix.
+func (x examples) formed() bool {
+	r := x.a.Type.Rank()
+	i, o := side(x.a, r-1), side(x.d, r-1)
+	positions, known := x.a.Type.Dims[r-2].Size()
+	return !x.single() && !(known && positions*positions*(i+o) < i*o)
+}
+
+// gradients are the U_n, [N, o i+] or [groups, N, o i+].
+func (x examples) gradients(b *op.Builder) *graph.Value {
+	r := x.a.Type.Rank()
+	size := side(x.a, r-1) * side(x.d, r-1)
 	u := b.MatMul(b.Swap(x.d), x.a)
 	if r == 3 {
-		return products(b, b.Reshape(u, 0, o*i))
+		return b.Reshape(u, 0, size)
 	}
-	return products(b, b.Reshape(u, 0, 0, o*i))
+	return b.Reshape(u, 0, 0, size)
 }
 
 // products is x x^T over the rows of [..., N, k].
@@ -147,10 +178,17 @@ func products(b *op.Builder, x *graph.Value) *graph.Value {
 // times is U g, [N, 1] or [groups, N, 1], for a matrix g in the shape of Ŵ.
 func (x examples) times(b *op.Builder, g *graph.Value) *graph.Value {
 	r := x.a.Type.Rank()
+	if x.fresh && x.formed() {
+		shape := []int64{-1, 1}
+		if r > 3 {
+			shape = []int64{0, -1, 1}
+		}
+		return b.Scale(b.MatMul(x.gradients(b), b.Reshape(g, shape...)), x.scale)
+	}
 	if r > 3 {
 		g = b.Unsqueeze(g, 1)
 	}
-	return b.Unsqueeze(b.Sum(b.Mul(b.MatMul(x.a, b.Swap(g)), x.d), int64(r-2), int64(r-1)), int64(r-2))
+	return b.Scale(b.Unsqueeze(b.Sum(b.Mul(b.MatMul(x.a, b.Swap(g)), x.d), int64(r-2), int64(r-1)), int64(r-2)), x.scale)
 }
 
 // back is U^T v, in the shape of Ŵ, for v of [N, 1] or [groups, N, 1].
@@ -167,12 +205,24 @@ func (x examples) back(b *op.Builder, v *graph.Value) *graph.Value {
 // (sum over n of q_n d_nt) (sum over n of v_n a_nt)^T / (sum over n of q_n), q being the root of |v|.
 func (x examples) implicit(b *op.Builder, v *graph.Value) *graph.Value {
 	n := int64(x.a.Type.Rank() - 3)
-	v = b.Unsqueeze(v, n+2)
 	q := b.Sqrt(b.Unary("Abs", v))
-	total := b.Op("Max", []*graph.Value{b.Sum(q, n, n+2), b.FloatLike(q, 1e-30)})
-	total = b.Unsqueeze(total, n+1)
-	d, a := b.Sum(b.Mul(x.d, q), n), b.Sum(b.Mul(x.a, v), n)
+	total := b.Op("Max", []*graph.Value{b.SumKeep(q, n), b.FloatLike(q, 1e-30)})
+	var a, d *graph.Value
+	switch {
+	case x.sums != nil:
+		a, d = x.sums(b, v, q)
+	case n == 0:
+		a, d = weighted(b, x.a, v), weighted(b, x.d, q)
+	default:
+		a, d = b.Sum(b.Mul(x.a, b.Unsqueeze(v, n+2)), n), b.Sum(b.Mul(x.d, b.Unsqueeze(q, n+2)), n)
+	}
 	return b.Div(b.MatMul(b.Swap(d), a), total)
+}
+
+// weighted is the sum over the first dimension of x [N, ...], weighed with w [N, 1].
+func weighted(b *op.Builder, x, w *graph.Value) *graph.Value {
+	rows := b.MatMul(b.Swap(w), b.Reshape(x, 0, -1))
+	return b.Squeeze(b.ReshapeLike(rows, b.Slice(x, []int64{0}, []int64{1}, []int64{0})), 0)
 }
 
 // dampedInverse is (U U^T / n + lambda I)^-1, of as many rows and columns as there are examples.

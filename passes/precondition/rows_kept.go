@@ -166,7 +166,7 @@ func (e *engine) solvesApart() bool {
 
 // filled are kept rows as examples.
 func (e *engine) filled(b *op.Builder, stats []*graph.Value) examples {
-	return examples{a: stats[0], d: stats[1], n: b.Op("Max", []*graph.Value{stats[2], b.Float(e.elem, 1)})}
+	return examples{a: stats[0], d: stats[1], n: b.Op("Max", []*graph.Value{stats[2], b.Float(e.elem, 1)}), scale: 1}
 }
 
 // pushed puts fresh rows before the old ones and forgets the oldest.
@@ -218,10 +218,29 @@ func (e *engine) examplesOf(b *op.Builder, cap *captured, v view) examples {
 		return v.examples(b, v.inputs(b, l, e.reduces()), v.plain()), v.examples(b, v.outputs(b, l, g, e.reduces()), v.out)
 	})
 	x.a = v.withOnes(b, x.a)
+	if v.groups == 1 && v.Kind != graph.LayerLinear && len(cap.layers) == 1 && len(cap.g) == 1 && !e.reduces() && e.rec.Curvature.Sharing != "expand" {
+		l, g := cap.layers[0], cap.g[0][0]
+		if cap.factor != nil {
+			g = b.Mul(g, cap.factor)
+		}
+		x.sums = func(b *op.Builder, w, q *graph.Value) (*graph.Value, *graph.Value) { return v.weighted(b, l, g, w, q) }
+	}
 	if rank := e.cut(v); rank > 0 {
 		return x.cut(b, rank)
 	}
 	return x
+}
+
+// weighted are the sums over examples of inputs of a convolution, weighed with w, and of its output gradients g, weighed with q,
+// both [N, 1]: those of patches are the patches of a sum of images.
+func (v view) weighted(b *op.Builder, l pass.Layer, g, w, q *graph.Value) (a, d *graph.Value) {
+	l.X = b.Unsqueeze(weighted(b, l.X, w), 0)
+	a, d = b.Squeeze(v.inputs(b, l, false), 0), b.Squeeze(v.outputs(b, l, b.Unsqueeze(weighted(b, g, q), 0), false), 0)
+	if v.joint {
+		total := b.SumKeep(w, 0)
+		a = b.Concat(1, a, b.ExpandLike(total, b.Slice(a, []int64{0}, []int64{1}, []int64{1})))
+	}
+	return a, d
 }
 
 // cut is the rank to which each example's output gradients are cut, or 0: they have no more than outputs.

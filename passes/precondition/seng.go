@@ -68,7 +68,8 @@ func (t *gramLayer) draw(b *op.Builder, s sketch) *graph.Value { return s.draw(t
 
 // seen is what U U^T and U g are made of.
 func (t *gramLayer) seen(b *op.Builder, x examples, columns []*graph.Value) examples {
-	x.a, x.d = t.in.of(t.engine, b, x.a, columns[0]), t.out.of(t.engine, b, x.d, columns[1])
+	x.a, x.d = t.in.columns(b, x.a, columns[0], -1), t.out.columns(b, x.d, columns[1], -1)
+	x.scale *= t.in.ratio(t.engine, t.in.n) * t.out.ratio(t.engine, t.out.n)
 	return x
 }
 
@@ -207,21 +208,17 @@ func (s sketch) draw(b *op.Builder, l pass.Layer) *graph.Value {
 		graph.I("of", s.n), graph.I("single", 1), graph.I("dtype", int64(graph.Int64)))
 }
 
-// of gives the columns of vectors, ofGradient those of the gradient, whose side is the axis counted from the end.
-func (s sketch) of(e *engine, b *op.Builder, x, columns *graph.Value) *graph.Value {
-	ratio := float64(s.n) / float64(max(1, s.take))
-	return s.some(e, b, x, columns, -1, ratio)
-}
-
+// ofGradient gives the columns of the gradient, whose side is the axis counted from the end.
 func (s sketch) ofGradient(e *engine, b *op.Builder, g, columns *graph.Value, axis int) *graph.Value {
-	ratio := float64(s.n) / float64(max(1, s.take))
+	n := s.n
 	if e.rec.Preset == "asdl" {
-		ratio = float64(s.all) / float64(max(1, s.take))
+		n = s.all
 	}
-	return s.some(e, b, g, columns, axis, ratio)
+	return b.Scale(s.columns(b, g, columns, axis), s.ratio(e, n))
 }
 
-func (s sketch) some(e *engine, b *op.Builder, x, columns *graph.Value, axis int, ratio float64) *graph.Value {
+// columns takes the columns of x along an axis counted from the end.
+func (s sketch) columns(b *op.Builder, x, columns *graph.Value, axis int) *graph.Value {
 	along := int64(x.Type.Rank() + axis)
 	switch {
 	case columns == nil && s.n == s.all:
@@ -229,8 +226,16 @@ func (s sketch) some(e *engine, b *op.Builder, x, columns *graph.Value, axis int
 	case columns == nil:
 		return b.Slice(x, []int64{0}, []int64{s.n}, []int64{along})
 	}
-	if e.rec.Preset != "asdl" {
-		ratio = math.Sqrt(ratio)
+	return b.Gather(x, columns, along)
+}
+
+// ratio is what drawn columns, of n, are multiplied with.
+func (s sketch) ratio(e *engine, n int64) float64 {
+	switch {
+	case s.take == 0:
+		return 1
+	case e.rec.Preset == "asdl":
+		return float64(n) / float64(s.take)
 	}
-	return b.Scale(b.Gather(x, columns, along), ratio)
+	return math.Sqrt(float64(n) / float64(s.take))
 }

@@ -332,15 +332,10 @@ func spatial(x *graph.Value) []int64 {
 
 // channelsLast brings [N, C, ...] to [N, P, C].
 func channelsLast(b *op.Builder, x *graph.Value, channels int64) *graph.Value {
-	perm := []int64{0}
-	for i := 2; i < x.Type.Rank(); i++ {
-		perm = append(perm, int64(i))
+	if x.Type.Rank() > 3 {
+		x = b.Reshape(x, 0, channels, -1)
 	}
-	x = b.Transpose(x, append(perm, 1)...)
-	if x.Type.Rank() == 3 {
-		return x
-	}
-	return b.Reshape(x, 0, -1, channels)
+	return b.Transpose(x, 0, 2, 1)
 }
 
 func convMatrix(b *op.Builder, _ pass.Layer, w *graph.Value) *graph.Value {

@@ -40,11 +40,11 @@ func patchesOf(rows *graph.Value) ([]*graph.Value, []graph.Attr) {
 		}
 		rows = in
 	}
-	perm := []int64{0}
-	for i := 2; i < rows.Type.Rank(); i++ {
-		perm = append(perm, int64(i))
+	planes := transposed(rows, 0, 2, 1)
+	if r := made(planes, "Reshape"); r != nil && r.In(0).Type.Rank() > 3 && samePlanes(r) {
+		planes = r.In(0)
 	}
-	conv := made(transposed(rows, append(perm, 1)...), "Conv")
+	conv := made(planes, "Conv")
 	if conv == nil || conv.In(2) != nil || conv.Str("auto_pad", "NOTSET") != "NOTSET" {
 		return nil, nil
 	}
@@ -62,6 +62,12 @@ func patchesOf(rows *graph.Value) ([]*graph.Value, []graph.Attr) {
 		}
 	}
 	return []*graph.Value{x}, attrs
+}
+
+// samePlanes reports whether a Reshape joins all dimensions but the first two.
+func samePlanes(reshape *graph.Node) bool {
+	from, to := reshape.In(0).Type.Dims, reshape.Out(0).Type.Dims
+	return len(to) == 3 && from[1] == to[1] && !from[1].IsUnknown() && from[0] == to[0] && !from[0].IsUnknown()
 }
 
 // oneHot reports whether filters, [C*k, 1, kernel...], are C times the filters that pick each of the k elements.

@@ -61,14 +61,14 @@ func TestFuse(t *testing.T) {
 		{"UpperSolve", `g (float[3,3] x, float[4,3] y) => (float[4,3] a, float[4,3] b) {
 			q = asdl.UpperInverse(x) a = MatMul(y, q) r = asdl.UpperInverse(x) i = Identity(r) b = MatMul(y, i) }` + upperInverse},
 		{"PatchGram", `g (float[2,3,5,4] x) => (float[12,12] a, float[12,12] b) <float[4,1,2,2] eye = {1,0,0,0, 0,1,0,0, 0,0,1,0, 0,0,0,1},
-			int64[4] three = {3, 1, 1, 1}, int64[3] flat = {0, -1, 12}, int64[2] rows = {-1, 12}> {
+			int64[4] three = {3, 1, 1, 1}, int64[3] flat = {0, 12, -1}, int64[2] rows = {-1, 12}> {
 			f = Tile(eye, three) c = Conv <group: int = 3, kernel_shape: ints = [2, 2], strides: ints = [2, 1], pads: ints = [1, 0, 0, 1]> (x, f)
-			p = Transpose <perm: ints = [0, 2, 3, 1]> (c) q = Reshape(p, flat) r = Reshape(q, rows) a = Gemm <transA: int = 1> (r, r)
+			p = Reshape(c, flat) q = Transpose <perm: ints = [0, 2, 1]> (p) r = Reshape(q, rows) a = Gemm <transA: int = 1> (r, r)
 			i = Identity(r) b = Gemm <transA: int = 1> (i, i) }`},
 		{"PatchSum", `g (float[2,1,5,4] x) => (float[1,4] a, float[1,4] b) <float[4,1,2,2] eye = {1,0,0,0, 0,1,0,0, 0,0,1,0, 0,0,0,1},
-			int64[2] rows = {-1, 4}, int64[1] zero = {0}> {
+			int64[3] flat = {0, 4, -1}, int64[2] rows = {-1, 4}, int64[1] zero = {0}> {
 			c = Conv <kernel_shape: ints = [2, 2], pads: ints = [1, 0, 0, 1]> (x, eye)
-			p = Transpose <perm: ints = [0, 2, 3, 1]> (c) r = Reshape(p, rows) a = ReduceSum(r, zero)
+			q = Reshape(c, flat) p = Transpose <perm: ints = [0, 2, 1]> (q) r = Reshape(p, rows) a = ReduceSum(r, zero)
 			i = Identity(r) b = ReduceSum(i, zero) }`},
 	} {
 		t.Run(tc.op, func(t *testing.T) {

@@ -35,6 +35,11 @@ var runtimeTable = []Schema{
 		Infer: func(c *Context) error { c.like(0, 1); return nil }, Doc: "X of op(Q) X = B, or of X op(Q) = B, for an upper triangular Q",
 	},
 	{
+		Domain: graph.Asdl, Name: "PatchColumns", Since: 1, Inputs: []Param{one("X", "T", floatElem), one("indices", "I", indexElem)},
+		Outputs: []Param{one("Y", "T", floatElem)}, Attrs: patchAttrs,
+		Infer: inferPatchColumns, Doc: "elements of the patches that a Conv sees, by their index",
+	},
+	{
 		Domain: graph.Asdl, Name: "PatchGram", Since: 1, Inputs: unaryIn(floatElem), Outputs: unaryOut(floatElem), Attrs: patchAttrs,
 		Infer: func(c *Context) error { return c.inferPatches(false) }, Doc: "sum of p p^T over the patches p that a Conv sees",
 	},
@@ -101,6 +106,32 @@ func inferConvWeightGrad(c *Context) error {
 }
 
 // inferPatches: [k, k], or [1, k], for patches of k elements.
+func inferPatchColumns(c *Context) error {
+	x, ok1 := c.Dims(0)
+	index, ok2 := c.Dims(1)
+	if !ok1 || !ok2 {
+		return nil
+	}
+	kernel, _, err := c.kernelShape(len(x) - 2)
+	if err != nil {
+		return err
+	}
+	geo, err := c.window(kernel)
+	if err != nil {
+		return err
+	}
+	places := graph.Known(1)
+	for i := range kernel {
+		d, err := c.slide(&geo, x[2+i], i)
+		if err != nil {
+			return err
+		}
+		places = places.Mul(d)
+	}
+	c.Set(0, x[0], index[0], places)
+	return nil
+}
+
 func (c *Context) inferPatches(row bool) error {
 	kernel, _ := c.Ints("kernel_shape")
 	x, k := c.Type(0), graph.UnknownDim

@@ -25,6 +25,7 @@ var fusions = []fusion{
 	{Root: "Conv", Op: "ConvWeightGrad", Match: matchSwappedWeightGrad, Swapped: true},
 	{Root: "Transpose", Op: "MatMul", Match: matchTransposedGemm},
 	{Root: "Where", Op: "ReluGrad", Match: matchReluGrad},
+	{Root: "Gather", Op: "PatchColumns", Match: matchPatchColumns},
 	{Root: "Gemm", Op: "PatchGram", Match: matchPatchGram},
 	{Root: "ReduceSum", Op: "PatchSum", Match: matchPatchSum},
 }

@@ -26,6 +26,18 @@ func matchPatchSum(n *graph.Node) ([]*graph.Value, []graph.Attr) {
 	return patchesOf(n.In(0))
 }
 
+// matchPatchColumns recognises some elements of patches.
+func matchPatchColumns(n *graph.Node) ([]*graph.Value, []graph.Attr) {
+	if n.Int("axis", 0) != 1 || n.In(0).Type.Rank() != 3 || n.In(1).Type.Rank() != 1 {
+		return nil, nil
+	}
+	in, attrs := patchesIn(n.In(0))
+	if in == nil {
+		return nil, nil
+	}
+	return append(in, n.In(1)), attrs
+}
+
 // patchesOf recognises a matrix whose rows are the patches of an image, made by a convolution of each channel with one-hot
 // filters, and gives the image and the geometry.
 func patchesOf(rows *graph.Value) ([]*graph.Value, []graph.Attr) {
@@ -40,7 +52,11 @@ func patchesOf(rows *graph.Value) ([]*graph.Value, []graph.Attr) {
 		}
 		rows = in
 	}
-	planes := transposed(rows, 0, 2, 1)
+	return patchesIn(transposed(rows, 0, 2, 1))
+}
+
+// patchesIn does that for [N, k, P].
+func patchesIn(planes *graph.Value) ([]*graph.Value, []graph.Attr) {
 	if r := made(planes, "Reshape"); r != nil && r.In(0).Type.Rank() > 3 && samePlanes(r) {
 		planes = r.In(0)
 	}

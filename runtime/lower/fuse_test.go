@@ -65,6 +65,16 @@ func TestFuse(t *testing.T) {
 			f = Tile(eye, three) c = Conv <group: int = 3, kernel_shape: ints = [2, 2], strides: ints = [2, 1], pads: ints = [1, 0, 0, 1]> (x, f)
 			p = Reshape(c, flat) q = Transpose <perm: ints = [0, 2, 1]> (p) r = Reshape(q, rows) a = Gemm <transA: int = 1> (r, r)
 			i = Identity(r) b = Gemm <transA: int = 1> (i, i) }`},
+		{"PatchColumns", `g (float[2,3,5,4] x) => (float[2,5,9] a, float[2,5,9] b) <float[4,1,2,2] eye = {1,0,0,0, 0,1,0,0, 0,0,1,0, 0,0,0,1},
+			int64[4] three = {3, 1, 1, 1}, int64[3] flat = {0, 12, -1}, int64[5] some = {7, 0, 11, 4, -2}> {
+			f = Tile(eye, three) c = Conv <group: int = 3, kernel_shape: ints = [2, 2], strides: ints = [2, 2], pads: ints = [1, 1, 0, 1], dilations: ints = [1, 1]> (x, f)
+			p = Reshape(c, flat) a = Gather <axis: int = 1> (p, some)
+			i = Identity(p) b = Gather <axis: int = 1> (i, some) }`},
+		{"PatchColumns", `g (float[2,3,7,6] x) => (float[2,3,42] a, float[2,3,42] b) <float[9,1,3,3] eye = {1,0,0,0,0,0,0,0,0, 0,1,0,0,0,0,0,0,0, 0,0,1,0,0,0,0,0,0, 0,0,0,1,0,0,0,0,0, 0,0,0,0,1,0,0,0,0, 0,0,0,0,0,1,0,0,0, 0,0,0,0,0,0,1,0,0, 0,0,0,0,0,0,0,1,0, 0,0,0,0,0,0,0,0,1},
+			int64[4] three = {3, 1, 1, 1}, int64[3] flat = {0, 27, -1}, int64[3] some = {26, 13, 0}> {
+			f = Tile(eye, three) c = Conv <group: int = 3, kernel_shape: ints = [3, 3], pads: ints = [2, 2, 2, 2], dilations: ints = [2, 2]> (x, f)
+			p = Reshape(c, flat) a = Gather <axis: int = 1> (p, some)
+			i = Identity(p) b = Gather <axis: int = 1> (i, some) }`},
 		{"PatchSum", `g (float[2,1,5,4] x) => (float[1,4] a, float[1,4] b) <float[4,1,2,2] eye = {1,0,0,0, 0,1,0,0, 0,0,1,0, 0,0,0,1},
 			int64[3] flat = {0, 4, -1}, int64[2] rows = {-1, 4}, int64[1] zero = {0}> {
 			c = Conv <kernel_shape: ints = [2, 2], pads: ints = [1, 0, 0, 1]> (x, eye)

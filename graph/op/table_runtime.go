@@ -112,6 +112,9 @@ func inferPatchColumns(c *Context) error {
 	if !ok1 || !ok2 {
 		return nil
 	}
+	if len(x) < 3 || len(index) != 1 {
+		return c.fail("shapes %v and %v, want [N, C, ...] and a list of indices", x, index)
+	}
 	kernel, _, err := c.kernelShape(len(x) - 2)
 	if err != nil {
 		return err

@@ -26,9 +26,11 @@ func (t *gramUnits) describe() string {
 
 func (t *gramUnits) rows(b *op.Builder) examples { return t.examplesOf(b, t.cap, t.v) }
 
+func (t *gramUnits) spread(b *op.Builder, x examples) examples { return t.spreadOut(b, t.cap, t.v, x) }
+
 func (t *gramUnits) shapes() (a, d, inverse rowShape, ok bool) {
-	positions, ok := t.keptPositions(t.cap, t.v)
-	return rowShape{t.v.groups, []int64{positions, t.v.in}}, rowShape{t.v.groups, []int64{positions, t.v.out}}, rowShape{t.v.groups * t.v.out, nil}, ok
+	a, d, ok = t.keptShapes(t.cap, t.v)
+	return a, d, rowShape{t.v.groups * t.v.out, nil}, ok
 }
 
 func (t *gramUnits) sketches() []sketch { return nil }

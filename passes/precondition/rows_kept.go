@@ -11,8 +11,9 @@ import (
 // rowMethod is a method on the gradients of single examples of one layer.
 type rowMethod interface {
 	describe() string
-	// rows are those of this step's batch.
+	// rows are those of this step's batch, as they are kept; spread makes examples of them.
 	rows(b *op.Builder) examples
+	spread(b *op.Builder, x examples) examples
 	// shapes are those of one kept row of a and of d, and of what is in front of the two sides of the inverse; not ok: the number
 	// of positions is not known.
 	shapes() (a, d, inverse rowShape, ok bool)
@@ -56,13 +57,13 @@ func (e *engine) rowsBlock(bl *block, cap *captured, m rowMethod) *block {
 	if e.gradientIsSum() && m.whole() {
 		bl.note.Treatment += ", of which the direction is a sum"
 		bl.apply = func(b *op.Builder, grads, _, _ []*graph.Value) []*graph.Value {
-			x := m.rows(b)
+			x := m.spread(b, m.rows(b))
 			return e.summed(b, m, cap, x, m.solve(b, x, drawn(b, m)), grads)
 		}
 		return bl
 	}
 	bl.apply = func(b *op.Builder, grads, _, _ []*graph.Value) []*graph.Value {
-		x, columns := m.rows(b), drawn(b, m)
+		x, columns := m.spread(b, m.rows(b)), drawn(b, m)
 		return m.apply(b, x, columns, m.solve(b, x, columns), grads)
 	}
 	return bl
@@ -119,7 +120,10 @@ func (e *engine) keptRowsBlock(bl *block, m rowMethod) *block {
 	if e.solvesApart() {
 		bl.sols = append(bl.sols, curvature("a_solved", a.of(size), "zeros"), curvature("d_solved", d.of(size), "zeros"), curvature("fill_solved", nil, "zeros"))
 	}
-	axis := len(a.of(size)) - 3
+	axis := 0
+	if a.groups > 1 {
+		axis = 1
+	}
 	bl.next = func(b *op.Builder, stats []*graph.Value) []*graph.Value {
 		x := m.rows(b)
 		count := b.CountOf(x.a, e.elem, axis)
@@ -131,7 +135,7 @@ func (e *engine) keptRowsBlock(bl *block, m rowMethod) *block {
 	}
 	bl.solve = func(b *op.Builder, stats []*graph.Value) ([]*graph.Value, []*graph.Value) {
 		columns := drawn(b, m)
-		sols := []*graph.Value{m.solve(b, e.filled(b, stats), columns)}
+		sols := []*graph.Value{m.solve(b, m.spread(b, e.filled(b, stats)), columns)}
 		for _, c := range columns {
 			if c != nil {
 				sols = append(sols, b.Cast(c, e.elem)) // state is of the model's type
@@ -153,7 +157,7 @@ func (e *engine) keptRowsBlock(bl *block, m rowMethod) *block {
 				at++
 			}
 		}
-		return m.apply(b, e.filled(b, stats), columns, sols[0], grads)
+		return m.apply(b, m.spread(b, e.filled(b, stats)), columns, sols[0], grads)
 	}
 	return bl
 }
@@ -212,23 +216,68 @@ func (e *engine) positions(cap *captured) (int64, bool) {
 	return total, true
 }
 
-// examplesOf are the examples of a layer with a view.
+// examplesOf are the examples of a layer with a view, as they are kept: those of a convolution that keepsImages are its inputs and output
+// gradients, of which spreadImages makes patches.
 func (e *engine) examplesOf(b *op.Builder, cap *captured, v view) examples {
+	if e.keepsImages(cap, v) {
+		g := cap.g[0][0]
+		if cap.factor != nil {
+			g = b.Mul(g, cap.factor)
+		}
+		return examples{a: cap.layers[0].X, d: g, n: e.dataSize(), scale: 1, fresh: true}
+	}
 	x := e.examples(b, cap, func(l pass.Layer, g *graph.Value) (*graph.Value, *graph.Value) {
 		return v.examples(b, v.inputs(b, l, e.reduces()), v.plain()), v.examples(b, v.outputs(b, l, g, e.reduces()), v.out)
 	})
 	x.a = v.withOnes(b, x.a)
-	if v.groups == 1 && v.Kind != graph.LayerLinear && len(cap.layers) == 1 && len(cap.g) == 1 && !e.reduces() && e.rec.Curvature.Sharing != "expand" {
-		l, g := cap.layers[0], cap.g[0][0]
-		if cap.factor != nil {
-			g = b.Mul(g, cap.factor)
-		}
-		x.sums = func(b *op.Builder, w, q *graph.Value) (*graph.Value, *graph.Value) { return v.weighted(b, l, g, w, q) }
-	}
 	if rank := e.cut(v); rank > 0 {
 		return x.cut(b, rank)
 	}
 	return x
+}
+
+// keepsImages reports whether the examples of a convolution are kept as its images, of which patches are many times as large: where
+// there is one use and one draw, and positions of an example are neither averaged, nor examples, nor cut to a rank.
+func (e *engine) keepsImages(cap *captured, v view) bool {
+	return v.Kind != graph.LayerLinear && len(cap.layers) == 1 && len(cap.g) == 1 && !e.reduces() && e.rec.Curvature.Sharing != "expand" && !e.cutting(cap, v)
+}
+
+// spreadOut makes patches of kept images.
+func (e *engine) spreadOut(b *op.Builder, cap *captured, v view, x examples) examples {
+	if !e.keepsImages(cap, v) {
+		return x
+	}
+	l, g := cap.layers[0], x.d
+	l.X = x.a
+	x.a, x.d = v.withOnes(b, v.examples(b, v.inputs(b, l, false), v.plain())), v.examples(b, v.outputs(b, l, g, false), v.out)
+	if v.groups == 1 {
+		x.sums = func(b *op.Builder, w, q *graph.Value) (*graph.Value, *graph.Value) { return v.weighted(b, l, g, w, q) }
+	}
+	return x
+}
+
+// keptShapes are those of a kept row of a and of d; not ok: they are not known.
+func (e *engine) keptShapes(cap *captured, v view) (a, d rowShape, ok bool) {
+	if e.keepsImages(cap, v) {
+		x, ok1 := staticFrom(v.l.X, 1)
+		y, ok2 := staticFrom(v.l.Out, 1)
+		return rowShape{1, x}, rowShape{1, y}, ok1 && ok2
+	}
+	positions, ok := e.keptPositions(cap, v)
+	return rowShape{v.groups, []int64{positions, v.in}}, rowShape{v.groups, []int64{positions, v.out}}, ok
+}
+
+// staticFrom is the shape of x from a dimension on, if it is known.
+func staticFrom(x *graph.Value, dim int) ([]int64, bool) {
+	var shape []int64
+	for _, d := range x.Type.Dims[dim:] {
+		n, ok := d.Size()
+		if !ok {
+			return nil, false
+		}
+		shape = append(shape, n)
+	}
+	return shape, true
 }
 
 // weighted are the sums over examples of inputs of a convolution, weighed with w, and of its output gradients g, weighed with q,

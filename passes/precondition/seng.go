@@ -57,9 +57,11 @@ func (t *gramLayer) describe() string {
 
 func (t *gramLayer) rows(b *op.Builder) examples { return t.examplesOf(b, t.cap, t.v) }
 
+func (t *gramLayer) spread(b *op.Builder, x examples) examples { return t.spreadOut(b, t.cap, t.v, x) }
+
 func (t *gramLayer) shapes() (a, d, inverse rowShape, ok bool) {
-	positions, ok := t.keptPositions(t.cap, t.v)
-	return rowShape{t.v.groups, []int64{positions, t.v.in}}, rowShape{t.v.groups, []int64{positions, t.v.out}}, rowShape{t.v.groups, nil}, ok
+	a, d, ok = t.keptShapes(t.cap, t.v)
+	return a, d, rowShape{t.v.groups, nil}, ok
 }
 
 func (t *gramLayer) sketches() []sketch { return []sketch{t.in, t.out} }
@@ -144,6 +146,8 @@ func (t *gramNorm) shapes() (a, d, inverse rowShape, ok bool) {
 	}
 	return rowShape{1, []int64{uses, t.parts * t.channels}}, rowShape{1, []int64{uses, 1}}, rowShape{1, nil}, true
 }
+
+func (t *gramNorm) spread(_ *op.Builder, x examples) examples { return x }
 
 func (t *gramNorm) sketches() []sketch { return nil }
 

@@ -11,10 +11,11 @@ type examples struct {
 	a, d *graph.Value // [N, P, i+] and [N, P, o]; of a layer with groups, [groups, N, P, ...]
 	n    *graph.Value // what the sum over examples of U_n U_n^T is divided by, a scalar
 
-	scale float64 // what U_n is to be multiplied with beside that
-	fresh bool    // the Gram matrix is made on this step
-	// sums, if there is one, makes the sums over examples of v_n a_n, [P, i+], and of q_n d_n, [P, o], for v and q of [N, 1], without
-	// a and d.
+	scale  float64 // what U_n is to be multiplied with beside that
+	fresh  bool    // the Gram matrix is made on this step
+	planes bool    // a and d are transposes of planes of channels
+	// sums, if there is one, makes the sums over examples of v_n a_n, [1, P, i+], and of q_n d_n, [1, P, o], for v and q of [N, 1],
+	// without a and d.
 	sums func(b *op.Builder, v, q *graph.Value) (a, d *graph.Value)
 }
 
@@ -188,7 +189,13 @@ func (x examples) times(b *op.Builder, g *graph.Value) *graph.Value {
 	if r > 3 {
 		g = b.Unsqueeze(g, 1)
 	}
-	return b.Scale(b.Unsqueeze(b.Sum(b.Mul(b.MatMul(x.a, b.Swap(g)), x.d), int64(r-2), int64(r-1)), int64(r-2)), x.scale)
+	var along *graph.Value
+	if x.planes {
+		along = b.Mul(b.MatMul(g, b.Swap(x.a)), b.Swap(x.d))
+	} else {
+		along = b.Mul(b.MatMul(x.a, b.Swap(g)), x.d)
+	}
+	return b.Scale(b.Unsqueeze(b.Sum(along, int64(r-2), int64(r-1)), int64(r-2)), x.scale)
 }
 
 // back is U^T v, in the shape of Ŵ, for v of [N, 1] or [groups, N, 1].
@@ -216,7 +223,11 @@ func (x examples) implicit(b *op.Builder, v *graph.Value) *graph.Value {
 	default:
 		a, d = b.Sum(b.Mul(x.a, b.Unsqueeze(v, n+2)), n), b.Sum(b.Mul(x.d, b.Unsqueeze(q, n+2)), n)
 	}
-	return b.Div(b.MatMul(b.Swap(d), a), total)
+	u := b.MatMul(b.Swap(d), a)
+	if x.sums != nil {
+		u = b.Squeeze(u, 0)
+	}
+	return b.Div(u, total)
 }
 
 // weighted is the sum over the first dimension of x [N, ...], weighed with w [N, 1].

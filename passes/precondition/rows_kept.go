@@ -250,6 +250,7 @@ func (e *engine) spreadOut(b *op.Builder, cap *captured, v view, x examples) exa
 	l, g := cap.layers[0], x.d
 	l.X = x.a
 	x.a, x.d = v.withOnes(b, v.examples(b, v.inputs(b, l, false), v.plain())), v.examples(b, v.outputs(b, l, g, false), v.out)
+	x.planes = true
 	if v.groups == 1 {
 		x.sums = func(b *op.Builder, w, q *graph.Value) (*graph.Value, *graph.Value) { return v.weighted(b, l, g, w, q) }
 	}
@@ -284,10 +285,9 @@ func staticFrom(x *graph.Value, dim int) ([]int64, bool) {
 // both [N, 1]: those of patches are the patches of a sum of images.
 func (v view) weighted(b *op.Builder, l pass.Layer, g, w, q *graph.Value) (a, d *graph.Value) {
 	l.X = b.Unsqueeze(weighted(b, l.X, w), 0)
-	a, d = b.Squeeze(v.inputs(b, l, false), 0), b.Squeeze(v.outputs(b, l, b.Unsqueeze(weighted(b, g, q), 0), false), 0)
+	a, d = v.inputs(b, l, false), v.outputs(b, l, b.Unsqueeze(weighted(b, g, q), 0), false)
 	if v.joint {
-		total := b.SumKeep(w, 0)
-		a = b.Concat(1, a, b.ExpandLike(total, b.Slice(a, []int64{0}, []int64{1}, []int64{1})))
+		a = b.Concat(2, a, b.ExpandLike(b.SumKeep(w, 0), b.Slice(a, []int64{0}, []int64{1}, []int64{2})))
 	}
 	return a, d
 }

@@ -46,8 +46,8 @@ type diagnosis struct {
 type libraries struct {
 	LAPACK   string   `json:"lapack,omitempty"` // the file
 	Version  string   `json:"lapack_version,omitempty"`
-	UsedFor  []string `json:"lapack_used_for"` // operators, also if there is none
-	Absent   string   `json:"lapack_absent,omitempty"`
+	Absent   string   `json:"lapack_absent,omitempty"`   // why there is none
+	UsedFor  []string `json:"lapack_used_for,omitempty"` // operators that are faster with it on this processor
 	Warnings []string `json:"warnings,omitempty"`
 }
 
@@ -60,7 +60,8 @@ func newDoctor(e *env) *cobra.Command {
 onnxruntime for checks of exported files. A small network is compiled and trained for one step as a test; exit code 1 if that
 fails.
 
-LAPACK is OpenBLAS (libopenblas.so.0) or, on macOS, Accelerate. ` + dl.Setting + `=off leaves it out, ` + dl.Setting + `=FILE takes
+LAPACK is OpenBLAS (libopenblas.so.0) or, on macOS, Accelerate. It is used on processors without assembler kernels, where it takes
+a fraction of the time; others do not need it. ` + dl.Setting + `=off leaves it out, ` + dl.Setting + `=FILE takes
 a file, with a slash in its name, in place of the search. Programs built with -tags nodl have none.
 
 Python is looked for at $ASDLC_PYTHON, else in ./.venv, else on the PATH. Nothing but Go is needed to train.`,
@@ -96,7 +97,7 @@ func diagnose(ctx context.Context) diagnosis {
 	for _, k := range amd64.Available() {
 		d.Kernels = append(d.Kernels, k.Name)
 	}
-	d.libraries(dl.Here())
+	d.libraries(dl.Here(), amd64.Best())
 	d.python(ctx)
 	d.SelfTest = "ok"
 	if err := selfTest(); err != nil {
@@ -162,11 +163,13 @@ func cpuFeatures() []string {
 	return features
 }
 
-// libraries looks for the optional libraries, and for what would slow them down.
-func (d *diagnosis) libraries(found *dl.Libraries) {
+// libraries looks for the optional libraries, and for what would slow them down. What they are used for depends on the kernels.
+func (d *diagnosis) libraries(found *dl.Libraries, kernels *amd64.Kernels) {
 	d.Libraries = libraries{}
-	for _, row := range kernel.Library(found) {
-		d.Libraries.UsedFor = append(d.Libraries.UsedFor, row.Domain+"."+row.Op)
+	if kernel.WantsLibrary(kernels) {
+		for _, row := range kernel.Library(found) {
+			d.Libraries.UsedFor = append(d.Libraries.UsedFor, row.Domain+"."+row.Op)
+		}
 	}
 	lapack, err := found.LAPACK()
 	if err != nil {
@@ -247,7 +250,7 @@ func (e *env) printDiagnosis(d diagnosis) {
 	if d.Memory > 0 {
 		t.add("memory", byteSize(int(d.Memory)))
 	}
-	d.Libraries.print(t)
+	d.Libraries.print(t, d.Kernels[0])
 	switch {
 	case d.Python == "":
 		t.add("python", "none; only checks of exported files need it")
@@ -260,14 +263,22 @@ func (e *env) printDiagnosis(d diagnosis) {
 	t.write(e.stdout)
 }
 
-func (l libraries) print(t *table) {
+// print adds rows to the table; kernels is the name of the set in use.
+func (l libraries) print(t *table, kernels string) {
 	uses := strings.Join(l.UsedFor, ", ")
-	if l.LAPACK == "" {
-		t.add("lapack", fmt.Sprintf("%s. Not needed: large matrices in %s would take less time (Debian: apt install libopenblas0)", l.Absent, uses))
-		return
+	switch {
+	case l.LAPACK == "" && uses == "":
+		t.add("lapack", l.Absent+"; not needed: the "+kernels+" kernels are as fast")
+	case l.LAPACK == "":
+		t.add("lapack", l.Absent)
+		t.add("", "it would take a fraction of the time in "+uses+" (Debian: apt install libopenblas0)")
+	case uses == "":
+		t.add("lapack", strings.TrimSpace(l.LAPACK+" "+l.Version))
+		t.add("", "not used: the "+kernels+" kernels are as fast")
+	default:
+		t.add("lapack", strings.TrimSpace(l.LAPACK+" "+l.Version))
+		t.add("", "used for "+uses)
 	}
-	t.add("lapack", strings.TrimSpace(l.LAPACK+" "+l.Version))
-	t.add("", "for large matrices in "+uses)
 	for _, w := range l.Warnings {
 		t.add("warning", w)
 	}

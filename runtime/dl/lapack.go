@@ -152,3 +152,35 @@ func (s *Syevd) Do(a, w, work, intWork unsafe.Pointer) (info int) {
 	s.call.Args[3], s.call.Args[8] = nil, nil
 	return int(int32(s.info))
 }
+
+// Potri is a prepared pair of calls, of spotrf and spotri or dpotrf and dpotri: the inverse of a symmetric positive definite matrix
+// by its Cholesky factor.
+type Potri struct {
+	factor, invert *Call
+	n, info        int64 // as in Syevd
+	triangle       byte
+}
+
+// NewPotri prepares calls of potrf and potri for matrices of side n.
+func NewPotri(potrf, potri Routine, n int) *Potri {
+	p := &Potri{n: int64(max(n, 1)), triangle: 'U', factor: potrf.Prepare(5, 1), invert: potri.Prepare(5, 1)}
+	for _, c := range []*Call{p.factor, p.invert} {
+		c.Args[0], c.Args[1], c.Args[3] = unsafe.Pointer(&p.triangle), unsafe.Pointer(&p.n), unsafe.Pointer(&p.n)
+		c.Args[4] = unsafe.Pointer(&p.info)
+	}
+	return p
+}
+
+// Do turns the lower triangle of the row-major a[n, n] into that of its inverse. 0 is success; else it is not positive definite.
+func (p *Potri) Do(a unsafe.Pointer) (info int) {
+	for _, c := range [2]*Call{p.factor, p.invert} {
+		p.info = 0
+		c.Args[2] = a
+		c.Do()
+		c.Args[2] = nil
+		if info := int(int32(p.info)); info != 0 {
+			return info
+		}
+	}
+	return 0
+}

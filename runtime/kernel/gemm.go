@@ -53,6 +53,12 @@ func GemmWorkspace[T amd64.Float](p *Pool, m, n, k int) int {
 	return p.Size()*laneBytes(g, m, n, k) + alignment
 }
 
+// gemmWorkspaceUpTo is enough for all products of at most these sizes. A depth just above that of a block is cut in two, and takes less
+// than one just below.
+func gemmWorkspaceUpTo[T amd64.Float](p *Pool, m, n, k int) int {
+	return max(GemmWorkspace[T](p, m, n, k), GemmWorkspace[T](p, m, n, k-k%blockDepth))
+}
+
 // alignment is the cache line, to which packed panels are aligned.
 const alignment = 64
 

@@ -43,14 +43,14 @@ func triangularWorkspace[T amd64.Float](p *Pool, m, n, k int) int {
 	return GemmWorkspace[T](p, m, max(n, 2), k) // a triangular A is packed for a single column too
 }
 
-// gemmSymmetric is C = alpha*op(A)*op(B), n x n, for operands whose product is symmetric, as that of symmetric matrices that
-// commute: its lower triangle is computed and copied to the upper one.
-func gemmSymmetric[T amd64.Float](p *Pool, transA, transB bool, n, k int, alpha T, a []T, lda int, b []T, ldb int, c []T, ldc int, ws []byte) {
+// gemmSymmetric is C = alpha*op(A)*op(B) + beta*C, n x n, for symmetric C and operands whose product is symmetric, as that of
+// symmetric matrices that commute: its lower triangle is computed and copied to the upper one.
+func gemmSymmetric[T amd64.Float](p *Pool, transA, transB bool, n, k int, alpha T, a []T, lda int, b []T, ldb int, beta T, c []T, ldc int, ws []byte) {
 	if n <= 0 {
 		return
 	}
 	spec := gemmSpec[T]{
-		transA: transA, transB: transB, m: n, n: n, k: max(k, 0), batch: 1, alpha: alpha,
+		transA: transA, transB: transB, m: n, n: n, k: max(k, 0), batch: 1, alpha: alpha, beta: beta,
 		a: a, lda: lda, b: b, ldb: ldb, c: c, ldc: ldc, lower: true,
 	}
 	spec.check()

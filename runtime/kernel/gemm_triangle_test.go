@@ -101,7 +101,7 @@ func TestSymmetricProducts(t *testing.T) {
 					syrkTriangular(p, trans, n, x, ld, shape, got, n, nil)
 					wantProduct(t, fmt.Sprint("syrk ", n), n, got, want)
 					Gemm(p, false, false, n, n, n, 2, got, n, got, n, 0, want, n, nil)
-					gemmSymmetric(p, false, false, n, n, 2, got, n, got, n, power, n, nil)
+					gemmSymmetric(p, false, false, n, n, 2, got, n, got, n, 0, power, n, nil)
 					wantProduct(t, fmt.Sprint("square ", n), n, power, want)
 				}
 			}

@@ -113,7 +113,7 @@ func (r *eigenBasis[T]) load(a []T) bool {
 func (r *eigenBasis[T]) rotated(q, b []T) float64 {
 	n := r.n
 	Gemm(r.pool, false, false, n, n, n, 1, r.a, n, q, n, 0, r.t, n, r.ws)
-	gemmSymmetric(r.pool, true, false, n, n, 1, q, n, r.t, n, b, n, r.ws)
+	gemmSymmetric(r.pool, true, false, n, n, 1, q, n, r.t, n, 0, b, n, r.ws)
 	sum := 0.0
 	for i := range n {
 		sum += 2 * squaresAbout(b[i*n:i*n+i], 0)

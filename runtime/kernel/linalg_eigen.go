@@ -22,7 +22,7 @@ type symmetricEigen[T amd64.Float] struct {
 }
 
 // jacobiSize is the size up to which Jacobi is used.
-const jacobiSize = 24
+const jacobiSize = 4
 
 func makeSymmetricEigen[T amd64.Float](c *Call) (Run, error) {
 	n, err := c.square()

@@ -68,7 +68,7 @@ func (p *polar[T]) run(in, out []T) {
 	m, n := p.m, p.n
 	for _, c := range p.coefficients {
 		Syrk(p.pool, false, m, n, 1, x, n, 0, p.gram, m, p.ws)
-		gemmSymmetric(p.pool, false, false, m, m, c[2], p.gram, m, p.gram, m, p.square, m, p.ws)
+		gemmSymmetric(p.pool, false, false, m, m, c[2], p.gram, m, p.gram, m, 0, p.square, m, p.ws)
 		for i, g := range p.gram {
 			p.square[i] += c[1] * g
 		}

@@ -179,7 +179,7 @@ func topBit(p int) int {
 
 // multiply is c = a b for polynomials a and b of one symmetric matrix, which commute.
 func (r *inverseRoot[T]) multiply(c, a, b []T) {
-	gemmSymmetric(r.pool, false, false, r.n, r.n, 1, a, r.n, b, r.n, c, r.n, r.ws)
+	gemmSymmetric(r.pool, false, false, r.n, r.n, 1, a, r.n, b, r.n, 0, c, r.n, r.ws)
 }
 
 // makePowerIteration is asdl.PowerIteration(A[n,n], v[n]) -> lambda[], the greatest eigenvalue of a symmetric positive

@@ -1,62 +1,68 @@
 package kernel
 
-import "math"
+import (
+	"math"
+
+	"github.com/asdlc/asdlc/runtime/kernel/amd64"
+)
 
 // tridiagonal computes eigenvalues and eigenvectors of a symmetric matrix A of size n:
 //
 //	A = Q T Q^T   Householder, in panels (as LAPACK's latrd): half of the work is in Gemm
-//	T = Z D Z^T   implicit QL; rotations are collected and applied to slabs of Z in parallel
+//	T = Z D Z^T   divide and conquer (see divide), implicit QL for small blocks
 //	V^T = Z^T Q^T blocks of reflectors I - Y W^T, by Gemm
 type tridiagonal struct {
 	pool *Pool
+	g    *amd64.GEMM[float64]
 	n    int
 
 	panel, ws, small *Scratch
 	a, d, e          []float64
-	u, w             []float64 // [panelWidth, n] reflectors of a panel, and what they do to A
+	panels           []float64 // rows of length n: U, W, U again of a panel; U, W of backWidth reflectors
+	u, w             []float64 // reflectors, and what they do to A or Z
 	tau              []float64 // [n]
 	work             []float64
 
-	rotations []rotation
-	z         []float64 // rows are eigenvectors of T
-	turn      func(lo, hi int)
-}
+	z      []float64 // rows are eigenvectors of T
+	divide *divide
 
-// rotation turns rows i and i+1 of Z.
-type rotation struct {
-	i    int
-	c, s float64
+	// The product of A with a vector, from first on.
+	first    int
+	vector   []float64
+	partial  []float64 // [lanes, n], then [lanes, bandRows]
+	runLanes func(lo, hi int)
 }
 
 const (
-	panelWidth   = 32
-	maxRotations = 4096
+	panelWidth = 32 // reflectors before the rest of A is brought up to date
+	backWidth  = 64 // reflectors that are applied to Z in one go
+	// From a side of halfSide on, A is read by half in a product with a vector: in bands of bandRows, of which the second use finds
+	// them in the cache. Sums of the lanes, which take bands in turn, are added in order, so that workers change no bit.
+	halfSide = 512
+	bandRows = 16
+	lanes    = 4
 )
 
 func newTridiagonal(c *Call, n int) *tridiagonal {
-	t := &tridiagonal{pool: c.Pool, n: n, rotations: make([]rotation, 0, maxRotations)}
-	t.panel = c.Scratch(8 * (2*panelWidth*n + 3*n))
-	t.small = c.Scratch(8 * (panelWidth*n + panelWidth*panelWidth))
-	t.ws = c.Scratch(max(GemmWorkspace[float64](c.Pool, n, n, panelWidth), GemmWorkspace[float64](c.Pool, n, n, 1),
-		GemmWorkspace[float64](c.Pool, n, 1, n), GemmWorkspace[float64](c.Pool, n, panelWidth, n), GemmWorkspace[float64](c.Pool, panelWidth, panelWidth, n)))
-	t.turn = t.turnSlab
+	t := &tridiagonal{pool: c.Pool, g: amd64.MatrixOf[float64](c.Pool.Kernels()), n: n, divide: newDivide(c, n)}
+	t.panel = c.Scratch(8 * (2*backWidth*n + n + 2*panelWidth + lanes*(n+bandRows)))
+	t.runLanes = t.multiplyBands
+	t.small = c.Scratch(8 * (backWidth*n + backWidth*backWidth))
+	t.ws = c.Scratch(max(gemmWorkspaceUpTo[float64](c.Pool, n, n, 2*panelWidth), gemmWorkspaceUpTo[float64](c.Pool, n, 1, n),
+		gemmWorkspaceUpTo[float64](c.Pool, n, backWidth, n), gemmWorkspaceUpTo[float64](c.Pool, backWidth, n, backWidth)))
 	return t
 }
 
-// eigen overwrites a; rows of v become eigenvectors. It reports whether QL converged.
+// eigen overwrites a; rows of v become eigenvectors, in the order of d. It reports whether all eigenvalues converged.
 func (t *tridiagonal) eigen(a, v, d, e []float64) bool {
 	n := t.n
 	buf := ScratchOf[float64](t.panel)
 	t.a, t.d, t.e, t.z = a, d, e, v
-	t.u, buf = buf[:panelWidth*n], buf[panelWidth*n:]
-	t.w, buf = buf[:panelWidth*n], buf[panelWidth*n:]
-	t.tau, t.work = buf[:n], buf[n:]
+	t.panels, buf = buf[:2*backWidth*n], buf[2*backWidth*n:]
+	t.u, t.w = t.panels[:panelWidth*n], t.panels[panelWidth*n:2*panelWidth*n]
+	t.tau, t.work, t.partial = buf[:n], buf[n:n+2*panelWidth], buf[n+2*panelWidth:]
 	t.reduce()
-	clear(v)
-	for i := range n {
-		v[i*n+i] = 1
-	}
-	if !t.ql() {
+	if !t.divide.eigen(d, e, v) {
 		return false
 	}
 	t.back()
@@ -74,11 +80,9 @@ func (t *tridiagonal) reduce() {
 		for j := j0; j < j1; j++ {
 			t.column(j0, j)
 		}
-		rest, k := n-j1, j1-j0
-		a := t.a[j1*n+j1:]
-		// A <- A - U W^T - W U^T on what is left
-		Gemm(t.pool, true, false, rest, rest, k, -1, t.u[j1:], n, t.w[j1:], n, 1, a, n, ws)
-		Gemm(t.pool, true, false, rest, rest, k, -1, t.w[j1:], n, t.u[j1:], n, 1, a, n, ws)
+		// A <- A - U^T W - W^T U on what is left
+		copy(t.panels[2*panelWidth*n:], t.u) // U, W and W, U are rows on end
+		gemmSymmetric(t.pool, true, false, n-j1, 2*panelWidth, -1, t.panels[j1:], n, t.panels[panelWidth*n+j1:], n, 1, t.a[j1*n+j1:], n, ws)
 		for j := j0; j < j1; j++ {
 			copy(t.a[j*n+j+1:(j+1)*n], t.u[(j-j0)*n+j+1:])
 		}
@@ -91,13 +95,8 @@ func (t *tridiagonal) reduce() {
 func (t *tridiagonal) column(j0, j int) {
 	n, k := t.n, j-j0
 	row := t.a[j*n : (j+1)*n]
-	for r := range k {
-		u, w := t.u[r*n:(r+1)*n], t.w[r*n:(r+1)*n]
-		uj, wj := u[j], w[j]
-		for i := j; i < n; i++ {
-			row[i] -= uj*w[i] + wj*u[i]
-		}
-	}
+	t.addRows(k, -1, t.u[j:], n, t.w[j:], row[j:])
+	t.addRows(k, -1, t.w[j:], n, t.u[j:], row[j:])
 	t.d[j] = row[j]
 	u, w := t.u[k*n:(k+1)*n], t.w[k*n:(k+1)*n]
 	t.e[j], t.tau[j] = reflector(u[j+1:], row[j+1:])
@@ -105,19 +104,67 @@ func (t *tridiagonal) column(j0, j int) {
 	if tau == 0 {
 		return
 	}
-	// w = tau (A u - U W^T u - W U^T u), then w -= tau/2 (w.u) u
+	// w = tau (A u - U^T W u - W^T U u), then w -= tau/2 (w.u) u
 	m := n - j - 1
-	Gemm(t.pool, false, false, m, 1, m, tau, t.a[(j+1)*n+j+1:], n, u[j+1:], 1, 0, w[j+1:], 1, t.ws.Raw)
-	for r := range k {
-		ur, wr := t.u[r*n+j+1:(r+1)*n], t.w[r*n+j+1:(r+1)*n]
-		wu, uu := tau*dot64(wr, u[j+1:]), tau*dot64(ur, u[j+1:])
-		for i := range m {
-			w[j+1+i] -= wu*ur[i] + uu*wr[i]
-		}
+	t.multiply(j+1, tau, u, w)
+	if k > 0 {
+		wu, uu := t.work[:k], t.work[k:2*k]
+		t.g.DotRows(k, m, &t.w[j+1], n, &u[j+1], &wu[0])
+		t.g.DotRows(k, m, &t.u[j+1], n, &u[j+1], &uu[0])
+		t.addRows(k, -tau, wu, 1, t.u[j+1:], w[j+1:])
+		t.addRows(k, -tau, uu, 1, t.w[j+1:], w[j+1:])
 	}
 	half := tau / 2 * dot64(w[j+1:], u[j+1:])
 	for i := j + 1; i < n; i++ {
 		w[i] -= half * u[i]
+	}
+}
+
+// multiply is w = tau A u from row and column first on.
+func (t *tridiagonal) multiply(first int, tau float64, u, w []float64) {
+	n, m := t.n, t.n-first
+	if m < halfSide {
+		Gemm(t.pool, false, false, m, 1, m, tau, t.a[first*n+first:], n, u[first:], 1, 0, w[first:], 1, t.ws.Raw)
+		return
+	}
+	t.first, t.vector = first, u
+	t.pool.For(lanes, 1, t.runLanes)
+	for i := first; i < n; i++ {
+		sum := 0.0
+		for l := range lanes {
+			sum += t.partial[l*n+i]
+		}
+		w[i] = tau * sum
+	}
+}
+
+// multiplyBands computes the sums of lanes lo..hi: of each band its rows times the vector, and its part of the vector times what is
+// right of the band's square on the diagonal, for the rows that mirror it.
+func (t *tridiagonal) multiplyBands(lo, hi int) {
+	n := t.n
+	for l := lo; l < hi; l++ {
+		y, dots := t.partial[l*n:(l+1)*n], t.partial[lanes*n+l*bandRows:]
+		clear(y[t.first:])
+		for i := t.first + l*bandRows; i < n; i += lanes * bandRows {
+			rows := min(bandRows, n-i)
+			t.g.DotRows(rows, n-i, &t.a[i*n+i], n, &t.vector[i], &dots[0])
+			for r, v := range dots[:rows] {
+				y[i+r] += v
+			}
+			if end := i + rows; end < n {
+				t.addRows(rows, 1, t.vector[i:], 1, t.a[i*n+end:], y[end:])
+			}
+		}
+	}
+}
+
+// addRows adds alpha times the sum of k rows of a panel, m, of which each has a factor, to y.
+func (t *tridiagonal) addRows(k int, alpha float64, factors []float64, step int, m, y []float64) {
+	if k == 0 {
+		return
+	}
+	for j := 0; j < len(y); j += t.g.WideCols {
+		t.g.Tile(1, min(t.g.WideCols, len(y)-j), k, &factors[0], 1, step, &m[j], t.n, &y[j], len(y), alpha, 1)
 	}
 }
 
@@ -160,109 +207,16 @@ func dot64(a, b []float64) float64 {
 	return (s0 + s1) + (s2 + s3)
 }
 
-// ql diagonalises T with Wilkinson's shift; false when an eigenvalue takes too many sweeps.
-func (t *tridiagonal) ql() bool {
-	const sweeps = 60
-	n, d, e := t.n, t.d, t.e
-	t.rotations = t.rotations[:0]
-	// What is below the rounding of the largest element came from rounding: T is as far from A. Without this bound the
-	// many equal eigenvalues of a matrix of low rank on a small ridge would not separate.
-	floor := 0.0
-	for i := range d {
-		floor = max(floor, 0x1p-53*(math.Abs(d[i])+math.Abs(e[i])))
-	}
-	for l := range n {
-		for sweep := 0; ; sweep++ {
-			m := l
-			for ; m < n-1; m++ {
-				if math.Abs(e[m]) <= max(floor, 0x1p-53*(math.Abs(d[m])+math.Abs(d[m+1]))) {
-					break
-				}
-			}
-			if m == l {
-				break
-			}
-			if sweep == sweeps {
-				return false
-			}
-			t.sweep(l, m)
-		}
-	}
-	t.flush()
-	return true
-}
-
-// sweep is one implicit QL step on rows l..m of T.
-func (t *tridiagonal) sweep(l, m int) {
-	d, e := t.d, t.e
-	g := (d[l+1] - d[l]) / (2 * e[l])
-	r := math.Hypot(g, 1)
-	g = d[m] - d[l] + e[l]/(g+math.Copysign(r, g))
-	s, c, p := 1.0, 1.0, 0.0
-	for i := m - 1; i >= l; i-- {
-		f, b := s*e[i], c*e[i]
-		r = math.Sqrt(f*f + g*g)
-		if r < 0x1p-500 || r > 0x1p500 {
-			r = math.Hypot(f, g)
-		}
-		e[i+1] = r
-		if r == 0 { // T splits here
-			d[i+1] -= p
-			e[m] = 0
-			return
-		}
-		s, c = f/r, g/r
-		g = d[i+1] - p
-		r = (d[i]-g)*s + 2*c*b
-		p = s * r
-		d[i+1] = g + p
-		g = c*r - b
-		t.rotations = append(t.rotations, rotation{i, c, s})
-		if len(t.rotations) == maxRotations {
-			t.flush()
-		}
-	}
-	d[l] -= p
-	e[l] = g
-	e[m] = 0
-}
-
-// slabWidth is how many columns of Z a worker turns at a time: they stay in its cache while all rotations pass.
-const slabWidth = 64
-
-// flush applies the collected rotations to Z.
-func (t *tridiagonal) flush() {
-	if len(t.rotations) > 0 {
-		t.pool.For((t.n+slabWidth-1)/slabWidth, 1, t.turn)
-		t.rotations = t.rotations[:0]
-	}
-}
-
-func (t *tridiagonal) turnSlab(lo, hi int) {
-	for slab := lo; slab < hi; slab++ {
-		j0, j1 := slab*slabWidth, min((slab+1)*slabWidth, t.n)
-		for _, r := range t.rotations {
-			i := r.i
-			x, y := t.z[i*t.n+j0:i*t.n+j1], t.z[(i+1)*t.n+j0:(i+1)*t.n+j1]
-			y = y[:len(x)]
-			for k, f := range y {
-				g := x[k]
-				y[k] = r.s*g + r.c*f
-				x[k] = r.c*g - r.s*f
-			}
-		}
-	}
-}
-
 // back computes Z <- Z Q^T with Q = H_0 ... H_{n-2}, a panel P = I - U^T S U of reflectors at a time and the last one
 // first: Z P^T = Z - (Z U^T) S^T U.
 func (t *tridiagonal) back() {
 	n, ws := t.n, t.ws.Raw
 	buf := ScratchOf[float64](t.small)
-	zu, s := buf[:panelWidth*n], buf[panelWidth*n:]
-	last := (n - 2) / panelWidth * panelWidth
-	for j0 := last; j0 >= 0; j0 -= panelWidth {
-		k := min(panelWidth, n-1-j0)
+	zu, s := buf[:backWidth*n], buf[backWidth*n:]
+	t.u, t.w = t.panels[:backWidth*n], t.panels[backWidth*n:]
+	last := (n - 2) / backWidth * backWidth
+	for j0 := last; j0 >= 0; j0 -= backWidth {
+		k := min(backWidth, n-1-j0)
 		cols := n - j0 - 1
 		t.unpack(j0, k)
 		u := t.u[j0+1:]
@@ -289,15 +243,15 @@ func (t *tridiagonal) compact(s []float64, j0, k int) {
 	clear(s[:k*k])
 	for j := range k {
 		tau := t.tau[j0+j]
-		for i := range j {
-			t.work[i] = -tau * dot64(t.u[i*n:(i+1)*n], t.u[j*n:(j+1)*n])
+		if j > 0 {
+			t.g.DotRows(j, n, &t.u[0], n, &t.u[j*n], &t.work[0])
 		}
 		for i := range j {
 			sum := 0.0
 			for r := i; r < j; r++ {
 				sum += s[i*k+r] * t.work[r]
 			}
-			s[i*k+j] = sum
+			s[i*k+j] = -tau * sum
 		}
 		s[j*k+j] = tau
 	}

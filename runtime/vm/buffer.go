@@ -14,6 +14,7 @@ type buffer struct {
 	last  int // last step that reads it; never if after all steps
 	off   int // in the arena
 	owner *kernel.Tensor
+	spare bool // external, and of no use to anybody else after its last reader
 }
 
 type bufferKind uint8

@@ -6,14 +6,14 @@ import (
 	"github.com/asdlc/asdlc/runtime/lower"
 )
 
-// nest plans the bodies of a control step. Its result buffers are settled by now, so that the bodies can write to them.
-func (p *planner) nest(d *draft) error {
+// nest plans the bodies of control step number at. Its result buffers are settled by now, so that the bodies can write to them.
+func (p *planner) nest(d *draft, at int) error {
 	if d.instr == nil || len(d.instr.bodies) == 0 || d.mode == dynamic {
 		return nil
 	}
 	switch d.instr.op.Node.Op {
 	case "If":
-		return p.nestIf(d)
+		return p.nestIf(d, at)
 	case "Loop":
 		return p.nestLoop(d)
 	}
@@ -66,14 +66,17 @@ type ifStep struct {
 	then, otherwise *plan
 }
 
-func (p *planner) nestIf(d *draft) error {
+func (p *planner) nestIf(d *draft, at int) error {
 	s := &ifStep{op: d.instr.op}
 	then, otherwise := s.op.Branches()
 	for b, shaped := range d.nested {
 		if shaped == nil {
 			continue
 		}
-		wants := func(inner *planner) []want { return p.wantOutputs(d, inner, 0) }
+		wants := func(inner *planner) []want {
+			p.lend(d, at, inner)
+			return p.wantOutputs(d, inner, 0)
+		}
 		branch, err := newPlan(p.machine, shaped, nil, p.captured(d, shaped.code), wants)
 		if err != nil {
 			return err

@@ -244,11 +244,12 @@ func newPlan(m *VM, s *shaped, inputs, captures []*kernel.Tensor, wants func(*pl
 	p.settle()
 	out := &plan{machine: m, commits: p.commits}
 	for i := range p.drafts {
-		if err := p.nest(&p.drafts[i]); err != nil {
+		if err := p.nest(&p.drafts[i], i); err != nil {
 			return nil, err
 		}
 	}
 	p.inPlace()
+	p.reuse()
 	p.allocate(out)
 	p.finish(out)
 	return out, nil

@@ -98,7 +98,7 @@ func (f lieFactor) gradient(b *op.Builder, a, z *graph.Value, d int) *graph.Valu
 		return b.Sum(g, others...)
 	}
 	ua, uz := unfold(b, a, d), unfold(b, z, d)
-	return b.Sub(b.Gemm(ua, ua, false, true), b.Gemm(uz, uz, false, true))
+	return b.Op("Gemm", []*graph.Value{uz, uz, b.Gemm(ua, ua, false, true)}, graph.I("transB", 1), graph.F("alpha", -1))
 }
 
 // step is Q - mu/max|g| g Q, times scale: with mu below 1 the diagonal stays positive.

@@ -5,8 +5,8 @@ import "github.com/asdlc/asdlc/graph"
 // nnTable holds the neural-network operators in portable Go on top of Gemm.
 var nnTable = []Row{
 	{Op: "MatMul", Elems: floats, Note: "portable", Make: byFloat(makeMatMul[float32], makeMatMul[float64])},
-	{Op: "Gemm", Elems: floats, Note: "portable", Make: byFloat(makeGemm[float32], makeGemm[float64])},
-	{Op: "Gemm", Elems: floats, Rank: 5, Note: "one triangle of A^T A", Make: byFloat(makeSyrk[float32], makeSyrk[float64])},
+	{Op: "Gemm", Elems: floats, Note: "portable", InPlace: []int{2}, Make: byFloat(makeGemm[float32], makeGemm[float64])},
+	{Op: "Gemm", Elems: floats, Rank: 5, Note: "one triangle of A^T A", InPlace: []int{2}, Make: byFloat(makeSyrk[float32], makeSyrk[float64])},
 
 	{Op: "Conv", Elems: floats, Note: "portable", Make: byFloat(makeConv[float32], makeConv[float64])},
 	{Op: "ConvTranspose", Elems: floats, Note: "portable", Make: byFloat(makeConvTranspose[float32], makeConvTranspose[float64])},

@@ -40,6 +40,12 @@ var runtimeTable = []Schema{
 		Infer: inferPatchColumns, Doc: "elements of the patches that a Conv sees, by their index",
 	},
 	{
+		Domain: graph.Asdl, Name: "MaxPoolGrad", Since: 1,
+		Inputs:  []Param{one("G", "T", floatElem), one("indices", "", int64Elem), one("shape", "", int64Elem)},
+		Outputs: []Param{one("X", "T", floatElem)}, Infer: inferMaxPoolGrad,
+		Doc: "gradient of MaxPool in its input of the given shape: G added up at the indices",
+	},
+	{
 		Domain: graph.Asdl, Name: "PatchGram", Since: 1, Inputs: unaryIn(floatElem), Outputs: unaryOut(floatElem), Attrs: patchAttrs,
 		Infer: func(c *Context) error { return c.inferPatches(false) }, Doc: "sum of p p^T over the patches p that a Conv sees",
 	},
@@ -74,6 +80,14 @@ func inferBatchNormGrad(c *Context) error {
 	c.Set(1, channel...)
 	c.Set(2, channel...)
 	return nil
+}
+
+func inferMaxPoolGrad(c *Context) error {
+	dims, ok, err := c.shapeInput(2)
+	if err == nil && ok {
+		c.Set(0, dims...)
+	}
+	return err
 }
 
 // inferPointwise: every result has the shape that the inputs broadcast to.

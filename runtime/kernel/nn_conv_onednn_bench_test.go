@@ -88,7 +88,7 @@ func (g convCase) direction(t testing.TB, p *Pool, direction string) func() {
 // BenchmarkConvVersusOneDNN has PyTorch's process and this one take turns, on one thread each, by processor time. Of
 // PyTorch's two layouts the faster counts. PEERS_PYTHON is a Python that has PyTorch.
 func BenchmarkConvVersusOneDNN(b *testing.B) {
-	theirs := startOneDNN(b)
+	theirs := startPyTorch(b, "conv_side.py")
 	for _, c := range oneDNNCases {
 		for _, direction := range []string{"forward", "input", "weight"} {
 			b.Run(c.name+"/"+direction, func(b *testing.B) {
@@ -133,13 +133,13 @@ type oneDNN struct {
 	answers  *bufio.Scanner
 }
 
-// startOneDNN starts the process, or skips the benchmark.
-func startOneDNN(b *testing.B) *oneDNN {
+// startPyTorch starts a process of a program of testdata/peers, or skips the benchmark.
+func startPyTorch(b *testing.B, program string) *oneDNN {
 	python := os.Getenv("PEERS_PYTHON")
 	if python == "" {
 		b.Skip("PEERS_PYTHON is not set: a Python that has PyTorch")
 	}
-	cmd := exec.Command(python, "../../testdata/peers/conv_side.py")
+	cmd := exec.Command(python, "../../testdata/peers/"+program)
 	// Memory that PyTorch frees is kept, so that its results do not pay for pages anew each time.
 	cmd.Env = append(os.Environ(), "MALLOC_MMAP_THRESHOLD_=4294967296", "MALLOC_TRIM_THRESHOLD_=4294967296", "OMP_NUM_THREADS=1")
 	cmd.Stderr = os.Stderr

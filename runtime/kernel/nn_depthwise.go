@@ -120,20 +120,25 @@ func (d *depthwise[T]) plane(slot int, src []T, m, lines int, dst []T) {
 	if d.b != nil {
 		bias = d.b[m]
 	}
+	d.sums(slot, src, d.w[m*kernels:(m+1)*kernels], lines, dst, bias)
+}
+
+// sums computes lines of bias plus the weighted sum of a shifted plane.
+func (p *planewise[T]) sums(slot int, src, w []T, lines int, dst []T, bias T) {
 	combine := func(n, at int, dst []T) {
-		d.g.Combine(n, kernels, &src[at], &d.l.rowAt[0], &d.w[m*kernels], &dst[0], bias)
+		p.g.Combine(n, len(w), &src[at], &p.l.rowAt[0], &w[0], &dst[0], bias)
 	}
 	switch {
-	case d.pitch == 0:
+	case p.pitch == 0:
 		for i := range lines {
-			combine(d.width, int(d.starts[i]), dst[i*d.width:])
+			combine(p.width, int(p.starts[i]), dst[i*p.width:])
 		}
-	case d.pitch == d.width:
-		combine(d.span(lines), 0, dst)
+	case p.pitch == p.width:
+		combine(p.span(lines), 0, dst)
 	default:
-		buffer := elems[T](d.buffer.at(slot), d.span(lines))
+		buffer := elems[T](p.buffer.at(slot), p.span(lines))
 		combine(len(buffer), 0, buffer)
-		d.copyLines(lines, buffer, d.pitch, dst, d.width)
+		p.copyLines(lines, buffer, p.pitch, dst, p.width)
 	}
 }
 

@@ -227,10 +227,10 @@ func (l *lattice) placeAt(images, stride int) []int32 {
 }
 
 // spread writes the planes of channels c0..c1 of an image to their places in dst. Elements outside the image are not
-// written: dst is zero before the first call, and is cleared where bands differ.
-func spread[T amd64.Float](l *lattice, g *amd64.GEMM[T], b *band, dst, x []T, c0, c1 int) {
+// written: dst holds outside before the first call, and is filled with it where bands differ.
+func spread[T amd64.Float](l *lattice, g *amd64.GEMM[T], b *band, dst, x []T, c0, c1 int, outside T) {
 	if len(l.bands) > 1 {
-		clear(dst[c0*l.plane : c1*l.plane])
+		blank(dst[c0*l.plane:c1*l.plane], outside)
 	}
 	for c := c0; c < c1; c++ {
 		from, to := x[c*l.image:][:l.image], dst[c*l.plane:][:l.plane]
@@ -238,6 +238,14 @@ func spread[T amd64.Float](l *lattice, g *amd64.GEMM[T], b *band, dst, x []T, c0
 			blitOne(&b.blits[i], g, to, from)
 		}
 	}
+}
+
+func blank[T amd64.Float](dst []T, outside T) {
+	if outside == 0 {
+		clear(dst)
+		return
+	}
+	fill(dst, outside)
 }
 
 // ground is the memory on which the patches of some images lie: the images themselves, or scratch of each slot.
@@ -248,7 +256,8 @@ type ground[T amd64.Float] struct {
 	plain   bool
 	size    int // elements of a slot
 	scratch slotScratch
-	fresh   []bool // by slot: not yet cleared in this run
+	outside T      // what stands for elements outside the image
+	fresh   []bool // by slot: not yet filled with that in this run
 }
 
 func newGround[T amd64.Float](c *Call, g *amd64.GEMM[T], l *lattice, slots, groups, images int) *ground[T] {
@@ -274,11 +283,11 @@ func (s *ground[T]) at(slot int, b *band, x []T, group, image, images, c0, c1 in
 	}
 	dst := elems[T](s.scratch.at(slot), s.size)
 	if s.fresh[slot] {
-		clear(dst)
+		blank(dst, s.outside)
 		s.fresh[slot] = false
 	}
 	for i := range images {
-		spread(s.l, s.g, b, dst[i*s.l.channels*s.l.plane:], x[((image+i)*s.groups+group)*each:], c0, c1)
+		spread(s.l, s.g, b, dst[i*s.l.channels*s.l.plane:], x[((image+i)*s.groups+group)*each:], c0, c1, s.outside)
 	}
 	return dst
 }

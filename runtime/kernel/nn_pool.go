@@ -39,9 +39,23 @@ type maxPool[T numeric] struct {
 }
 
 func makeMaxPool[T numeric](c *Call) (Run, error) {
-	w, planes, err := c.pooling()
+	m, _, err := newMaxPool[T](c)
 	if err != nil {
 		return nil, err
+	}
+	m.body = m.span
+	pool := c.Pool
+	return func(in, out []*Tensor) error {
+		m.x, m.y, m.index = Data[T](in[0]), Data[T](out[0]), optional[int64](out, 1)
+		pool.For(m.count, m.grain, m.body)
+		return nil
+	}, nil
+}
+
+func newMaxPool[T numeric](c *Call) (*maxPool[T], *window, error) {
+	w, planes, err := c.pooling()
+	if err != nil {
+		return nil, nil, err
 	}
 	m := &maxPool[T]{planes: planes}
 	if c.Node.Int("storage_order", 0) != 0 {
@@ -51,17 +65,11 @@ func makeMaxPool[T numeric](c *Call) (Run, error) {
 	for i := range m.firstOfPlace {
 		m.firstOfPlace[i] = m.p.firstUnder(i)
 		if m.firstOfPlace[i] < 0 {
-			return nil, c.Errorf(graph.ErrUnsupported, "window %d of kernel %v with pads %v and %v lies in the padding alone; use smaller pads",
+			return nil, nil, c.Errorf(graph.ErrUnsupported, "window %d of kernel %v with pads %v and %v lies in the padding alone; use smaller pads",
 				i, w.kernel, w.padLo, w.padHi)
 		}
 	}
-	m.body = m.span
-	pool := c.Pool
-	return func(in, out []*Tensor) error {
-		m.x, m.y, m.index = Data[T](in[0]), Data[T](out[0]), optional[int64](out, 1)
-		pool.For(m.count, m.grain, m.body)
-		return nil
-	}, nil
+	return m, w, nil
 }
 
 // columnMajor numbers the elements of a plane with the first spatial dimension as the fastest.
@@ -135,34 +143,43 @@ func maxInto[T numeric](dst, src []T, step int) {
 }
 
 func (m *maxPool[T]) planeIndex(x, y []T, index []int64, base int64) {
-	p := m.p
 	for place := range y {
-		line, px := place/p.width, place%p.width
-		best := m.firstOfPlace[place]
-		top := x[best]
-	search:
-		for k := 0; k < p.kernels/p.kw; k++ {
-			at := p.lineAt[k*p.lines+line]
-			if at < 0 {
-				continue
-			}
-			for kx := p.kLo[px]; kx < p.kHi[px]; kx++ {
-				e := at + int32(px*p.step+p.first[kx])
-				if v := x[e]; v > top {
-					top, best = v, e
-				} else if v != v {
-					top, best = v, e
-					break search
-				}
-			}
+		best := m.bestUnder(x, place)
+		y[place], index[place] = x[best], base+m.number(best)
+	}
+}
+
+// number is the index of an element of the plane.
+func (m *maxPool[T]) number(e int32) int64 {
+	if m.at != nil {
+		return m.at[e]
+	}
+	return int64(e)
+}
+
+// bestUnder is the element of the plane that wins under a place.
+func (m *maxPool[T]) bestUnder(x []T, place int) int32 {
+	p := m.p
+	line, px := place/p.width, place%p.width
+	best := m.firstOfPlace[place]
+	top := x[best]
+	for k := 0; k < p.kernels/p.kw; k++ {
+		at := p.lineAt[k*p.lines+line]
+		if at < 0 {
+			continue
 		}
-		y[place] = top
-		if m.at != nil {
-			index[place] = base + m.at[best]
-		} else {
-			index[place] = base + int64(best)
+		for kx := p.kLo[px]; kx < p.kHi[px]; kx++ {
+			e := at + int32(px*p.step+p.first[kx])
+			v := x[e]
+			if v != v {
+				return e
+			}
+			if v > top {
+				top, best = v, e
+			}
 		}
 	}
+	return best
 }
 
 // averagePool is ONNX AveragePool: the mean of the elements under the window that are inside the image, or, with
@@ -178,13 +195,7 @@ func makeAveragePool[T amd64.Float](c *Call) (Run, error) {
 	if err != nil {
 		return nil, err
 	}
-	a := &averagePool[T]{planes: planes, scale: make([]T, planes.p.places)}
-	withPad := c.Node.Int("count_include_pad", 0) != 0
-	for i := range a.scale {
-		if n := w.countUnder(i, withPad); n > 0 {
-			a.scale[i] = T(1 / float64(n))
-		}
-	}
+	a := &averagePool[T]{planes: planes, scale: sharesOf[T](c, w)}
 	a.body = a.span
 	pool := c.Pool
 	return func(in, out []*Tensor) error {
@@ -192,6 +203,17 @@ func makeAveragePool[T amd64.Float](c *Call) (Run, error) {
 		pool.For(a.count, a.grain, a.body)
 		return nil
 	}, nil
+}
+
+// sharesOf is 1 over the number of elements that an AveragePool divides each place's sum by.
+func sharesOf[T amd64.Float](c *Call, w *window) []T {
+	scale, withPad := make([]T, Count(w.out)), c.Node.Int("count_include_pad", 0) != 0
+	for i := range scale {
+		if n := w.countUnder(i, withPad); n > 0 {
+			scale[i] = T(1 / float64(n))
+		}
+	}
+	return scale
 }
 
 // countUnder is the number of elements under a place, those of the padding included or not. What ceil_mode adds beyond
@@ -274,6 +296,36 @@ func makeGlobalPool[T amd64.Float](ofPlane func(x []T) T) func(*Call) (Run, erro
 			return nil
 		}, nil
 	}
+}
+
+// makeGlobalMean is GlobalAveragePool of float32 on vector kernels: products of the planes with a vector of ones.
+func makeGlobalMean(c *Call) (Run, error) {
+	if err := c.rankAtLeast(0, 2); err != nil {
+		return nil, err
+	}
+	shape := c.In[0].Shape
+	count, size := shape[0]*shape[1], Count(shape[2:])
+	k := c.Pool.Kernels()
+	if size == 0 || size > shortRun {
+		sum := byRuns(k.Sum)
+		return makeGlobalPool(func(x []float32) float32 { return float32(sum(0, x) / float64(size)) })(c)
+	}
+	var x, y []float32
+	ones := make([]float32, size)
+	fill(ones, 1)
+	body := func(lo, hi int) {
+		k.F32.DotRows(hi-lo, size, &x[lo*size], size, &ones[0], &y[lo])
+		k.DivBy(y[lo:hi], y[lo:hi], float32(size))
+	}
+	pool, grain := c.Pool, grainFor(size)
+	return func(in, out []*Tensor) error {
+		if count > 0 {
+			x, y = Data[float32](in[0]), Data[float32](out[0])
+			pool.For(count, grain, body)
+			x, y = nil, nil
+		}
+		return nil
+	}, nil
 }
 
 func meanOf[T amd64.Float](x []T) T { return T(sumOf(x) / float64(len(x))) }

@@ -162,6 +162,47 @@ func TestGlobalPools(t *testing.T) {
 	}
 }
 
+// TestGlobalMeans compares with sums in float64, for planes shorter and longer than what vector kernels take at once.
+func TestGlobalMeans(t *testing.T) {
+	forPools(t, func(t *testing.T, p *Pool) {
+		rng := rand.New(rand.NewPCG(15, 16))
+		for _, size := range []int{1, 7, 49, 64, 1000, 1024, 1025} {
+			for _, planes := range [][]int{{1, 1}, {3, 5}, {2, 37}, {0, 4}} {
+				x := randomTensor[float32](rng, append(planes, size)...)
+				want := make([]float64, Count(planes))
+				for i, v := range Data[float32](x) {
+					want[i/size] += float64(v) / float64(size)
+				}
+				o := opCase{op: "GlobalAveragePool", in: []*Tensor{x}, out: []Spec{outLike[float32](append(planes, 1)...)}, pool: p}
+				wantClose[float32](t, fmt.Sprint(planes, size), o.run(t)[0], want, 1e-5)
+				if n := o.allocs(t); n != 0 {
+					t.Errorf("%v, %d: %v allocations per run", planes, size, n)
+				}
+			}
+		}
+	})
+}
+
+// TestMaxPoolGrad compares with additions one by one, in windows that overlap.
+func TestMaxPoolGrad(t *testing.T) {
+	forPools(t, func(t *testing.T, p *Pool) {
+		rng := rand.New(rand.NewPCG(17, 18))
+		for _, shape := range [][]int{{1, 1, 1}, {2, 3, 4, 5}, {7, 5, 9}, {0, 3, 2}} {
+			const size = 11
+			g := randomTensor[float64](rng, Count(shape))
+			index, total := New(graph.Int64, shape...), shape[0]*shape[1]*size
+			want := make([]float64, total)
+			for i, v := range Data[float64](g) {
+				e := i/Count(shape[2:])*size + rng.IntN(size)
+				Data[int64](index)[i] = int64(e)
+				want[e] += v
+			}
+			o := opCase{domain: graph.Asdl, op: "MaxPoolGrad", in: []*Tensor{g, index, Of([]int64{int64(total)}, 1)}, out: []Spec{outLike[float64](total)}, pool: p}
+			wantClose[float64](t, fmt.Sprint(shape), o.run(t)[0], want, 1e-12)
+		}
+	})
+}
+
 func TestMaxPoolBytes(t *testing.T) {
 	o := opCase{op: "MaxPool", in: []*Tensor{Of([]uint8{1, 200, 3, 4}, 1, 1, 4)}, out: []Spec{outLike[uint8](1, 1, 2)}}
 	o.attrs = []graph.Attr{graph.Is("kernel_shape", 2), graph.Is("strides", 2)}

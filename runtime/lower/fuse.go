@@ -26,6 +26,7 @@ var fusions = []fusion{
 	{Root: "Transpose", Op: "MatMul", Match: matchTransposedGemm},
 	{Root: "Where", Op: "ReluGrad", Match: matchReluGrad},
 	{Root: "Gather", Op: "PatchColumns", Match: matchPatchColumns},
+	{Root: "ScatterElements", Op: "MaxPoolGrad", Match: matchMaxPoolGrad},
 	{Root: "Gemm", Op: "PatchGram", Match: matchPatchGram},
 	{Root: "ReduceSum", Op: "PatchSum", Match: matchPatchSum},
 }

@@ -36,6 +36,11 @@ func TestFuse(t *testing.T) {
 		{"ReluGrad", `g (float[2,3] x, float[2,3] dy) => (float[2,3] a, float[2,3] b) <float zero = {0}, float[3] shift = {3, 3, 3}> {
 			y = Max(x, shift) p = Greater(y, zero) a = Where(p, dy, zero)
 			i = Identity(zero) b = Where(p, dy, i) }`},
+		{"MaxPoolGrad", `g (float[2,3,5,6] x, float[2,27] dy) => (float[180] a, float[180] b, float[2,3,3,3] y) <int64[1] flat = {-1}, int64[1] count = {180}> {
+			y, at = MaxPool <kernel_shape: ints = [3, 2], strides: ints = [2, 2], pads: ints = [1, 0, 1, 0]> (x)
+			i = Reshape(at, flat) g = Reshape(dy, flat) zeros = ConstantOfShape(count)
+			a = ScatterElements <axis: int = 0, reduction: string = "add"> (zeros, i, g)
+			j = Identity(i) b = ScatterElements <axis: int = 0, reduction: string = "add"> (zeros, j, g) }`},
 		{"BatchNormGrad", `g (float[4,3,2,5] x, float[4,3,2,5] dy, float[1,3,1,1] w) => (float[4,3,2,5] a, float[4,3,2,5] b) <int64[3] axes = {0, 2, 3}, float eps = {0.001}, float n = {40}> {
 			mean = ReduceMean <axes: ints = [0, 2, 3]> (x) d = Sub(x, mean) dd = Mul(d, d) var = ReduceMean <axes: ints = [0, 2, 3]> (dd)
 			v = Add(var, eps) root = Sqrt(v) inv = Reciprocal(root)

@@ -15487,6 +15487,157 @@ done:
 	VZEROUPPER
 	RET
 
+// func highestF32AVX512(n int, taps int, src *float32, off *int32, dst *float32, which *float32)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·highestF32AVX512(SB), NOSPLIT, $0-48
+	MOVQ         n+0(FP), AX
+	MOVQ         taps+8(FP), CX
+	MOVQ         src+16(FP), DX
+	MOVQ         off+24(FP), BX
+	MOVQ         dst+32(FP), SI
+	MOVQ         which+40(FP), DI
+	MOVL         $0x3f800000, R8
+	VMOVD        R8, X9
+	VBROADCASTSS X9, Z9
+	MOVQ         AX, R8
+	ANDQ         $0x0f, R8
+	MOVQ         $-1, R9
+	BZHIQ        R8, R9, R9
+	KMOVW        R9, K1
+	SHRQ         $0x04, AX
+
+by4:
+	CMPQ    AX, $0x04
+	JLT     by4end
+	XORQ    R9, R9
+	MOVLQSX (BX)(R9*4), R10
+	LEAQ    (DX)(R10*4), R10
+	INCQ    R9
+	VXORPS  Z8, Z8, Z8
+	VMOVUPS (R10), Z0
+	VXORPS  Z4, Z4, Z4
+	VMOVUPS 64(R10), Z1
+	VXORPS  Z5, Z5, Z5
+	VMOVUPS 128(R10), Z2
+	VXORPS  Z6, Z6, Z6
+	VMOVUPS 192(R10), Z3
+	VXORPS  Z7, Z7, Z7
+
+by4tap:
+	CMPQ      R9, CX
+	JGE       by4store
+	MOVLQSX   (BX)(R9*4), R10
+	LEAQ      (DX)(R10*4), R10
+	INCQ      R9
+	VADDPS    Z9, Z8, Z8
+	VMOVUPS   (R10), Z10
+	VCMPPS    $0x07, Z0, Z0, K2
+	VCMPPS    $0x16, Z0, Z10, K2, K2
+	VBLENDMPS Z10, Z0, K2, Z0
+	VBLENDMPS Z8, Z4, K2, Z4
+	VMOVUPS   64(R10), Z10
+	VCMPPS    $0x07, Z1, Z1, K2
+	VCMPPS    $0x16, Z1, Z10, K2, K2
+	VBLENDMPS Z10, Z1, K2, Z1
+	VBLENDMPS Z8, Z5, K2, Z5
+	VMOVUPS   128(R10), Z10
+	VCMPPS    $0x07, Z2, Z2, K2
+	VCMPPS    $0x16, Z2, Z10, K2, K2
+	VBLENDMPS Z10, Z2, K2, Z2
+	VBLENDMPS Z8, Z6, K2, Z6
+	VMOVUPS   192(R10), Z10
+	VCMPPS    $0x07, Z3, Z3, K2
+	VCMPPS    $0x16, Z3, Z10, K2, K2
+	VBLENDMPS Z10, Z3, K2, Z3
+	VBLENDMPS Z8, Z7, K2, Z7
+	JMP       by4tap
+
+by4store:
+	VMOVUPS Z0, (SI)
+	VMOVUPS Z4, (DI)
+	VMOVUPS Z1, 64(SI)
+	VMOVUPS Z5, 64(DI)
+	VMOVUPS Z2, 128(SI)
+	VMOVUPS Z6, 128(DI)
+	VMOVUPS Z3, 192(SI)
+	VMOVUPS Z7, 192(DI)
+	ADDQ    $0x00000100, DX
+	ADDQ    $0x00000100, SI
+	ADDQ    $0x00000100, DI
+	SUBQ    $0x04, AX
+	JMP     by4
+
+by4end:
+by1:
+	CMPQ    AX, $0x01
+	JLT     by1end
+	XORQ    R9, R9
+	MOVLQSX (BX)(R9*4), R10
+	LEAQ    (DX)(R10*4), R10
+	INCQ    R9
+	VXORPS  Z8, Z8, Z8
+	VMOVUPS (R10), Z0
+	VXORPS  Z4, Z4, Z4
+
+by1tap:
+	CMPQ      R9, CX
+	JGE       by1store
+	MOVLQSX   (BX)(R9*4), R10
+	LEAQ      (DX)(R10*4), R10
+	INCQ      R9
+	VADDPS    Z9, Z8, Z8
+	VMOVUPS   (R10), Z1
+	VCMPPS    $0x07, Z0, Z0, K2
+	VCMPPS    $0x16, Z0, Z1, K2, K2
+	VBLENDMPS Z1, Z0, K2, Z0
+	VBLENDMPS Z8, Z4, K2, Z4
+	JMP       by1tap
+
+by1store:
+	VMOVUPS Z0, (SI)
+	VMOVUPS Z4, (DI)
+	ADDQ    $0x00000040, DX
+	ADDQ    $0x00000040, SI
+	ADDQ    $0x00000040, DI
+	SUBQ    $0x01, AX
+	JMP     by1
+
+by1end:
+	TESTQ     R8, R8
+	JZ        done
+	XORQ      AX, AX
+	MOVLQSX   (BX)(AX*4), R8
+	LEAQ      (DX)(R8*4), R8
+	INCQ      AX
+	VXORPS    Z8, Z8, Z8
+	VMOVUPS.Z (R8), K1, Z0
+	VXORPS    Z4, Z4, Z4
+
+parttap:
+	CMPQ      AX, CX
+	JGE       partstore
+	MOVLQSX   (BX)(AX*4), R8
+	LEAQ      (DX)(R8*4), R8
+	INCQ      AX
+	VADDPS    Z9, Z8, Z8
+	VMOVUPS.Z (R8), K1, Z1
+	VCMPPS    $0x07, Z0, Z0, K2
+	VCMPPS    $0x16, Z0, Z1, K2, K2
+	VBLENDMPS Z1, Z0, K2, Z0
+	VBLENDMPS Z8, Z4, K2, Z4
+	JMP       parttap
+
+partstore:
+	VMOVUPS Z0, K1, (SI)
+	VMOVUPS Z4, K1, (DI)
+	ADDQ    $0x00000040, DX
+	ADDQ    $0x00000040, SI
+	ADDQ    $0x00000040, DI
+
+done:
+	VZEROUPPER
+	RET
+
 // func tileF64AVX512(rows int, cols int, k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, alpha float64, beta float64)
 // Requires: AVX, AVX512DQ, AVX512F, AVX512VL, BMI2, FMA3, MMX+
 TEXT ·tileF64AVX512(SB), NOSPLIT, $8-96
@@ -30760,6 +30911,157 @@ done:
 	VZEROUPPER
 	RET
 
+// func highestF64AVX512(n int, taps int, src *float64, off *int32, dst *float64, which *float64)
+// Requires: AVX, AVX512DQ, AVX512F, BMI2
+TEXT ·highestF64AVX512(SB), NOSPLIT, $0-48
+	MOVQ         n+0(FP), AX
+	MOVQ         taps+8(FP), CX
+	MOVQ         src+16(FP), DX
+	MOVQ         off+24(FP), BX
+	MOVQ         dst+32(FP), SI
+	MOVQ         which+40(FP), DI
+	MOVQ         $0x3ff0000000000000, R8
+	VMOVQ        R8, X9
+	VBROADCASTSD X9, Z9
+	MOVQ         AX, R8
+	ANDQ         $0x07, R8
+	MOVQ         $-1, R9
+	BZHIQ        R8, R9, R9
+	KMOVW        R9, K1
+	SHRQ         $0x03, AX
+
+by4:
+	CMPQ    AX, $0x04
+	JLT     by4end
+	XORQ    R9, R9
+	MOVLQSX (BX)(R9*4), R10
+	LEAQ    (DX)(R10*8), R10
+	INCQ    R9
+	VXORPD  Z8, Z8, Z8
+	VMOVUPD (R10), Z0
+	VXORPD  Z4, Z4, Z4
+	VMOVUPD 64(R10), Z1
+	VXORPD  Z5, Z5, Z5
+	VMOVUPD 128(R10), Z2
+	VXORPD  Z6, Z6, Z6
+	VMOVUPD 192(R10), Z3
+	VXORPD  Z7, Z7, Z7
+
+by4tap:
+	CMPQ      R9, CX
+	JGE       by4store
+	MOVLQSX   (BX)(R9*4), R10
+	LEAQ      (DX)(R10*8), R10
+	INCQ      R9
+	VADDPD    Z9, Z8, Z8
+	VMOVUPD   (R10), Z10
+	VCMPPD    $0x07, Z0, Z0, K2
+	VCMPPD    $0x16, Z0, Z10, K2, K2
+	VBLENDMPD Z10, Z0, K2, Z0
+	VBLENDMPD Z8, Z4, K2, Z4
+	VMOVUPD   64(R10), Z10
+	VCMPPD    $0x07, Z1, Z1, K2
+	VCMPPD    $0x16, Z1, Z10, K2, K2
+	VBLENDMPD Z10, Z1, K2, Z1
+	VBLENDMPD Z8, Z5, K2, Z5
+	VMOVUPD   128(R10), Z10
+	VCMPPD    $0x07, Z2, Z2, K2
+	VCMPPD    $0x16, Z2, Z10, K2, K2
+	VBLENDMPD Z10, Z2, K2, Z2
+	VBLENDMPD Z8, Z6, K2, Z6
+	VMOVUPD   192(R10), Z10
+	VCMPPD    $0x07, Z3, Z3, K2
+	VCMPPD    $0x16, Z3, Z10, K2, K2
+	VBLENDMPD Z10, Z3, K2, Z3
+	VBLENDMPD Z8, Z7, K2, Z7
+	JMP       by4tap
+
+by4store:
+	VMOVUPD Z0, (SI)
+	VMOVUPD Z4, (DI)
+	VMOVUPD Z1, 64(SI)
+	VMOVUPD Z5, 64(DI)
+	VMOVUPD Z2, 128(SI)
+	VMOVUPD Z6, 128(DI)
+	VMOVUPD Z3, 192(SI)
+	VMOVUPD Z7, 192(DI)
+	ADDQ    $0x00000100, DX
+	ADDQ    $0x00000100, SI
+	ADDQ    $0x00000100, DI
+	SUBQ    $0x04, AX
+	JMP     by4
+
+by4end:
+by1:
+	CMPQ    AX, $0x01
+	JLT     by1end
+	XORQ    R9, R9
+	MOVLQSX (BX)(R9*4), R10
+	LEAQ    (DX)(R10*8), R10
+	INCQ    R9
+	VXORPD  Z8, Z8, Z8
+	VMOVUPD (R10), Z0
+	VXORPD  Z4, Z4, Z4
+
+by1tap:
+	CMPQ      R9, CX
+	JGE       by1store
+	MOVLQSX   (BX)(R9*4), R10
+	LEAQ      (DX)(R10*8), R10
+	INCQ      R9
+	VADDPD    Z9, Z8, Z8
+	VMOVUPD   (R10), Z1
+	VCMPPD    $0x07, Z0, Z0, K2
+	VCMPPD    $0x16, Z0, Z1, K2, K2
+	VBLENDMPD Z1, Z0, K2, Z0
+	VBLENDMPD Z8, Z4, K2, Z4
+	JMP       by1tap
+
+by1store:
+	VMOVUPD Z0, (SI)
+	VMOVUPD Z4, (DI)
+	ADDQ    $0x00000040, DX
+	ADDQ    $0x00000040, SI
+	ADDQ    $0x00000040, DI
+	SUBQ    $0x01, AX
+	JMP     by1
+
+by1end:
+	TESTQ     R8, R8
+	JZ        done
+	XORQ      AX, AX
+	MOVLQSX   (BX)(AX*4), R8
+	LEAQ      (DX)(R8*8), R8
+	INCQ      AX
+	VXORPD    Z8, Z8, Z8
+	VMOVUPD.Z (R8), K1, Z0
+	VXORPD    Z4, Z4, Z4
+
+parttap:
+	CMPQ      AX, CX
+	JGE       partstore
+	MOVLQSX   (BX)(AX*4), R8
+	LEAQ      (DX)(R8*8), R8
+	INCQ      AX
+	VADDPD    Z9, Z8, Z8
+	VMOVUPD.Z (R8), K1, Z1
+	VCMPPD    $0x07, Z0, Z0, K2
+	VCMPPD    $0x16, Z0, Z1, K2, K2
+	VBLENDMPD Z1, Z0, K2, Z0
+	VBLENDMPD Z8, Z4, K2, Z4
+	JMP       parttap
+
+partstore:
+	VMOVUPD Z0, K1, (SI)
+	VMOVUPD Z4, K1, (DI)
+	ADDQ    $0x00000040, DX
+	ADDQ    $0x00000040, SI
+	ADDQ    $0x00000040, DI
+
+done:
+	VZEROUPPER
+	RET
+
 // func tileF32AVX2(rows int, cols int, k int, a *float32, rsa int, csa int, b *float32, ldb int, c *float32, ldc int, alpha float32, beta float32)
 // Requires: AVX, FMA3, MMX+
 TEXT ·tileF32AVX2(SB), NOSPLIT, $8-88
@@ -34527,6 +34829,164 @@ done:
 	VZEROUPPER
 	RET
 
+// func highestF32AVX2(n int, taps int, src *float32, off *int32, dst *float32, which *float32)
+// Requires: AVX, AVX2
+TEXT ·highestF32AVX2(SB), NOSPLIT, $0-48
+	MOVQ         n+0(FP), AX
+	MOVQ         taps+8(FP), CX
+	MOVQ         src+16(FP), DX
+	MOVQ         off+24(FP), BX
+	MOVQ         dst+32(FP), SI
+	MOVQ         which+40(FP), DI
+	MOVL         $0x3f800000, R8
+	VMOVD        R8, X9
+	VBROADCASTSS X9, Y9
+	MOVQ         AX, R8
+	ANDQ         $0x07, R8
+	LEAQ         window32<>+0(SB), R10
+	MOVQ         $0x00000008, R9
+	SUBQ         R8, R9
+	VMOVUPS      (R10)(R9*4), Y10
+	SHRQ         $0x03, AX
+
+by4:
+	CMPQ    AX, $0x04
+	JLT     by4end
+	XORQ    R9, R9
+	MOVLQSX (BX)(R9*4), R10
+	LEAQ    (DX)(R10*4), R10
+	INCQ    R9
+	VXORPS  Y8, Y8, Y8
+	VMOVUPS (R10), Y0
+	VXORPS  Y4, Y4, Y4
+	VMOVUPS 32(R10), Y1
+	VXORPS  Y5, Y5, Y5
+	VMOVUPS 64(R10), Y2
+	VXORPS  Y6, Y6, Y6
+	VMOVUPS 96(R10), Y3
+	VXORPS  Y7, Y7, Y7
+
+by4tap:
+	CMPQ      R9, CX
+	JGE       by4store
+	MOVLQSX   (BX)(R9*4), R10
+	LEAQ      (DX)(R10*4), R10
+	INCQ      R9
+	VADDPS    Y9, Y8, Y8
+	VMOVUPS   (R10), Y11
+	VCMPPS    $0x07, Y0, Y0, Y12
+	VCMPPS    $0x16, Y0, Y11, Y13
+	VANDPS    Y12, Y13, Y13
+	VBLENDVPS Y13, Y11, Y0, Y0
+	VBLENDVPS Y13, Y8, Y4, Y4
+	VMOVUPS   32(R10), Y11
+	VCMPPS    $0x07, Y1, Y1, Y12
+	VCMPPS    $0x16, Y1, Y11, Y13
+	VANDPS    Y12, Y13, Y13
+	VBLENDVPS Y13, Y11, Y1, Y1
+	VBLENDVPS Y13, Y8, Y5, Y5
+	VMOVUPS   64(R10), Y11
+	VCMPPS    $0x07, Y2, Y2, Y12
+	VCMPPS    $0x16, Y2, Y11, Y13
+	VANDPS    Y12, Y13, Y13
+	VBLENDVPS Y13, Y11, Y2, Y2
+	VBLENDVPS Y13, Y8, Y6, Y6
+	VMOVUPS   96(R10), Y11
+	VCMPPS    $0x07, Y3, Y3, Y12
+	VCMPPS    $0x16, Y3, Y11, Y13
+	VANDPS    Y12, Y13, Y13
+	VBLENDVPS Y13, Y11, Y3, Y3
+	VBLENDVPS Y13, Y8, Y7, Y7
+	JMP       by4tap
+
+by4store:
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y4, (DI)
+	VMOVUPS Y1, 32(SI)
+	VMOVUPS Y5, 32(DI)
+	VMOVUPS Y2, 64(SI)
+	VMOVUPS Y6, 64(DI)
+	VMOVUPS Y3, 96(SI)
+	VMOVUPS Y7, 96(DI)
+	ADDQ    $0x00000080, DX
+	ADDQ    $0x00000080, SI
+	ADDQ    $0x00000080, DI
+	SUBQ    $0x04, AX
+	JMP     by4
+
+by4end:
+by1:
+	CMPQ    AX, $0x01
+	JLT     by1end
+	XORQ    R9, R9
+	MOVLQSX (BX)(R9*4), R10
+	LEAQ    (DX)(R10*4), R10
+	INCQ    R9
+	VXORPS  Y8, Y8, Y8
+	VMOVUPS (R10), Y0
+	VXORPS  Y4, Y4, Y4
+
+by1tap:
+	CMPQ      R9, CX
+	JGE       by1store
+	MOVLQSX   (BX)(R9*4), R10
+	LEAQ      (DX)(R10*4), R10
+	INCQ      R9
+	VADDPS    Y9, Y8, Y8
+	VMOVUPS   (R10), Y1
+	VCMPPS    $0x07, Y0, Y0, Y2
+	VCMPPS    $0x16, Y0, Y1, Y3
+	VANDPS    Y2, Y3, Y3
+	VBLENDVPS Y3, Y1, Y0, Y0
+	VBLENDVPS Y3, Y8, Y4, Y4
+	JMP       by1tap
+
+by1store:
+	VMOVUPS Y0, (SI)
+	VMOVUPS Y4, (DI)
+	ADDQ    $0x00000020, DX
+	ADDQ    $0x00000020, SI
+	ADDQ    $0x00000020, DI
+	SUBQ    $0x01, AX
+	JMP     by1
+
+by1end:
+	TESTQ      R8, R8
+	JZ         done
+	XORQ       AX, AX
+	MOVLQSX    (BX)(AX*4), R8
+	LEAQ       (DX)(R8*4), R8
+	INCQ       AX
+	VXORPS     Y8, Y8, Y8
+	VMASKMOVPS (R8), Y10, Y0
+	VXORPS     Y4, Y4, Y4
+
+parttap:
+	CMPQ       AX, CX
+	JGE        partstore
+	MOVLQSX    (BX)(AX*4), R8
+	LEAQ       (DX)(R8*4), R8
+	INCQ       AX
+	VADDPS     Y9, Y8, Y8
+	VMASKMOVPS (R8), Y10, Y1
+	VCMPPS     $0x07, Y0, Y0, Y2
+	VCMPPS     $0x16, Y0, Y1, Y3
+	VANDPS     Y2, Y3, Y3
+	VBLENDVPS  Y3, Y1, Y0, Y0
+	VBLENDVPS  Y3, Y8, Y4, Y4
+	JMP        parttap
+
+partstore:
+	VMASKMOVPS Y0, Y10, (SI)
+	VMASKMOVPS Y4, Y10, (DI)
+	ADDQ       $0x00000020, DX
+	ADDQ       $0x00000020, SI
+	ADDQ       $0x00000020, DI
+
+done:
+	VZEROUPPER
+	RET
+
 // func tileF64AVX2(rows int, cols int, k int, a *float64, rsa int, csa int, b *float64, ldb int, c *float64, ldc int, alpha float64, beta float64)
 // Requires: AVX, FMA3, MMX+
 TEXT ·tileF64AVX2(SB), NOSPLIT, $8-96
@@ -38206,6 +38666,164 @@ parttap:
 partstore:
 	VMASKMOVPD Y2, Y6, (DI)
 	ADDQ       $0x00000020, DX
+	ADDQ       $0x00000020, DI
+
+done:
+	VZEROUPPER
+	RET
+
+// func highestF64AVX2(n int, taps int, src *float64, off *int32, dst *float64, which *float64)
+// Requires: AVX, AVX2
+TEXT ·highestF64AVX2(SB), NOSPLIT, $0-48
+	MOVQ         n+0(FP), AX
+	MOVQ         taps+8(FP), CX
+	MOVQ         src+16(FP), DX
+	MOVQ         off+24(FP), BX
+	MOVQ         dst+32(FP), SI
+	MOVQ         which+40(FP), DI
+	MOVQ         $0x3ff0000000000000, R8
+	VMOVQ        R8, X9
+	VBROADCASTSD X9, Y9
+	MOVQ         AX, R8
+	ANDQ         $0x03, R8
+	LEAQ         window64<>+0(SB), R10
+	MOVQ         $0x00000004, R9
+	SUBQ         R8, R9
+	VMOVUPS      (R10)(R9*8), Y10
+	SHRQ         $0x02, AX
+
+by4:
+	CMPQ    AX, $0x04
+	JLT     by4end
+	XORQ    R9, R9
+	MOVLQSX (BX)(R9*4), R10
+	LEAQ    (DX)(R10*8), R10
+	INCQ    R9
+	VXORPD  Y8, Y8, Y8
+	VMOVUPD (R10), Y0
+	VXORPD  Y4, Y4, Y4
+	VMOVUPD 32(R10), Y1
+	VXORPD  Y5, Y5, Y5
+	VMOVUPD 64(R10), Y2
+	VXORPD  Y6, Y6, Y6
+	VMOVUPD 96(R10), Y3
+	VXORPD  Y7, Y7, Y7
+
+by4tap:
+	CMPQ      R9, CX
+	JGE       by4store
+	MOVLQSX   (BX)(R9*4), R10
+	LEAQ      (DX)(R10*8), R10
+	INCQ      R9
+	VADDPD    Y9, Y8, Y8
+	VMOVUPD   (R10), Y11
+	VCMPPD    $0x07, Y0, Y0, Y12
+	VCMPPD    $0x16, Y0, Y11, Y13
+	VANDPS    Y12, Y13, Y13
+	VBLENDVPD Y13, Y11, Y0, Y0
+	VBLENDVPD Y13, Y8, Y4, Y4
+	VMOVUPD   32(R10), Y11
+	VCMPPD    $0x07, Y1, Y1, Y12
+	VCMPPD    $0x16, Y1, Y11, Y13
+	VANDPS    Y12, Y13, Y13
+	VBLENDVPD Y13, Y11, Y1, Y1
+	VBLENDVPD Y13, Y8, Y5, Y5
+	VMOVUPD   64(R10), Y11
+	VCMPPD    $0x07, Y2, Y2, Y12
+	VCMPPD    $0x16, Y2, Y11, Y13
+	VANDPS    Y12, Y13, Y13
+	VBLENDVPD Y13, Y11, Y2, Y2
+	VBLENDVPD Y13, Y8, Y6, Y6
+	VMOVUPD   96(R10), Y11
+	VCMPPD    $0x07, Y3, Y3, Y12
+	VCMPPD    $0x16, Y3, Y11, Y13
+	VANDPS    Y12, Y13, Y13
+	VBLENDVPD Y13, Y11, Y3, Y3
+	VBLENDVPD Y13, Y8, Y7, Y7
+	JMP       by4tap
+
+by4store:
+	VMOVUPD Y0, (SI)
+	VMOVUPD Y4, (DI)
+	VMOVUPD Y1, 32(SI)
+	VMOVUPD Y5, 32(DI)
+	VMOVUPD Y2, 64(SI)
+	VMOVUPD Y6, 64(DI)
+	VMOVUPD Y3, 96(SI)
+	VMOVUPD Y7, 96(DI)
+	ADDQ    $0x00000080, DX
+	ADDQ    $0x00000080, SI
+	ADDQ    $0x00000080, DI
+	SUBQ    $0x04, AX
+	JMP     by4
+
+by4end:
+by1:
+	CMPQ    AX, $0x01
+	JLT     by1end
+	XORQ    R9, R9
+	MOVLQSX (BX)(R9*4), R10
+	LEAQ    (DX)(R10*8), R10
+	INCQ    R9
+	VXORPD  Y8, Y8, Y8
+	VMOVUPD (R10), Y0
+	VXORPD  Y4, Y4, Y4
+
+by1tap:
+	CMPQ      R9, CX
+	JGE       by1store
+	MOVLQSX   (BX)(R9*4), R10
+	LEAQ      (DX)(R10*8), R10
+	INCQ      R9
+	VADDPD    Y9, Y8, Y8
+	VMOVUPD   (R10), Y1
+	VCMPPD    $0x07, Y0, Y0, Y2
+	VCMPPD    $0x16, Y0, Y1, Y3
+	VANDPS    Y2, Y3, Y3
+	VBLENDVPD Y3, Y1, Y0, Y0
+	VBLENDVPD Y3, Y8, Y4, Y4
+	JMP       by1tap
+
+by1store:
+	VMOVUPD Y0, (SI)
+	VMOVUPD Y4, (DI)
+	ADDQ    $0x00000020, DX
+	ADDQ    $0x00000020, SI
+	ADDQ    $0x00000020, DI
+	SUBQ    $0x01, AX
+	JMP     by1
+
+by1end:
+	TESTQ      R8, R8
+	JZ         done
+	XORQ       AX, AX
+	MOVLQSX    (BX)(AX*4), R8
+	LEAQ       (DX)(R8*8), R8
+	INCQ       AX
+	VXORPD     Y8, Y8, Y8
+	VMASKMOVPD (R8), Y10, Y0
+	VXORPD     Y4, Y4, Y4
+
+parttap:
+	CMPQ       AX, CX
+	JGE        partstore
+	MOVLQSX    (BX)(AX*4), R8
+	LEAQ       (DX)(R8*8), R8
+	INCQ       AX
+	VADDPD     Y9, Y8, Y8
+	VMASKMOVPD (R8), Y10, Y1
+	VCMPPD     $0x07, Y0, Y0, Y2
+	VCMPPD     $0x16, Y0, Y1, Y3
+	VANDPS     Y2, Y3, Y3
+	VBLENDVPD  Y3, Y1, Y0, Y0
+	VBLENDVPD  Y3, Y8, Y4, Y4
+	JMP        parttap
+
+partstore:
+	VMASKMOVPD Y0, Y10, (SI)
+	VMASKMOVPD Y4, Y10, (DI)
+	ADDQ       $0x00000020, DX
+	ADDQ       $0x00000020, SI
 	ADDQ       $0x00000020, DI
 
 done:

@@ -24,6 +24,11 @@ func dotTileF32AVX512(rows int, cols int, k int, a *float32, lda int, b *float32
 //go:noescape
 func combineF32AVX512(n int, taps int, src *float32, off *int32, w *float32, dst *float32, bias float32)
 
+// highestF32AVX512 is the Highest of the unit: see GEMM.Highest.
+//
+//go:noescape
+func highestF32AVX512(n int, taps int, src *float32, off *int32, dst *float32, which *float32)
+
 // tileF64AVX512 is the Tile of the unit: see GEMM.Tile.
 //
 //go:noescape
@@ -43,6 +48,11 @@ func dotTileF64AVX512(rows int, cols int, k int, a *float64, lda int, b *float64
 //
 //go:noescape
 func combineF64AVX512(n int, taps int, src *float64, off *int32, w *float64, dst *float64, bias float64)
+
+// highestF64AVX512 is the Highest of the unit: see GEMM.Highest.
+//
+//go:noescape
+func highestF64AVX512(n int, taps int, src *float64, off *int32, dst *float64, which *float64)
 
 // tileF32AVX2 is the Tile of the unit: see GEMM.Tile.
 //
@@ -64,6 +74,11 @@ func dotTileF32AVX2(rows int, cols int, k int, a *float32, lda int, b *float32, 
 //go:noescape
 func combineF32AVX2(n int, taps int, src *float32, off *int32, w *float32, dst *float32, bias float32)
 
+// highestF32AVX2 is the Highest of the unit: see GEMM.Highest.
+//
+//go:noescape
+func highestF32AVX2(n int, taps int, src *float32, off *int32, dst *float32, which *float32)
+
 // tileF64AVX2 is the Tile of the unit: see GEMM.Tile.
 //
 //go:noescape
@@ -83,3 +98,8 @@ func dotTileF64AVX2(rows int, cols int, k int, a *float64, lda int, b *float64, 
 //
 //go:noescape
 func combineF64AVX2(n int, taps int, src *float64, off *int32, w *float64, dst *float64, bias float64)
+
+// highestF64AVX2 is the Highest of the unit: see GEMM.Highest.
+//
+//go:noescape
+func highestF64AVX2(n int, taps int, src *float64, off *int32, dst *float64, which *float64)

@@ -52,6 +52,10 @@ type GEMM[T Float] struct {
 
 	// Combine writes dst[j] = bias + sum over t < taps of w[t] * src[off[t]+j] for j < n.
 	Combine func(n, taps int, src *T, off *int32, w, dst *T, bias T)
+
+	// Highest writes dst[j] = the greatest of src[off[t]+j] over t < taps, and in which[j] the first t that has it, for j < n and
+	// 1 <= taps <= 1<<24. NaN counts as greater than any number.
+	Highest func(n, taps int, src *T, off *int32, dst, which *T)
 }
 
 // Assembler reports whether the set is in assembler. Its float32 kernels then are faster than loops in Go, and add in float32.

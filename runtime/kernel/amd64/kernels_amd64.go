@@ -8,13 +8,13 @@ var avx512Kernels = Kernels{
 		Rows: 14, Cols: 32, WideRows: 6, WideCols: 64,
 		Tile: tileF32AVX512, Transpose: transposeF32AVX512, Lanes: 16, Copy: copyRowsF32AVX512, CopyEven: copyEvenF32AVX512,
 		TransposeAt: transposeAtF32AVX512, CopyAt: copyAtF32AVX512, DotRows: dotRowsF32AVX512,
-		DotTile: dotTileF32AVX512, DotSide: 4, Combine: combineF32AVX512,
+		DotTile: dotTileF32AVX512, DotSide: 4, Combine: combineF32AVX512, Highest: highestF32AVX512,
 	},
 	F64: GEMM[float64]{
 		Rows: 14, Cols: 16, WideRows: 6, WideCols: 32,
 		Tile: tileF64AVX512, Transpose: transposeF64AVX512, Lanes: 8, Copy: copyRowsF64AVX512, CopyEven: copyEvenF64AVX512,
 		TransposeAt: transposeAtF64AVX512, CopyAt: copyAtF64AVX512, DotRows: dotRowsF64AVX512,
-		DotTile: dotTileF64AVX512, DotSide: 4, Combine: combineF64AVX512,
+		DotTile: dotTileF64AVX512, DotSide: 4, Combine: combineF64AVX512, Highest: highestF64AVX512,
 	},
 	vec: avx512Vector,
 
@@ -28,13 +28,13 @@ var avx2Kernels = Kernels{
 		Rows: 6, Cols: 16, WideRows: 2, WideCols: 32,
 		Tile: tileF32AVX2, Transpose: transposeF32AVX2, Lanes: 8, Copy: copyRowsF32AVX2, CopyEven: copyEvenF32AVX2,
 		TransposeAt: transposeAtF32AVX2, CopyAt: copyAtF32AVX2, DotRows: dotRowsF32AVX2,
-		DotTile: dotTileF32AVX2, DotSide: 3, Combine: combineF32AVX2,
+		DotTile: dotTileF32AVX2, DotSide: 3, Combine: combineF32AVX2, Highest: highestF32AVX2,
 	},
 	F64: GEMM[float64]{
 		Rows: 6, Cols: 8, WideRows: 2, WideCols: 16,
 		Tile: tileF64AVX2, Transpose: transposeF64AVX2, Lanes: 4, Copy: copyRowsF64AVX2, CopyEven: copyEvenF64AVX2,
 		TransposeAt: transposeAtF64AVX2, CopyAt: copyAtF64AVX2, DotRows: dotRowsF64AVX2,
-		DotTile: dotTileF64AVX2, DotSide: 3, Combine: combineF64AVX2,
+		DotTile: dotTileF64AVX2, DotSide: 3, Combine: combineF64AVX2, Highest: highestF64AVX2,
 	},
 	vec: avx2Vector,
 

@@ -8,7 +8,7 @@ func portableGEMM[T Float]() GEMM[T] {
 		Rows: 4, Cols: 4, WideRows: 4, WideCols: 4,
 		Tile: portableTile[T], Transpose: portableTranspose[T], Lanes: 4, Copy: portableCopy[T], CopyEven: portableCopyEven[T],
 		TransposeAt: portableTransposeAt[T], CopyAt: portableCopyAt[T], DotRows: portableDotRows[T],
-		DotTile: portableDotTile[T], DotSide: 4, Combine: portableCombine[T],
+		DotTile: portableDotTile[T], DotSide: 4, Combine: portableCombine[T], Highest: portableHighest[T],
 	}
 }
 
@@ -137,6 +137,24 @@ func portableDotTile[T Float](rows, cols, k int, a *T, lda int, b *T, ldb int, c
 				even += x[k-1] * y[k-1]
 			}
 			store(at(c, i*ldc+j), alpha*(even+odd), beta)
+		}
+	}
+}
+
+// portableHighest is GEMM.Highest.
+func portableHighest[T Float](n, taps int, src *T, off *int32, dst, which *T) {
+	best, first := unsafe.Slice(dst, n), unsafe.Slice(which, n)
+	for t, o := range unsafe.Slice(off, taps) {
+		x := unsafe.Slice(at(src, int(o)), n)
+		if t == 0 {
+			copy(best, x)
+			clear(first)
+			continue
+		}
+		for j, v := range x {
+			if b := best[j]; v > b || v != v && b == b {
+				best[j], first[j] = v, T(t)
+			}
 		}
 	}
 }

@@ -325,6 +325,45 @@ func testCombine[T Float](t *testing.T, g *GEMM[T]) {
 	}
 }
 
+func testHighest[T Float](t *testing.T, g *GEMM[T]) {
+	rng := rand.New(rand.NewPCG(13, 14))
+	special := []T{T(math.NaN()), T(math.Inf(1)), T(math.Inf(-1)), 0, 1, 1, 2}
+	for _, taps := range []int{1, 2, 9} {
+		off := make([]int32, taps)
+		for i := range off {
+			off[i] = int32(rng.IntN(20))
+		}
+		for n := range 9*g.Lanes + 2 {
+			src, dst, which := random[T](rng, n+20), make([]T, n+1), make([]T, n+1)
+			for range n {
+				src[rng.IntN(len(src))] = special[rng.IntN(len(special))]
+			}
+			g.Highest(n, taps, &src[0], &off[0], &dst[0], &which[0])
+			if dst[n] != 0 || which[n] != 0 {
+				t.Fatalf("n=%d: written beyond the end", n)
+			}
+			for j := range n {
+				want, at := src[int(off[0])+j], 0
+				for i, o := range off {
+					if v := src[int(o)+j]; v > want || v != v && want == want {
+						want, at = v, i
+					}
+				}
+				if got := dst[j]; got != want && (got == got || want == want) || which[j] != T(at) {
+					t.Fatalf("%d taps, n=%d: %v of tap %v at %d, want %v of %d", taps, n, got, which[j], j, want, at)
+				}
+			}
+		}
+	}
+}
+
+func TestHighest(t *testing.T) {
+	forEachSet(t, func(t *testing.T, k *Kernels) {
+		testHighest(t, &k.F32)
+		testHighest(t, &k.F64)
+	})
+}
+
 func TestCombine(t *testing.T) {
 	forEachSet(t, func(t *testing.T, k *Kernels) {
 		testCombine(t, &k.F32)

@@ -25,6 +25,7 @@ var parts = map[string]func(){
 			dotRows(u)
 			dotTile(u)
 			combine(u)
+			highest(u)
 		}
 	},
 	"transpose": func() {

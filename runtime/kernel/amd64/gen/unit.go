@@ -37,6 +37,9 @@ type elem struct {
 	maskMov                        func(src, mask, dst Op)
 	scalar                         func(...Op) // scalar move
 	even                           func(...Op) // the even elements of two vectors, by 128-bit lanes
+	cmp, spread                    func(...Op) // spread fills a vector with the lowest element of one
+	blend                          func(signs, yes, no, to Op)
+	blendMask                      func(...Op) // by a mask register
 }
 
 var (
@@ -49,6 +52,7 @@ var (
 		unpackLo: VUNPCKLPS, unpackHi: VUNPCKHPS, shuf128: VSHUFF32X4,
 		movZ: VMOVUPS_Z, maskMov: VMASKMOVPS, scalar: VMOVSS,
 		even: func(ops ...Op) { VSHUFPS(append([]Op{U8(0x88)}, ops...)...) },
+		cmp:  VCMPPS, spread: VBROADCASTSS, blend: VBLENDVPS, blendMask: VBLENDMPS,
 	}
 	f64 = elem{
 		suffix: "F64", goType: "float64", size: 8,
@@ -56,6 +60,7 @@ var (
 		unpackLo: VUNPCKLPD, unpackHi: VUNPCKHPD, shuf128: VSHUFF64X2,
 		movZ: VMOVUPD_Z, maskMov: VMASKMOVPD, scalar: VMOVSD,
 		even: VUNPCKLPD,
+		cmp:  VCMPPD, spread: VBROADCASTSD, blend: VBLENDVPD, blendMask: VBLENDMPD,
 	}
 
 	units = []unit{{avx512, f32}, {avx512, f64}, {avx2, f32}, {avx2, f64}}

@@ -268,13 +268,13 @@ func (l libraries) print(t *table, kernels string) {
 	uses := strings.Join(l.UsedFor, ", ")
 	switch {
 	case l.LAPACK == "" && uses == "":
-		t.add("lapack", l.Absent+"; not needed: the "+kernels+" kernels are as fast")
+		t.add("lapack", l.Absent+"; not needed: the "+kernels+" kernels are about as fast")
 	case l.LAPACK == "":
 		t.add("lapack", l.Absent)
 		t.add("", "it would take a fraction of the time in "+uses+" (Debian: apt install libopenblas0)")
 	case uses == "":
 		t.add("lapack", strings.TrimSpace(l.LAPACK+" "+l.Version))
-		t.add("", "not used: the "+kernels+" kernels are as fast")
+		t.add("", "not used: the "+kernels+" kernels are about as fast")
 	default:
 		t.add("lapack", strings.TrimSpace(l.LAPACK+" "+l.Version))
 		t.add("", "used for "+uses)

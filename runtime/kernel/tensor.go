@@ -64,6 +64,7 @@ func Aligned(n int) []byte {
 	const align = 64
 	words := make([]uint64, (n+align+7)/8)
 	buf := unsafe.Slice((*byte)(unsafe.Pointer(&words[0])), len(words)*8)
+	preferLargePages(buf)
 	off := int(-uintptr(unsafe.Pointer(&buf[0])) & (align - 1))
 	return buf[off : off+n : off+n]
 }

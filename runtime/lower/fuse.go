@@ -33,6 +33,7 @@ var fusions = []fusion{
 
 // fuse replaces patterns in a graph and in nested ones, where reg has a kernel. What nothing uses any more is removed.
 func fuse(g *graph.Graph, reg *kernel.Registry) {
+	fuseHeads(g, reg)
 	byRoot := map[string][]fusion{}
 	for _, f := range fusions {
 		if reg.Has(graph.Asdl, f.Op) {

@@ -13,11 +13,13 @@ func runtimeTable() []Row {
 	)
 	grad := runtimeRow(Row{Op: "BatchNormGrad", Elems: floats, Note: "portable", Make: byFloat(makeBatchNormGrad[float32], makeBatchNormGrad[float64])})
 	grad.InPlace = []int{0, 1}
+	layer := runtimeRow(Row{Op: "LayerNormGrad", Elems: floats, Note: "portable", Make: byFloat(makeLayerNormGrad[float32], makeLayerNormGrad[float64])})
+	layer.InPlace = []int{0, 1}
 	chain := runtimeRow(Row{Op: "Pointwise", Elems: floats, Note: "portable", Make: byFloat(makePointwise[float32], makePointwise[float64])})
 	chain.AnyInPlace = true
 	solve := runtimeRow(Row{Op: "UpperSolve", Elems: floats, Note: "portable", Make: byFloat(makeUpperSolve[float32], makeUpperSolve[float64])})
 	solve.InPlace = []int{1}
-	return append(rows, grad, chain, solve,
+	return append(rows, grad, layer, chain, solve,
 		runtimeRow(Row{Op: "ConvWeightGrad", Elems: floats, Note: "portable", Make: byFloat(makeConvWeightGrad[float32], makeConvWeightGrad[float64])}),
 		runtimeRow(Row{Op: "MatMul", Elems: floats, Note: "portable", Make: byFloat(makeMatMul[float32], makeMatMul[float64])}),
 		runtimeRow(Row{Op: "PatchColumns", Elems: floats, Note: "portable", Make: byFloat(makePatchColumns[float32], makePatchColumns[float64])}),

@@ -24,6 +24,14 @@ var runtimeTable = []Schema{
 		Infer: inferConvWeightGrad, Doc: "gradient of Conv in its weight",
 	},
 	{
+		Domain: graph.Asdl, Name: "LayerNormGrad", Since: 1,
+		Inputs: []Param{
+			one("X", "T", floatElem), one("G", "T", floatElem), one("scale", "T", floatElem), one("mean", "T", floatElem), one("inv", "T", floatElem),
+		},
+		Outputs: []Param{one("GX", "T", floatElem), opt("along", "T", floatElem), opt("sum", "T", floatElem)},
+		Attrs:   []AttrSpec{attrInt("axis", -1)}, Infer: inferLayerNormGrad, Doc: "gradient of LayerNormalization",
+	},
+	{
 		Domain: graph.Asdl, Name: "MatMul", Since: 1, Inputs: binaryIn(floatElem), Outputs: unaryOut(floatElem),
 		Attrs: []AttrSpec{attrInt("transA", 0), attrInt("transB", 0), attrStr("triangleA", ""), attrStr("triangleB", "")},
 		Infer: func(c *Context) error { return c.inferProduct(c.Int("transA") != 0, c.Int("transB") != 0) },
@@ -88,6 +96,21 @@ func inferMaxPoolGrad(c *Context) error {
 		c.Set(0, dims...)
 	}
 	return err
+}
+
+func inferLayerNormGrad(c *Context) error {
+	x, ok := c.Dims(0)
+	if !ok {
+		return nil
+	}
+	axis, err := c.axis("axis", len(x))
+	if err != nil {
+		return err
+	}
+	c.Set(0, x...)
+	c.Set(1, x[axis:]...)
+	c.Set(2, x[axis:]...)
+	return nil
 }
 
 // inferPointwise: every result has the shape that the inputs broadcast to.

@@ -31,7 +31,7 @@ func (r *rowNorm[T]) prepare(c *Call) {
 }
 
 func (r *rowNorm[T]) run(pool *Pool, in, out []*Tensor) {
-	r.x, r.y = Data[T](in[0]), Data[T](out[0])
+	r.x, r.y = Data[T](in[0]), optional[T](out, 0)
 	r.scale, r.bias = Data[T](in[1]), optional[T](in, 2)
 	pool.For(r.rows, grainFor(4*r.width), r.body)
 }
@@ -39,7 +39,6 @@ func (r *rowNorm[T]) run(pool *Pool, in, out []*Tensor) {
 func (r *rowNorm[T]) span(lo, hi int) {
 	for row := lo; row < hi; row++ {
 		x := r.x[row*r.width : (row+1)*r.width]
-		y := r.y[row*r.width : (row+1)*r.width]
 		mean := 0.0
 		if !r.rms {
 			mean = r.moments.sum(x) / float64(r.width)
@@ -47,7 +46,10 @@ func (r *rowNorm[T]) span(lo, hi int) {
 		inv := 1 / math.Sqrt(r.moments.squares(x, mean)/float64(r.width)+r.epsilon)
 		putFloat(r.mean, row, mean)
 		putFloat(r.inv, row, inv)
-		if r.block > 0 {
+		if r.y == nil { // the moments alone are asked for
+			continue
+		}
+		if y := r.y[row*r.width : (row+1)*r.width]; r.block > 0 {
 			r.byBlock(y, x, mean, inv, (row%r.period)*r.perRow)
 		} else {
 			r.byElement(y, x, T(mean), T(inv))

@@ -73,6 +73,7 @@ func fuse(g *graph.Graph, reg *kernel.Registry) {
 	}
 	for _, g := range graphs {
 		fuseBatchNormGrad(g, reg)
+		fuseLayerNormGrad(g, reg)
 		fuseChains(g, reg)
 	}
 }

@@ -50,11 +50,11 @@ func TestFuse(t *testing.T) {
 			both = Mul(along, sum) a = Max(gx, both)
 			i = Identity(each) h1 = Mul(dy, s) h2 = Mul(i, by) h3 = Mul(d, h2) h4 = Sub(h1, h3) h5 = Mul(i, sum) hx = Sub(h4, h5) b = Max(hx, both) }`},
 		{"LayerNormGrad", `g (float[4,3,5] x, float[4,3,5] dy, float[5] w) => (float[4,3,5] a, float[4,3,5] b) <int64[2] rows = {0, 1}> {
-			y, mean, inv = LayerNormalization <axis: int = -1> (x, w) d = Sub(x, mean) h = Mul(d, inv) t = Mul(dy, w)
-			gh = Mul(dy, h) along = ReduceSum <keepdims: int = 0> (gh, rows) sum = ReduceSum <keepdims: int = 0> (dy, rows) both = Mul(along, sum)
+			y, mean, inv = LayerNormalization <axis: int = -1> (x, w) d = Sub(x, mean) h = Mul(d, inv) g = Cos(dy) t = Mul(g, w)
+			gh = Mul(g, h) along = ReduceSum <keepdims: int = 0> (gh, rows) sum = ReduceSum <keepdims: int = 0> (g, rows) both = Mul(along, sum)
 			m1 = ReduceMean <axes: ints = [2]> (t) th = Mul(t, h) m2 = ReduceMean <axes: ints = [-1]> (th)
 			c1 = Sub(t, m1) c2 = Mul(h, m2) c3 = Sub(c1, c2) gx = Mul(inv, c3) a = Max(gx, both)
-			i = Identity(inv) k = Identity(dy) h2 = Mul(d, i) gh2 = Mul(k, h2) along2 = ReduceSum <keepdims: int = 0> (gh2, rows)
+			i = Identity(inv) k = Identity(g) h2 = Mul(d, i) gh2 = Mul(k, h2) along2 = ReduceSum <keepdims: int = 0> (gh2, rows)
 			sum2 = ReduceSum <keepdims: int = 0> (k, rows) both2 = Mul(along2, sum2)
 			d1 = Sub(t, m1) th2 = Mul(t, h2) m3 = ReduceMean <axes: ints = [2]> (th2) d2 = Mul(h2, m3) d3 = Sub(d1, d2) hx = Mul(i, d3) b = Max(hx, both2) }`},
 		{"MatMul", `g (float[2,3,5] x, float[2,3,4] y) => (float[2,5,4] a, float[2,5,4] b) {

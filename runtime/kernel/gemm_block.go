@@ -105,9 +105,14 @@ func planGemm[T amd64.Float](g *amd64.GEMM[T], s *gemmSpec[T], workers int) gemm
 	return p
 }
 
-// wantPackedA decides whether packing A pays: the cost is paid back by every strip of B.
+// wantPackedA decides whether packing A pays: the cost is paid back by every strip of B, and sooner where the rows of A fall into one
+// set of the L1 cache.
 func (s *gemmSpec[T]) wantPackedA(cols int) bool {
-	return cols > 64 && s.lda > 128
+	const sameSet = 4096 // bytes between rows
+	if s.lda*int(unsafe.Sizeof(s.alpha))%sameSet == 0 {
+		return cols > 64
+	}
+	return cols > 256 && s.lda > 128
 }
 
 // wantPackedB decides whether packing B pays: the cost is paid back by every tile of rows.

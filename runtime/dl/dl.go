@@ -36,12 +36,6 @@ func (l *Libraries) LAPACK() (*LAPACK, error) { return l.lapack() }
 // ErrAbsent is in the errors of libraries that are not used, because they are not there or the search is off.
 var ErrAbsent = errors.New("no library")
 
-// library is an opened file.
-type library struct {
-	handle uintptr
-	name   string
-}
-
 // Routine is an entry point whose arguments are all pointers, as those of Fortran are.
 type Routine struct{ address uintptr }
 

@@ -5,13 +5,16 @@ package dl
 // available says whether the program can open libraries.
 const available = false
 
+// library would be an opened file.
+type library struct{}
+
 func open(string) (library, error) { return library{}, ErrAbsent }
 
-func (l library) close() {}
+func (library) close() {}
 
-func (l library) symbol(string) uintptr { return 0 }
+func (library) symbol(string) uintptr { return 0 }
 
-func (l library) file(uintptr) string { return l.name }
+func (library) file(uintptr) string { return "" }
 
 func invoke(uintptr, []uintptr) { panic("BUG: no library can be called") }
 

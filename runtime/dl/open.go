@@ -15,6 +15,12 @@ import (
 // available says whether the program can open libraries.
 const available = true
 
+// library is an opened file.
+type library struct {
+	handle uintptr
+	name   string
+}
+
 // open loads a library by the system's search, or a file.
 func open(name string) (library, error) {
 	handle, err := purego.Dlopen(name, purego.RTLD_NOW|purego.RTLD_LOCAL)

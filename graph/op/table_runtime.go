@@ -43,6 +43,10 @@ var runtimeTable = []Schema{
 		Infer: func(c *Context) error { c.like(0, 1); return nil }, Doc: "X of op(Q) X = B, or of X op(Q) = B, for an upper triangular Q",
 	},
 	{
+		Domain: graph.Asdl, Name: "MaxAbs", Since: 1, Inputs: unaryIn(floatElem), Outputs: unaryOut(floatElem), Attrs: []AttrSpec{attrInt("keepdims", 0)},
+		Infer: func(c *Context) error { c.Set(0); return nil }, Doc: "the largest absolute value",
+	},
+	{
 		Domain: graph.Asdl, Name: "PatchColumns", Since: 1, Inputs: []Param{one("X", "T", floatElem), one("indices", "I", indexElem)},
 		Outputs: []Param{one("Y", "T", floatElem)}, Attrs: patchAttrs,
 		Infer: inferPatchColumns, Doc: "elements of the patches that a Conv sees, by their index",

@@ -145,9 +145,17 @@ func absolutes[T numeric]() func(dst, a []T) {
 	var loop any = each(absolute[T])
 	switch loop.(type) {
 	case func(dst, a []float32):
-		loop = each(func(x float32) float32 { return math.Float32frombits(math.Float32bits(x) &^ (1 << 31)) })
+		loop = func(dst, a []float32) {
+			for i, x := range a {
+				dst[i] = math.Float32frombits(math.Float32bits(x) &^ (1 << 31))
+			}
+		}
 	case func(dst, a []float64):
-		loop = each(math.Abs)
+		loop = func(dst, a []float64) {
+			for i, x := range a {
+				dst[i] = math.Abs(x)
+			}
+		}
 	}
 	return loop.(func(dst, a []T))
 }

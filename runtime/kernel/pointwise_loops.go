@@ -15,7 +15,7 @@ type pointLoop[T amd64.Float] struct {
 // pointOps has the number of arguments of the operators that asdl.Pointwise knows.
 var pointOps = map[string]int{
 	"Add": 2, "Sub": 2, "Mul": 2, "Div": 2, "ReluGrad": 2,
-	"Neg": 1, "Relu": 1, "Exp": 1, "Tanh": 1, "Sigmoid": 1, "Erf": 1, "Sqrt": 1, "Reciprocal": 1,
+	"Neg": 1, "Abs": 1, "Relu": 1, "Exp": 1, "Tanh": 1, "Sigmoid": 1, "Erf": 1, "Sqrt": 1, "Reciprocal": 1,
 }
 
 // PointwiseArity is the number of arguments of an operator that asdl.Pointwise can have among others; 0 if it cannot.
@@ -27,6 +27,7 @@ func pointLoops[T amd64.Float](k *amd64.Kernels) map[string]pointLoop[T] {
 		"Add": {binary: addLoop[T]()}, "Sub": {binary: subLoop[T]()}, "Mul": {binary: mulLoop[T]()}, "Div": {binary: divLoop[T]()},
 		"ReluGrad":   {binary: lift(reluGradOf[T])},
 		"Neg":        {unary: each(func(x T) T { return -x })},
+		"Abs":        {unary: absolutes[T]()},
 		"Relu":       {unary: each(func(x T) T { return max(x, 0) })},
 		"Exp":        {unary: rounded[T](math.Exp)},
 		"Tanh":       {unary: rounded[T](math.Tanh)},

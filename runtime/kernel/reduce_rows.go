@@ -5,6 +5,7 @@ import (
 	"slices"
 
 	"github.com/asdlc/asdlc/graph"
+	"github.com/asdlc/asdlc/runtime/kernel/amd64"
 )
 
 // folded makes a reducer of the fold of one element.
@@ -65,6 +66,36 @@ func summed[T, A numeric](finish func(A, int) T) reducer[T, A] {
 // extreme is ReduceMax or ReduceMin; NaN wins.
 func extreme[T numeric](zero T, pick func(a, b T) T) reducer[T, T] {
 	return folded(zero, pick, pick, as[T, T])
+}
+
+// makeMaxAbs is asdl.MaxAbs: the largest absolute value; NaN if any number is.
+func makeMaxAbs[T amd64.Float](c *Call) (Run, error) {
+	f := extreme(0, func(a, b T) T { return max(a, T(math.Abs(float64(b)))) })
+	f.row = func(acc T, x []T) T {
+		for _, v := range x {
+			acc = max(acc, T(math.Abs(float64(v))))
+		}
+		return acc
+	}
+	if f, ok := any(&f).(*reducer[float32, float32]); ok {
+		f.row = maxAbs32
+	}
+	return f.prepare(c)
+}
+
+// maxAbs32 compares numbers by their bits, in the order of which NaN comes last.
+func maxAbs32(acc float32, x []float32) float32 {
+	const magnitude = 1<<31 - 1
+	most := [4]uint32{math.Float32bits(acc) & magnitude}
+	for ; len(x) >= 4; x = x[4:] {
+		for i := range most {
+			most[i] = max(most[i], math.Float32bits(x[i])&magnitude)
+		}
+	}
+	for _, v := range x {
+		most[0] = max(most[0], math.Float32bits(v)&magnitude)
+	}
+	return math.Float32frombits(max(most[0], most[1], most[2], most[3]))
 }
 
 // logSum is log(Σ e^x) so far, as max + log(sum): no exponential overflows.

@@ -22,6 +22,7 @@ func runtimeTable() []Row {
 	return append(rows, grad, layer, chain, solve,
 		runtimeRow(Row{Op: "ConvWeightGrad", Elems: floats, Note: "portable", Make: byFloat(makeConvWeightGrad[float32], makeConvWeightGrad[float64])}),
 		runtimeRow(Row{Op: "MatMul", Elems: floats, Note: "portable", Make: byFloat(makeMatMul[float32], makeMatMul[float64])}),
+		runtimeRow(Row{Op: "MaxAbs", Elems: floats, Note: "portable", Make: byFloat(makeMaxAbs[float32], makeMaxAbs[float64])}),
 		runtimeRow(Row{Op: "PatchColumns", Elems: floats, Note: "portable", Make: byFloat(makePatchColumns[float32], makePatchColumns[float64])}),
 		runtimeRow(Row{Op: "MaxPoolGrad", Elems: floats, Note: "portable", Make: byFloat(makeMaxPoolGrad[float32], makeMaxPoolGrad[float64])}),
 		runtimeRow(Row{Op: "PatchGram", Elems: floats, Note: "portable", Make: byFloat(makePatchGram[float32], makePatchGram[float64])}),

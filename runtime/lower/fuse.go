@@ -28,6 +28,7 @@ var fusions = []fusion{
 	{Root: "Gather", Op: "PatchColumns", Match: matchPatchColumns},
 	{Root: "ScatterElements", Op: "MaxPoolGrad", Match: matchMaxPoolGrad},
 	{Root: "Gemm", Op: "PatchGram", Match: matchPatchGram},
+	{Root: "ReduceMax", Op: "MaxAbs", Match: matchMaxAbs},
 	{Root: "ReduceSum", Op: "PatchSum", Match: matchPatchSum},
 }
 
@@ -118,6 +119,15 @@ func fromFused(raw, x *graph.Value, n *graph.Node) {
 		}
 		u.Node.SetInput(u.Index, back)
 	}
+}
+
+// matchMaxAbs recognises the largest of all absolute values.
+func matchMaxAbs(n *graph.Node) ([]*graph.Value, []graph.Attr) {
+	abs := made(n.In(0), "Abs")
+	if abs == nil || n.In(1) != nil || n.IntList("axes") != nil || n.Int("keepdims", 1) != 0 || !n.Out(0).Type.Elem.IsFloat() {
+		return nil, nil
+	}
+	return []*graph.Value{abs.In(0)}, []graph.Attr{graph.I("keepdims", 0)}
 }
 
 // dropUnused removes n if nothing uses it, and then what only it used.

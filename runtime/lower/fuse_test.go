@@ -88,6 +88,8 @@ func TestFuse(t *testing.T) {
 			f = Tile(eye, three) c = Conv <group: int = 3, kernel_shape: ints = [3, 3], pads: ints = [2, 2, 2, 2], dilations: ints = [2, 2]> (x, f)
 			p = Reshape(c, flat) a = Gather <axis: int = 1> (p, some)
 			i = Identity(p) b = Gather <axis: int = 1> (i, some) }`},
+		{"MaxAbs", `g (float[5,7] x) => (float a, float b) <float shift = {0.7}> {
+			s = Sub(x, shift) p = Abs(s) a = ReduceMax <keepdims: int = 0> (p) i = Identity(p) b = ReduceMax <keepdims: int = 0> (i) }`},
 		{"PatchSum", `g (float[2,1,5,4] x) => (float[1,4] a, float[1,4] b) <float[4,1,2,2] eye = {1,0,0,0, 0,1,0,0, 0,0,1,0, 0,0,0,1},
 			int64[3] flat = {0, 4, -1}, int64[2] rows = {-1, 4}, int64[1] zero = {0}> {
 			c = Conv <kernel_shape: ints = [2, 2], pads: ints = [1, 0, 0, 1]> (x, eye)

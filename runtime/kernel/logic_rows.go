@@ -9,27 +9,27 @@ import (
 // orders are the comparisons of numbers.
 func orders[T numeric]() []Row {
 	return []Row{
-		row[T]("Less", binary(lift(func(a, b T) bool { return a < b }), grainCheap)),
-		row[T]("LessOrEqual", binary(lift(func(a, b T) bool { return a <= b }), grainCheap)),
-		row[T]("Greater", binary(lift(func(a, b T) bool { return a > b }), grainCheap)),
-		row[T]("GreaterOrEqual", binary(lift(func(a, b T) bool { return a >= b }), grainCheap)),
+		row[T]("Less", binary(lessLoop[T](), grainCheap)),
+		row[T]("LessOrEqual", binary(lessOrEqualLoop[T](), grainCheap)),
+		row[T]("Greater", binary(lessLoop[T]().swapped(), grainCheap)),
+		row[T]("GreaterOrEqual", binary(lessOrEqualLoop[T]().swapped(), grainCheap)),
 	}
 }
 
 func equal[T graph.Number]() []Row {
-	return []Row{row[T]("Equal", binary(lift(func(a, b T) bool { return a == b }), grainCheap))}
+	return []Row{row[T]("Equal", binary(equalLoop[T](), grainCheap))}
 }
 
 func booleans() []Row {
 	return inPlace([]int{0, 1},
-		row[bool]("And", binary(lift(func(a, b bool) bool { return a && b }), grainCheap)),
-		row[bool]("Or", binary(lift(func(a, b bool) bool { return a || b }), grainCheap)),
-		row[bool]("Xor", binary(lift(func(a, b bool) bool { return a != b }), grainCheap)),
+		row[bool]("And", binary(andLoop(), grainCheap)),
+		row[bool]("Or", binary(orLoop(), grainCheap)),
+		row[bool]("Xor", binary(xorLoop(), grainCheap)),
 	)
 }
 
 func not() []Row {
-	return inPlace([]int{0}, row[bool]("Not", unary(each(func(a bool) bool { return !a }), grainCheap)))
+	return inPlace([]int{0}, row[bool]("Not", unary(notLoop, grainCheap)))
 }
 
 // classes are the tests for special floating-point values.
@@ -67,13 +67,31 @@ func where[T graph.Number](c *Call) (Run, error) {
 			j, sx := at.off[1], w.inner(1)
 			k, sy := at.off[2], w.inner(2)
 			d := dst[at.pos : at.pos+at.n]
-			for p := range d {
+			switch {
+			case sc == 0 && (sx == 0 || !cond[i]) && (sy == 0 || cond[i]): // one number
+				v := y[k]
 				if cond[i] {
-					d[p] = x[j]
-				} else {
-					d[p] = y[k]
+					v = x[j]
 				}
-				i, j, k = i+sc, j+sx, k+sy
+				fill(d, v)
+			case sc == 0 && cond[i]:
+				copy(d, x[j:j+at.n])
+			case sc == 0:
+				copy(d, y[k:k+at.n])
+			case sx == 0 && sy == 0:
+				for p, yes := range cond[i : i+at.n] {
+					v := y[k]
+					if yes {
+						v = x[j]
+					}
+					d[p] = v
+				}
+			case sx == 0:
+				chooseFrom(d, cond[i:i+at.n], x[j], y[k:k+at.n])
+			case sy == 0:
+				chooseOr(d, cond[i:i+at.n], x[j:j+at.n], y[k])
+			default:
+				choose(d, cond[i:i+at.n], x[j:j+at.n], y[k:k+at.n])
 			}
 		}
 	}

@@ -77,7 +77,7 @@ func perInput(c float64) func(*sized) float64 {
 func nothing(*sized) float64 { return 0 }
 
 var workRows = []workRow{
-	{"MatMul", func(s *sized) float64 { return 2 * count(s.out[0]) * last(s.in[0]) }, true, false},
+	{"MatMul", func(s *sized) float64 { return triangles(s.n) * 2 * count(s.out[0]) * last(s.in[0]) }, true, false},
 	{"Gemm", gemmFlops, true, false},
 	{"Conv", func(s *sized) float64 { return 2 * count(s.out[0]) * weightRatio(s) }, true, false},
 	{"ConvTranspose", func(s *sized) float64 { return 2 * count(s.in[0]) * weightRatio(s) }, true, false},
@@ -132,7 +132,18 @@ func gemmFlops(s *sized) float64 {
 	if s.n.Int("transA", 0) != 0 {
 		k = s.in[0][0]
 	}
-	return 2 * count(s.out[0]) * float64(k)
+	return triangles(s.n) * 2 * count(s.out[0]) * float64(k)
+}
+
+// triangles is the share of a product that is left to do where Trilu made an operand, or both.
+func triangles(n *graph.Node) float64 {
+	cut := 0
+	for _, v := range n.Inputs()[:2] {
+		if d := v.Def(); d != nil && d.Is("", "Trilu") && d.In(1) == nil && v.Type.Rank() == 2 && v.Type.Dims[0] == v.Type.Dims[1] {
+			cut++
+		}
+	}
+	return []float64{1, 1.0 / 2, 1.0 / 6}[cut]
 }
 
 // einsumFlops is that of one sum over all letters.

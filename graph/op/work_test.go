@@ -14,6 +14,7 @@ func TestWork(t *testing.T) {
 		flops, matmul, bytes float64
 	}{
 		{"MatMul", `(float[N,3] x, float[3,5] w) => (float[N,5] y) { y = MatMul (x, w) }`, 2 * 10 * 3 * 5, 300, 4 * (30 + 15 + 50)},
+		{"MatMul of a triangle", `(float[N,3] x, float[3,3] w) => (float[N,3] y) { t = Trilu (w) y = MatMul (x, t) }`, 9 + 10*3*3, 90, 4 * (9 + 9 + 30 + 9 + 30)},
 		{"MatMul of batches", `(float[N,2,3] x, float[N,3,5] w) => (float[N,2,5] y) { y = MatMul (x, w) }`, 600, 600, 4 * (60 + 150 + 100)},
 		{"Gemm", `(float[N,3] x, float[N,5] w) => (float[3,5] y) { y = Gemm <transA: int = 1> (x, w) }`, 300, 300, 4 * (30 + 50 + 15)},
 		{

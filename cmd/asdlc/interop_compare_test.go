@@ -262,6 +262,18 @@ func noGradient(t *testing.T, wide map[string]*data.Array) map[string][]bool {
 	return still
 }
 
+// countBases counts the eigenbases that a step graph tracks: of two numbers on the diagonal that are equal but for rounding, the
+// sign of their difference decides which way the pair of vectors is turned, by up to an eighth of a turn.
+func countBases(m *graph.Model) int {
+	bases := 0
+	for n := range m.Graph.All() {
+		if n.Domain == graph.Asdl && strings.HasPrefix(n.Op, "EigenBasis") {
+			bases++
+		}
+	}
+	return bases
+}
+
 // countKinks counts the operators of a step graph with a jump in their derivative.
 func countKinks(m *graph.Model) int {
 	kinks := 0

@@ -13,18 +13,17 @@ func makeSyrk[T amd64.Float](c *Call) (Run, error) {
 	if !ofItself(c.Node) || len(c.In[0].Shape) != 2 || c.In[0].Len() == 0 {
 		return nil, ErrDecline
 	}
-	beta := T(0)
+	if err := c.sameElem(0); err != nil {
+		return nil, err
+	}
+	a, beta := c.In[0].Shape, T(0)
+	n, k := pick(transA, a[1], a[0]), pick(transA, a[0], a[1])
 	if c.has(2) {
-		if !symmetricProduct(c.Node.In(2)) {
+		if !symmetricProduct(c.Node.In(2)) || c.In[2].Len() != n*n {
 			return nil, ErrDecline
 		}
 		beta = T(c.Node.Float("beta", 1))
 	}
-	if err := c.sameElem(0); err != nil {
-		return nil, err
-	}
-	a := c.In[0].Shape
-	n, k := pick(transA, a[1], a[0]), pick(transA, a[0], a[1])
 	alpha, pool := T(c.Node.Float("alpha", 1)), c.Pool
 	ws := c.Scratch(GemmWorkspace[T](pool, n, n, k))
 	return func(in, out []*Tensor) error {

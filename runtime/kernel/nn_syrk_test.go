@@ -75,3 +75,29 @@ func TestGemmOfItself(t *testing.T) {
 		}
 	}
 }
+
+// A number that is added, though it is a product of a row with itself, is broadcast.
+func TestGemmOfItselfPlusNumber(t *testing.T) {
+	reg, err := NewRegistry(Portable()...)
+	if err != nil {
+		t.Fatal(err)
+	}
+	g := graph.NewGraph("g")
+	x, r := g.AddInput("x", graph.StaticType(graph.Float64, 3, 2)), g.AddInput("r", graph.StaticType(graph.Float64, 1, 2))
+	number := g.AddNode("", "Gemm", []*graph.Value{r, r}, []string{"s"}, graph.I("transB", 1)).Out(0)
+	node := g.AddNode("", "Gemm", []*graph.Value{x, x, number}, []string{"y"}, graph.I("transB", 1))
+	a, c, y := Of([]float64{1, 2, 3, 4, 5, 6}, 3, 2), Of([]float64{100}, 1, 1), New(graph.Float64, 3, 3)
+	specOf := func(t *Tensor) Spec { return Spec{Present: true, Elem: t.Elem, Shape: t.Shape} }
+	call := &Call{Node: node, Opset: 17, In: []Spec{specOf(a), specOf(a), specOf(c)}, Out: []Spec{specOf(y)}}
+	_, run, err := reg.Make(call)
+	if err != nil {
+		t.Fatal(err)
+	}
+	for _, s := range call.Scratches {
+		s.Raw = Aligned(s.Size)
+	}
+	if err := run([]*Tensor{a, a, c}, []*Tensor{y}); err != nil {
+		t.Fatal(err)
+	}
+	wantClose[float64](t, "sum", y, []float64{105, 111, 117, 111, 125, 139, 117, 139, 161}, 1e-12)
+}

@@ -217,7 +217,7 @@ func (e *engine) positions(cap *captured) (int64, bool) {
 }
 
 // examplesOf are the examples of a layer with a view, as they are kept: those of a convolution that keepsImages are its inputs and output
-// gradients, of which spreadImages makes patches.
+// gradients, of which spreadOut makes patches.
 func (e *engine) examplesOf(b *op.Builder, cap *captured, v view) examples {
 	if e.keepsImages(cap, v) {
 		g := cap.g[0][0]

@@ -3,15 +3,8 @@
 package kernel
 
 import (
-	"bufio"
-	"encoding/json"
-	"fmt"
-	"io"
 	"math/rand/v2"
-	"os"
-	"os/exec"
 	"testing"
-	"time"
 
 	"github.com/asdlc/asdlc/graph"
 )
@@ -96,24 +89,9 @@ func BenchmarkConvVersusOneDNN(b *testing.B) {
 				flops := 2 * c.g.images * c.g.groups * c.g.outs * Count(c.g.convOut()) * c.g.ins * Count(c.g.kernel)
 				calls := max(1, 1<<28/flops)
 				request := c.g.request(direction, calls)
-				clock, release := clockFor(1)
-				defer release()
-				var ours, plain, last []time.Duration
-				for b.Loop() {
-					run()
-					start := clock()
-					for range calls {
-						run()
-					}
-					ours = append(ours, (clock()-start)/time.Duration(calls))
-					answer := theirs.ask(b, request)
-					plain, last = append(plain, answer["contiguous"]), append(last, answer["channels_last"])
-				}
-				mine, fastest := undisturbed(ours), min(undisturbed(plain), undisturbed(last))
+				mine, fastest := theirs.takeTurns(b, run, request, calls)
 				b.ReportMetric(gflops(float64(flops), mine), "GFLOP/s")
 				b.ReportMetric(gflops(float64(flops), fastest), "oneDNN-GFLOP/s")
-				b.ReportMetric(float64(undisturbed(plain))/float64(mine), "contiguous-ratio")
-				b.ReportMetric(float64(fastest)/float64(mine), "ratio")
 			})
 		}
 	}
@@ -125,72 +103,4 @@ func (g convCase) request(direction string, calls int) map[string]any {
 		"images": g.images, "groups": g.groups, "ins": g.ins, "outs": g.outs, "in": g.in, "kernel": g.kernel,
 		"stride": g.stride, "dilation": g.dilation, "pad": g.padLo, "direction": direction, "calls": calls,
 	}
-}
-
-// oneDNN is PyTorch in a process of its own.
-type oneDNN struct {
-	requests io.Writer
-	answers  *bufio.Scanner
-}
-
-// startPyTorch starts a process of a program of testdata/peers, or skips the benchmark.
-func startPyTorch(b *testing.B, program string) *oneDNN {
-	python := os.Getenv("PEERS_PYTHON")
-	if python == "" {
-		b.Skip("PEERS_PYTHON is not set: a Python that has PyTorch")
-	}
-	cmd := exec.Command(python, "../../testdata/peers/"+program)
-	// Memory that PyTorch frees is kept, so that its results do not pay for pages anew each time.
-	cmd.Env = append(os.Environ(), "MALLOC_MMAP_THRESHOLD_=4294967296", "MALLOC_TRIM_THRESHOLD_=4294967296", "OMP_NUM_THREADS=1")
-	cmd.Stderr = os.Stderr
-	in, err := cmd.StdinPipe()
-	if err != nil {
-		b.Fatal(err)
-	}
-	out, err := cmd.StdoutPipe()
-	if err != nil {
-		b.Fatal(err)
-	}
-	if err := cmd.Start(); err != nil {
-		b.Skip(err)
-	}
-	b.Cleanup(func() { _ = in.Close(); _ = cmd.Wait() })
-	d := &oneDNN{requests: in, answers: bufio.NewScanner(out)}
-	var about struct {
-		Version string
-		OneDNN  bool
-	}
-	if !d.answers.Scan() {
-		b.Skip("PyTorch is not installed for PEERS_PYTHON")
-	}
-	if err := json.Unmarshal(d.answers.Bytes(), &about); err != nil {
-		b.Fatal(err)
-	}
-	if !about.OneDNN {
-		b.Skipf("PyTorch %s is built without oneDNN", about.Version)
-	}
-	return d
-}
-
-// ask has a case computed, and gives the times of a call by layout.
-func (d *oneDNN) ask(b *testing.B, request map[string]any) map[string]time.Duration {
-	line, err := json.Marshal(request)
-	if err != nil {
-		b.Fatal(err)
-	}
-	if _, err := fmt.Fprintf(d.requests, "%s\n", line); err != nil {
-		b.Fatal(err)
-	}
-	if !d.answers.Scan() {
-		b.Fatal("PyTorch's process ended")
-	}
-	var seconds map[string]float64
-	if err := json.Unmarshal(d.answers.Bytes(), &seconds); err != nil {
-		b.Fatal(err)
-	}
-	times := map[string]time.Duration{}
-	for layout, s := range seconds {
-		times[layout] = time.Duration(s * float64(time.Second))
-	}
-	return times
 }

@@ -5,7 +5,6 @@ package kernel
 import (
 	"math/rand/v2"
 	"testing"
-	"time"
 
 	"github.com/asdlc/asdlc/graph"
 )
@@ -91,23 +90,8 @@ func BenchmarkPoolVersusPyTorch(b *testing.B) {
 					"pool": c.pool, "x": []int{c.images, c.channels, c.size, c.size}, "kernel": two(c.kernel), "stride": two(c.stride), "pad": two(c.pad),
 					"direction": direction, "calls": calls,
 				}
-				clock, release := clockFor(1)
-				defer release()
-				var ours, plain, last []time.Duration
-				for b.Loop() {
-					run()
-					start := clock()
-					for range calls {
-						run()
-					}
-					ours = append(ours, (clock()-start)/time.Duration(calls))
-					answer := theirs.ask(b, request)
-					plain, last = append(plain, answer["contiguous"]), append(last, answer["channels_last"])
-				}
-				mine, fastest := undisturbed(ours), min(undisturbed(plain), undisturbed(last))
+				mine, _ := theirs.takeTurns(b, run, request, calls)
 				b.ReportMetric(mine.Seconds()*1e6, "us")
-				b.ReportMetric(float64(undisturbed(plain))/float64(mine), "contiguous-ratio")
-				b.ReportMetric(float64(fastest)/float64(mine), "ratio")
 			})
 		}
 	}

@@ -154,6 +154,18 @@ func made(v *graph.Value, op string) *graph.Node {
 	return v.Def()
 }
 
+// reducedAxes are the axes of a reduction, an attribute or an input, as they are written; not ok: they are not known.
+func reducedAxes(n *graph.Node) (axes []int64, ok bool) {
+	v := n.In(1)
+	if v == nil {
+		return n.IntList("axes"), true
+	}
+	if v.Const() == nil || v.Type.Elem != graph.Int64 {
+		return nil, false
+	}
+	return graph.Data[int64](v.Const()), true
+}
+
 // transposed is the input of the Transpose with that permutation that makes v, or nil.
 func transposed(v *graph.Value, perm ...int64) *graph.Value {
 	if n := made(v, "Transpose"); n != nil && slices.Equal(n.IntList("perm"), perm) {

@@ -180,15 +180,9 @@ func (b *batchNormGrad) sums(centred, inv *graph.Value) bool {
 
 // overBatch reports whether a reduction is over all axes but that of the channels, which stay.
 func (b *batchNormGrad) overBatch(n *graph.Node) bool {
-	axes := n.IntList("axes")
-	if v := n.In(1); v != nil {
-		if v.Const() == nil || v.Type.Elem != graph.Int64 {
-			return false
-		}
-		axes = graph.Data[int64](v.Const())
-	}
+	axes, ok := reducedAxes(n)
 	rank := b.x.Type.Rank()
-	if n.Int("keepdims", 1) == 0 || len(axes) != rank-1 {
+	if !ok || n.Int("keepdims", 1) == 0 || len(axes) != rank-1 {
 		return false
 	}
 	for i, axis := range axes {

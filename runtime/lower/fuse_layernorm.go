@@ -143,13 +143,11 @@ func (l *layerNormGrad) summed(v *graph.Value) *graph.Value {
 
 // over reports whether a reduction is over axes from <= i < to.
 func (l *layerNormGrad) over(n *graph.Node, from, to int64) bool {
-	axes := slices.Clone(n.IntList("axes"))
-	if v := n.In(1); v != nil {
-		if v.Const() == nil || v.Type.Elem != graph.Int64 {
-			return false
-		}
-		axes = slices.Clone(graph.Data[int64](v.Const()))
+	axes, ok := reducedAxes(n)
+	if !ok {
+		return false
 	}
+	axes = slices.Clone(axes)
 	for i, axis := range axes {
 		if axis < 0 {
 			axes[i] += int64(l.x.Type.Rank())

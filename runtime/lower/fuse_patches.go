@@ -16,11 +16,7 @@ func matchPatchGram(n *graph.Node) ([]*graph.Value, []graph.Attr) {
 
 // matchPatchSum recognises the sum of the rows of P.
 func matchPatchSum(n *graph.Node) ([]*graph.Value, []graph.Attr) {
-	axes := n.IntList("axes")
-	if v := n.In(1); v != nil && v.Const() != nil && v.Type.Elem == graph.Int64 {
-		axes = graph.Data[int64](v.Const())
-	}
-	if n.Int("keepdims", 1) == 0 || !slices.Equal(axes, []int64{0}) {
+	if axes, ok := reducedAxes(n); !ok || n.Int("keepdims", 1) == 0 || !slices.Equal(axes, []int64{0}) {
 		return nil, nil
 	}
 	return patchesOf(n.In(0))

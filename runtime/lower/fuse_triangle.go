@@ -95,7 +95,7 @@ func plainProduct(n *graph.Node) bool {
 
 // triangleOperands are the triangles of the operands of a product, transposed as it takes them.
 func triangleOperands(of func(*graph.Value) triangle, n *graph.Node) (a, b triangle) {
-	return of(n.In(0)).swapped(n.Int("transA", 0) != 0), of(n.In(1)).swapped(n.Int("transB", 0) != 0)
+	return of(n.In(0)).swapped(transposes(n, 0)), of(n.In(1)).swapped(transposes(n, 1))
 }
 
 // of is where v is zero.
@@ -151,7 +151,7 @@ func fuseTriangles(g *graph.Graph, reg *kernel.Registry) {
 			continue
 		}
 		in := []*graph.Value{untrimmed(n.In(0)), untrimmed(n.In(1))}
-		attrs := append(productAttrs(n.Int("transA", 0) != 0, n.Int("transB", 0) != 0), graph.S("triangleA", a.String()), graph.S("triangleB", b.String()))
+		attrs := append(productAttrs(transposes(n, 0), transposes(n, 1)), graph.S("triangleA", a.String()), graph.S("triangleB", b.String()))
 		fused := n.Graph().InsertNode(n, graph.Asdl, "MatMul", in, []string{n.Out(0).Name + "/triangular"}, attrs...)
 		fused.Scope, fused.Out(0).Type = n.Scope, n.Out(0).Type
 		s[fused.Out(0)] = s.of(n.Out(0))
@@ -165,23 +165,30 @@ func fuseSolve(n *graph.Node, reg *kernel.Registry) bool {
 	if !reg.Has(graph.Asdl, "UpperSolve") {
 		return false
 	}
-	for side, other := range []int{1, 0} {
+	for side := range 2 {
 		inverse := n.In(side)
 		call := inverse.Def()
-		if call == nil || !call.Is(graph.Asdl, "UpperInverse") || inverse.IsOutput() || n.Int([]string{"transB", "transA"}[side], 0) != 0 ||
-			slices.ContainsFunc(inverse.Uses(), func(u graph.Use) bool {
-				return !plainProduct(u.Node) || u.Node.In(0) == u.Node.In(1) || u.Node.Int([]string{"transB", "transA"}[u.Index], 0) != 0
-			}) {
+		if call == nil || !call.Is(graph.Asdl, "UpperInverse") || inverse.IsOutput() || slices.ContainsFunc(inverse.Uses(), func(u graph.Use) bool {
+			return !plainProduct(u.Node) || u.Node.In(0) == u.Node.In(1) || transposes(u.Node, 1-u.Index)
+		}) {
 			continue
 		}
-		attrs := []graph.Attr{graph.I("right", int64(side)), graph.I("trans", n.Int([]string{"transA", "transB"}[side], 0))}
-		solve := n.Graph().InsertNode(n, graph.Asdl, "UpperSolve", []*graph.Value{untrimmed(call.In(0)), n.In(other)}, []string{n.Out(0).Name + "/solved"}, attrs...)
+		attrs := []graph.Attr{graph.I("right", int64(side))}
+		if transposes(n, side) {
+			attrs = append(attrs, graph.I("trans", 1))
+		}
+		solve := n.Graph().InsertNode(n, graph.Asdl, "UpperSolve", []*graph.Value{untrimmed(call.In(0)), n.In(1 - side)}, []string{n.Out(0).Name + "/solved"}, attrs...)
 		solve.Scope, solve.Out(0).Type = n.Scope, n.Out(0).Type
 		n.Out(0).ReplaceUses(solve.Out(0))
 		dropUnused(n)
 		return true
 	}
 	return false
+}
+
+// transposes reports whether a product takes its operand of that number transposed.
+func transposes(product *graph.Node, operand int) bool {
+	return product.Int([]string{"transA", "transB"}[operand], 0) != 0
 }
 
 // untrimmed is what a Trilu that gives v takes a triangle of: the product takes it by itself.

@@ -1,20 +1,15 @@
 #!/usr/bin/env python3
 """PyTorch's convolutions, which are oneDNN's, for the benchmark ConvVersusOneDNN of runtime/kernel: one thread, float32.
 
-Each line of standard input is a case in JSON:
+A case (see kernel_side.py):
 
     {"images": 32, "groups": 1, "ins": 64, "outs": 64, "in": [32, 32], "kernel": [3, 3], "stride": [1, 1], "dilation": [1, 1], "pad": [1, 1],
      "direction": "forward", "calls": 3}
 
-ins and outs are channels of a group; direction is "forward", "input" or "weight", the last two for the gradients. The answer
-is a line of JSON with the seconds of processor time a call, for tensors stored plane after plane ("contiguous") and channels
-last ("channels_last"). A case that is asked for again keeps its tensors.
+ins and outs are channels of a group; direction is "forward", "input" or "weight", the last two for the gradients.
 """
 
-import json
-import sys
-import time
-
+import kernel_side
 import torch
 
 
@@ -35,25 +30,5 @@ def work(case, layout):
     return lambda: torch.ops.aten.convolution_backward(g, x, w, None, stride, pad, dilation, False, [0, 0], group, mask)
 
 
-def main():
-    torch.set_num_threads(1)
-    print(json.dumps({"version": torch.__version__, "onednn": torch.backends.mkldnn.is_available()}), flush=True)
-    layouts = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
-    last, runs = None, {}
-    for line in sys.stdin:
-        if line != last:
-            case, last = json.loads(line), line
-            runs = {name: work(case, layout) for name, layout in layouts.items()}
-        answer = {}
-        with torch.no_grad():
-            for name, run in runs.items():
-                run()  # brings the tensors back into the caches, as the other side's are
-                start = time.thread_time()
-                for _ in range(case["calls"]):
-                    run()
-                answer[name] = (time.thread_time() - start) / case["calls"]
-        print(json.dumps(answer), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    kernel_side.serve(work)

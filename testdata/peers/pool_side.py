@@ -1,19 +1,14 @@
 #!/usr/bin/env python3
 """PyTorch's poolings for the benchmark PoolVersusPyTorch of runtime/kernel: one thread, float32.
 
-Each line of standard input is a case in JSON:
+A case (see kernel_side.py):
 
     {"pool": "max", "x": [32, 64, 112, 112], "kernel": [3, 3], "stride": [2, 2], "pad": [1, 1], "direction": "forward", "calls": 3}
 
 pool is "max", "average" or "global", direction "forward" (of a training step: a maximum with its indices) or "input", the gradient.
-The answer is a line of JSON with the seconds of processor time a call, for tensors stored plane after plane ("contiguous") and
-channels last ("channels_last"). A case that is asked for again keeps its tensors.
 """
 
-import json
-import sys
-import time
-
+import kernel_side
 import torch
 
 functional = torch.nn.functional
@@ -40,25 +35,5 @@ def work(case, layout):
     return forward if case["direction"] == "forward" else backward
 
 
-def main():
-    torch.set_num_threads(1)
-    print(json.dumps({"version": torch.__version__, "onednn": torch.backends.mkldnn.is_available()}), flush=True)
-    layouts = {"contiguous": torch.contiguous_format, "channels_last": torch.channels_last}
-    last, runs = None, {}
-    for line in sys.stdin:
-        if line != last:
-            case, last = json.loads(line), line
-            runs = {name: work(case, layout) for name, layout in layouts.items()}
-        answer = {}
-        with torch.no_grad():
-            for name, run in runs.items():
-                run()  # brings the tensors back into the caches, as the other side's are
-                start = time.thread_time()
-                for _ in range(case["calls"]):
-                    run()
-                answer[name] = (time.thread_time() - start) / case["calls"]
-        print(json.dumps(answer), flush=True)
-
-
 if __name__ == "__main__":
-    main()
+    kernel_side.serve(work)
